@@ -140,6 +140,18 @@ class LabelledSequences:
         return dict(zip(self.classes, counts, strict=True))
 
 
+def class_numbers(
+    labels: Sequence[str], classes: Sequence[str], where: Callable[[int], str], noun: str = "class"
+) -> Numbers:
+    """The place of each label in the classes. Raises DataError, with `where` that example is, for any other label."""
+    numbers = {name: place for place, name in enumerate(classes)}
+    for place, label in enumerate(labels):
+        if label not in numbers:
+            problem = f"{where(place)}: the {noun} is unknown"
+            raise DataError(problem, expected=f"one of {', '.join(classes)}", got=repr(label[:60]))
+    return np.array([numbers[label] for label in labels], np.int64)
+
+
 def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None:
     """Refuse data in which all examples have the same class."""
     if len(present := np.unique(labels)) == 1:

@@ -40,7 +40,7 @@ def series_of_arrays(
         for row, (case, end) in enumerate(zip(cases, lengths, strict=True)):
             if not 1 <= end <= len(case):
                 expected, got = f"1 to {len(case)} steps", str(int(end))
-                raise DataError(f"{name}, row {row}: the length is none", expected=expected, got=got)
+                raise DataError(f"{name}, row {row}: the length is out of range", expected=expected, got=got)
             cases[row] = case[: int(end)]
     widths = sorted({case.shape[1] for case in cases})
     if len(widths) > 1:

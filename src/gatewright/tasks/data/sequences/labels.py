@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.data.ragged import class_numbers
 from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task
 
 _FEW = 10  # whole numbers that are so few are classes, whatever they are
@@ -38,16 +39,8 @@ class LabelMeaning:
         labels = _present(series)
         if self.is_regression:
             return _numbers(series, labels).astype(np.float32)
-        places = {name: place for place, name in enumerate(self.classes)}
-        named = [text if text in places else _spelled(text) for text in map(str, labels[:, 0].tolist())]
-        unknown = next((place for place, text in enumerate(named) if text not in places), None)
-        if unknown is not None:
-            raise DataError(
-                f"{series.where(unknown)}: the class is unknown",
-                expected=f"one of {', '.join(self.classes)}",
-                got=repr(named[unknown][:60]),
-            )
-        return np.array([places[text] for text in named], np.int64)
+        named = [text if text in self.classes else _spelled(text) for text in map(str, labels[:, 0].tolist())]
+        return class_numbers(named, self.classes, series.where)
 
 
 def meaning_of(series: SeriesCases, task: Task) -> LabelMeaning:
@@ -144,18 +137,16 @@ def _inferred(series: SeriesCases, labels: NDArray[Any], numbers: NDArray[np.flo
 
 def _numbers(series: SeriesCases, labels: NDArray[Any]) -> NDArray[np.float64]:
     numbers = _as_numbers(labels)
-    if numbers is not None:
-        return numbers
-    for place, row in enumerate(labels):
-        if _as_numbers(row) is None:
-            raise DataError(
-                f"{series.where(place)}: the target is no number",
-                expected="a finite number",
-                got=repr(str(row[0])[:60]),
-                do="classes are told apart with task='classification'",
-                shell="classes are told apart with --set task=classification",
-            )
-    raise AssertionError("a row is no number where the whole is none")
+    if numbers is None:
+        place, row = next((place, row) for place, row in enumerate(labels) if _as_numbers(row) is None)
+        raise DataError(
+            f"{series.where(place)}: the target is no number",
+            expected="a finite number",
+            got=repr(str(row[0])[:60]),
+            do="classes are told apart with task='classification'",
+            shell="classes are told apart with --set task=classification",
+        )
+    return numbers
 
 
 def _spelled(text: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import TextColumns
 from gatewright.tasks.data.published import sources
 from gatewright.tasks.data.published.sources import existing_path, files_of, optional_file, source_name
-from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, completed
+from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits, check_classes, class_numbers, completed
 from gatewright.tasks.data.reading import text_pieces
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.data.tables.table import Table, open_table
@@ -58,18 +58,11 @@ class _TextPart:
                     do="fill it in, or leave out the row",
                 )
         classes = _classes(self) if classes is None else classes
-        numbers = {name: place for place, name in enumerate(classes)}
-        for row, label in enumerate(self.labels):
-            if label not in numbers:
-                raise DataError(
-                    f"{self.place(row)}: the label is unknown",
-                    expected="one of " + ", ".join(classes),
-                    got=repr(label[:60]),
-                )
+        numbers = class_numbers(self.labels, classes, self.place, "label")
         content = [text.encode() for text in self.texts]
         values = np.frombuffer(b"".join(content), np.uint8)
         texts = Ragged.from_lengths(values, [len(text) for text in content])
-        return LabelledSequences(texts, np.array([numbers[label] for label in self.labels], np.int64), classes)
+        return LabelledSequences(texts, numbers, classes)
 
 
 def load_labelled_texts(
@@ -93,12 +86,7 @@ def load_labelled_texts(
     sms-spam: 5,574 messages (Almeida et al. 2011, https://doi.org/10.1145/2034691.2034742).
     python-docstrings: 3,500 paragraphs of Python's docstrings by package, which need no download.
     """
-    archive, read = _given(source, columns or TextColumns(), usual)
-    if archive is not None:
-        train, tested = read_reviews(archive)
-        check_classes(source_name(source), train.labels, train.classes)
-        numbered = {"train": train, "test": tested}
-        return LabelledTexts(completed(numbered, validation, test, lambda part, share: part.divided(share, seed)))
+    read = _parts_of(source, columns or TextColumns(), usual)
     train = read["train"].numbered()
     check_classes(source_name(source), train.labels, train.classes)
     numbered = {name: train if name == "train" else part.numbered(train.classes) for name, part in read.items()}
@@ -117,44 +105,38 @@ def load_texts_to_measure(
 
     Labels are among `classes`, of which some may be missing. Raises DataError for others.
     """
-    archive, read = _given(source, columns or TextColumns(), usual)
-    if archive is not None:
-        train, tested = read_reviews(archive)
-        _check_known(source, train.classes, classes)
-        numbers = np.array([classes.index(name) for name in train.classes])
-        parts = {"train": train, "test": tested}
-        return {name: LabelledSequences(part.sequences, numbers[part.labels], classes) for name, part in parts.items()}
-    _check_known(source, {label for part in read.values() for label in part.labels if label}, classes)
-    numbered = {name: part.numbered(classes) for name, part in read.items()}
-    return {"test": numbered["train"]} if len(numbered) == 1 else numbered
-
-
-def _check_known(source: object, labels: Collection[str], classes: tuple[str, ...]) -> None:
-    if not set(labels) <= set(classes):
+    read = _parts_of(source, columns or TextColumns(), usual)
+    labels = {label for part in read.values() for label in part.labels if label}
+    if not labels <= set(classes):
         raise DataError(
             f"{source_name(source)} has other classes than the model",
             expected=", ".join(classes),
             got=", ".join(sorted(labels)[:_MOST_TOLD]),
             do="give texts of the model's classes, or train another model on these",
         )
+    numbered = {name: part.numbered(classes) for name, part in read.items()}
+    return {"test": numbered["train"]} if len(numbered) == 1 else numbered
 
 
-def _given(
-    source: object, columns: TextColumns, usual: Mapping[str, str] | None
-) -> tuple[Path | None, dict[str, _TextPart]]:
-    """The archive of reviews that a source is, or the parts that it has."""
+def _parts_of(source: object, columns: TextColumns, usual: Mapping[str, str] | None) -> dict[str, _TextPart]:
+    """The parts that a source has."""
     if not isinstance(source, str | os.PathLike):
-        return None, {"train": _in_memory(source, columns, usual)}
+        return {"train": _in_memory(source, columns, usual)}
     row = sources.named_data_set(source, "labelled texts")
     if row is not None and row.compose is not None:
-        return None, {"train": _composed(row.name, row.compose())}
+        return {"train": _composed(row.name, row.compose())}
     if row is None:
         path = existing_path(source, "labelled texts")
         if path.is_dir() and (folders := _folders(path)):
-            return None, folders
+            return folders
     files = files_of(source, "labelled texts")
     archive = optional_file(files, r".*\.(tar|tar\.gz|tgz)", "reviews (*.tar.gz)")
-    return archive, {} if archive is not None else _tables(files, columns, usual)
+    if archive is None:
+        return _tables(files, columns, usual)
+    return {
+        part: _TextPart(*(list(column) for column in zip(*reviews, strict=True)), place=lambda _: str(archive))
+        for part, reviews in read_reviews(archive).items()
+    }
 
 
 def _tables(files: Mapping[str, Path], columns: TextColumns, usual: Mapping[str, str] | None) -> dict[str, _TextPart]:

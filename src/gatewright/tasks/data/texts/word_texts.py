@@ -5,7 +5,7 @@ import re
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -108,7 +108,7 @@ def load_sentences(
         parts = Splits(*(_stretch(sentences, part) for part in places))
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
-    numbered = Splits(*(gathered.renumbered_sentences(part, vocabulary) for part in parts))
+    numbered = Splits(*(replace(part, values=gathered.renumbered(part.values, vocabulary)) for part in parts))
     return SentenceText(vocabulary, numbered, chosen, "lines" if by_lines else "marks")
 
 
@@ -156,10 +156,6 @@ class _Gathered:
         for place, piece in enumerate(_stretches(tokens)):
             numbers[place * BLOCK : place * BLOCK + len(piece)] = table[piece]
         return numbers
-
-    def renumbered_sentences(self, sentences: Ragged, vocabulary: WordVocabulary) -> Ragged:
-        """The same sentences by the numbers of that vocabulary."""
-        return Ragged(self.renumbered(sentences.values, vocabulary), sentences.starts, sentences.lengths)
 
 
 def _stretches(tokens: Tokens) -> Iterator[Tokens]:

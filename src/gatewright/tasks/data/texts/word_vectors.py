@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
-from gatewright.tasks.data.reading import text_pieces
+from gatewright.tasks.data.reading import text_lines
 from gatewright.tasks.data.tags.token_features import lowered
 from gatewright.tasks.data.texts.vocabulary import WordVocabulary
 
@@ -64,7 +64,9 @@ def _words(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     if not path.is_file():
         raise DataError(f"there is no file of word vectors {path}", do="give the path of a .vec or GloVe text file")
     dimension = 0
-    for number, line in _lines(path):
+    for number, line in enumerate(text_lines(path), 1):
+        if not line.strip():
+            continue
         fields = line.rstrip().split(" ")
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
             dimension = int(fields[1])
@@ -91,13 +93,3 @@ def _vector(path: Path, line: int, fields: list[str]) -> NDArray[np.float32]:
             got=" ".join(fields)[:60],
         )
     return values
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    number = 0
-    for piece in text_pieces(path):
-        for line in piece.split("\n"):
-            number += 1
-            if line.strip():
-                yield number, line
-        number -= 1 if piece.endswith("\n") else 0
