@@ -15,8 +15,6 @@ Scales = Mapping[str, Mapping[str, float]]
 
 _FAR = 20  # deviations between two means; a series that grows, or a sensor at rest, stays far below
 _WIDER = 50  # times the deviation; grams for kilograms are 1,000, percent for shares 100
-
-
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from gatewright.tasks.classifier import check_known_labels
-from gatewright.tasks.data.batches.examples import MeasuredExamples
+from gatewright.tasks.data.batches.buckets import MeasuredExamples
 from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling, variable_scales

@@ -10,7 +10,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Examples
 from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
-from gatewright.tasks.data.batches.examples import MeasuredExamples
+from gatewright.tasks.data.batches.buckets import MeasuredExamples
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling

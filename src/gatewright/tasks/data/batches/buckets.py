@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewright.errors import DataError, ShapeError
 from gatewright.tasks.data.batches.arrays import EpochOrder, check_sizes
-from gatewright.tasks.data.ragged import Array, Numbers, Ragged
+from gatewright.tasks.data.ragged import Array, LabelledSequences, Numbers, Ragged
 
 
 class RaggedBatch(NamedTuple):
@@ -86,6 +86,14 @@ class RaggedBatches:
             return batches
         # A stream of its own: the order of batches has nothing to do with the order of sequences.
         return [batches[place] for place in np.random.default_rng([self._seed, epoch, 1]).permutation(len(batches))]
+
+
+class MeasuredExamples(RaggedBatches):
+    """Batches of sequences that are only measured, from short to long."""
+
+    def __init__(self, examples: LabelledSequences, batch: int = 100) -> None:
+        super().__init__(examples.sequences, examples.labels, batch)
+        self.examples = examples
 
 
 def check_sequences(inputs: Ragged, targets: Ragged | Array, **sizes: int) -> None:

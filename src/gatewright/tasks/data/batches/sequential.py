@@ -72,9 +72,7 @@ class SequentialBatches:
         """The steps of that position in every stream."""
         start = int(np.random.default_rng([self.seed, epoch]).integers(self._steps)) if self.random_offset else 0
         steps = slice(position * self._steps, min((position + 1) * self._steps, self._stream_length))
+        whole = self._stream_length * self._rows
+        streams = (self.tokens[begin : begin + whole].reshape(self._rows, -1).T for begin in (start, start + 1))
         # Copies: changing a batch does not change the tokens.
-        return Batch(*(np.array(self._streams(begin)[steps], np.int64, order="C") for begin in (start, start + 1)))
-
-    def _streams(self, start: int) -> Tokens:
-        length = self._stream_length
-        return self.tokens[start : start + length * self._rows].reshape(self._rows, length).T
+        return Batch(*(np.array(tokens[steps], np.int64, order="C") for tokens in streams))

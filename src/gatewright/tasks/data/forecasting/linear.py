@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,16 +127,10 @@ def linear_forecast(
     return LinearForecast(fit[:, : how.history], fit[:, how.history :], residual, error, ends)
 
 
-class _Variable(NamedTuple):
-    """The forecast of one variable."""
-
-    fit: Floats
-    residual: Floats
-    error: float
-    ends: Floats
-
-
-def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings, outer: ToUnits) -> _Variable:
+def _variable(
+    series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSettings, outer: ToUnits
+) -> tuple[Floats, Floats, float, Floats]:
+    """The weights, residual, error and ends of the forecast of one variable."""
     judged = list(_fold_forecasts(series, cuts, how))
     counted = sum(_RECENT**fold.later * len(fold.targets) for fold in judged)
     errors = np.sum([_RECENT**fold.later * _errors(fold, how, outer) for fold in judged], 0) / counted
@@ -147,13 +141,13 @@ def _variable(series: Sequence[Floats], cuts: Sequence[Cuts], how: RegressionSet
         forecasts = _forecasts(_mixed(trust, fits), windows, how.least_spread)
         missed.append(np.abs(outer(forecasts) - outer(wanted)))
         away.append((wanted - forecasts) / np.maximum(windows.std(1, keepdims=True), how.least_spread))
-    every = _windows(series, _Span.before([cut.train for cut in cuts]), how, _FITTED)
+    every = _windows(series, [0] * len(cuts), [cut.train for cut in cuts], how, _FITTED)
     weights = np.concatenate([np.full(len(fold.targets), _RECENT_ERRORS**fold.later) for fold in judged])
     weights /= weights.sum()
     spreads = np.concatenate(away)
     residual = np.maximum(weights @ np.abs(spreads), _LEAST_RESIDUAL)
     ends = _ends(spreads / residual, weights, how)
-    return _Variable(_mixed(trust, _fits(*every, how)), residual, float(weights @ np.concatenate(missed).mean(1)), ends)
+    return _mixed(trust, _fits(*every, how)), residual, float(weights @ np.concatenate(missed).mean(1)), ends
 
 
 def _fold_forecasts(
@@ -163,9 +157,9 @@ def _fold_forecasts(
     folds = folds_of(cuts)
     any_judged = False
     for later, fold in zip(reversed(range(len(folds))), folds, strict=True):
-        fitted, targets = _windows(series, _Span.before(fold.fitted), how, _FITTED)
+        fitted, targets = _windows(series, [0] * len(cuts), fold.fitted, how, _FITTED)
         ends = [min(after + how.horizon - 1, end) for after, end in zip(fold.next, fold.end, strict=True)]
-        judging, wanted = _windows(series, _Span(fold.fitted, ends), how, _JUDGED)
+        judging, wanted = _windows(series, fold.fitted, ends, how, _JUDGED)
         if len(fitted) > 1 and len(judging):
             any_judged = True
             yield _FoldForecasts(_fits(fitted, targets, how), judging, wanted, later)
@@ -207,22 +201,12 @@ def _quantile(values: Floats, weights: Floats, level: float) -> float:
     return float(values[order][min(int(place), len(order) - 1)])
 
 
-class _Span(NamedTuple):
-    """Of each series the steps from start to end."""
-
-    starts: Sequence[int]
-    ends: Sequence[int]
-
-    @classmethod
-    def before(cls, ends: Sequence[int]) -> Self:
-        """All before the end."""
-        return cls([0] * len(ends), ends)
-
-
-def _windows(series: Sequence[Floats], span: _Span, how: RegressionSettings, most: int) -> tuple[Floats, Floats]:
-    """The windows (windows, history) and targets (windows, horizon) of all series whose targets lie in the span."""
+def _windows(
+    series: Sequence[Floats], starts: Sequence[int], ends: Sequence[int], how: RegressionSettings, most: int
+) -> tuple[Floats, Floats]:
+    """The windows (windows, history) of all series, and their targets (windows, horizon) between start and end."""
     history, horizon = how.history, how.horizon
-    places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(*span, strict=True)]
+    places = [np.arange(max(start, history), end - horizon + 1) for start, end in zip(starts, ends, strict=True)]
     stride = max(1, math.ceil(sum(map(len, places)) * history / most))
     read, targets = (
         np.concatenate([values[now[::stride, None] + steps] for values, now in zip(series, places, strict=True)])

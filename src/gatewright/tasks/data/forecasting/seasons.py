@@ -1,7 +1,6 @@
 """The season of a series, the forecast that repeats it, and where in the year, week and day a step lies."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +73,8 @@ def _error(scaled: Sequence[Values], lags: NDArray[np.int64]) -> float:
     return float(np.mean([sum(each) / len(each) for each in errors]))
 
 
-class _Period(NamedTuple):
-    """A length of time in which things come back: what it is called, its days, and the longest step that sees it."""
-
-    name: str
-    days: float
-    step: float  # days
-
-
-_PERIODS = (_Period("year", 365.25, 100), _Period("week", 7, 1.5), _Period("day", 1, 0.6))
+_PERIODS = {"year": (365.25, 100), "week": (7, 1.5), "day": (1, 0.6)}
+"""Lengths of time in which things come back: their days, and the longest step, in days, that shows them."""
 _LEAST_PERIODS = 2  # in the training part, so that each of its phases has been seen more than once
 
 
@@ -91,8 +83,8 @@ def calendar_names(dates: Dates) -> tuple[str, ...]:
     if len(dates) < 2:
         return ()
     step, whole = float(np.median(np.diff(dates)) / _DAY), float((dates[-1] - dates[0]) / _DAY)
-    seen = [period for period in _PERIODS if step <= period.step and whole >= _LEAST_PERIODS * period.days]
-    return tuple(f"{wave} {period.name}" for period in seen for wave in ("sin", "cos"))
+    seen = [name for name, (days, most) in _PERIODS.items() if step <= most and whole >= _LEAST_PERIODS * days]
+    return tuple(f"{wave} {name}" for name in seen for wave in ("sin", "cos"))
 
 
 def calendar_inputs(dates: Dates, names: tuple[str, ...]) -> Floats:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
-from gatewright.tasks.data.batches.examples import interpolated
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling
 
@@ -44,6 +43,15 @@ class Variation:
         warped = np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, _KNOTS), knots)
         moved = self.strength * self.shift * draw.uniform(-1, 1)
         return np.clip(warped + moved, 0, 1) * (steps - 1)
+
+
+def interpolated(rows: NDArray[np.floating], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rows at places between them, by linear interpolation: (places, ...)."""
+    if len(rows) == 1:
+        return np.repeat(rows.astype(np.float64), len(places), 0)
+    before = np.minimum(places.astype(np.int64), len(rows) - 2)
+    share = (places - before)[:, np.newaxis]
+    return rows[before] * (1 - share) + rows[before + 1] * share
 
 
 class SeriesBatches:

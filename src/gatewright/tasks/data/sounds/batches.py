@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatch, RaggedBatches
-from gatewright.tasks.data.batches.examples import interpolated
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged
 from gatewright.tasks.data.scaling import Scaling
+from gatewright.tasks.data.sequences.batches import interpolated
 from gatewright.tasks.data.sounds.log_mel import LogMel, hertz_to_mel
 
 Features = NDArray[np.float32]

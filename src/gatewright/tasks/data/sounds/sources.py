@@ -31,8 +31,6 @@ _PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
-
-
 _of_sound_files = columns_where(lambda texts: all(Path(text).suffix.lower() in SUFFIXES for text in texts[:100]))
 _of_parts = columns_where(lambda texts: {text.lower() for text in texts} <= set(_PARTS))
 _FILE = ColumnRole("file", _FILE_NAMES, fits=_of_sound_files, candidates=all_columns)

@@ -128,8 +128,10 @@ def _numbers(texts: list[str], *, named: bool) -> ParsedDates | None:
         return None  # numbers of several lengths are numbers
     if length in _COMPACT and (length == 8 or named):
         parsed = _as_format([text if fit else "" for text, fit in zip(whole, fits, strict=True)], _COMPACT[length])
-        known = parsed is not None and int((~np.isnat(parsed.values)).sum()) == most
-        return parsed if parsed is not None and known and _in_our_time(parsed.values[fits]) else None
+        if parsed is None or int((~np.isnat(parsed.values)).sum()) != most:
+            return None
+        years = parsed.values[fits].astype("datetime64[Y]").astype(int) + 1970
+        return parsed if ((years >= 1700) & (years <= 2200)).all() else None
     if not named:
         return None
     if all(_YEAR.fullmatch(text) for text, fit in zip(whole, fits, strict=True) if fit):
@@ -146,23 +148,15 @@ def _since_1970(texts: list[str], fits: list[bool], length: int) -> ParsedDates:
     return ParsedDates(values, form, np.zeros(len(texts), np.int64))
 
 
-def _in_our_time(values: Dates) -> bool:
-    years = values.astype("datetime64[Y]").astype(int) + 1970
-    return bool(((years >= 1700) & (years <= 2200)).all())
-
-
 def _iso(texts: list[str], *, named: bool) -> ParsedDates | None:
     matched = [_YEAR_FIRST.match(text) for text in texts]
     if sum(map(bool, matched)) < _MOSTLY * len(texts):
         return None
     if not named and all(text.count(".") == 1 and text.replace(".", "").isdecimal() for text in texts):
         return None  # 2020.05 is a number first
-    import pandas as pd
-
     form = _iso_form([text for text, match in zip(texts, matched, strict=True) if match])
     bare, offsets = _without_offsets(texts) if any(":" in text for text in texts) else (texts, None)
-    padded = [_YEAR_FIRST.sub(_padded, text) for text in bare]
-    values = _plain(pd.to_datetime(pd.Series(padded, dtype=object), format="ISO8601", errors="coerce"))
+    values = _read_by_pandas([_YEAR_FIRST.sub(_padded, text) for text in bare], "ISO8601")
     if offsets is None:
         return ParsedDates(values, form)
     has_offset = ~np.isnan(offsets)
@@ -214,10 +208,7 @@ def _by_place(texts: list[str], *, dayfirst: DayFirst) -> ParsedDates | None:
     else:
         day_is_first = dayfirst == "yes"
     iso = ["" if match is None else _reordered(match, day_is_first=day_is_first) for match in matched]
-    import pandas as pd
-
-    values = _plain(pd.to_datetime(pd.Series(iso, dtype=object), format="ISO8601", errors="coerce"))
-    return ParsedDates(values, _form_by_place(present, day_is_first=day_is_first))
+    return ParsedDates(_read_by_pandas(iso, "ISO8601"), _form_by_place(present, day_is_first=day_is_first))
 
 
 def _form_by_place(matched: Sequence[re.Match[str]], *, day_is_first: bool) -> str:
@@ -306,12 +297,13 @@ def _worded(texts: list[str]) -> ParsedDates | None:
 
 
 def _as_format(texts: list[str], form: str) -> ParsedDates | None:
-    import pandas as pd
-
-    values = _plain(pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce"))
+    values = _read_by_pandas(texts, form)
     return None if np.isnat(values).all() else ParsedDates(values, form)
 
 
-def _plain(values: Any) -> Dates:
-    """In microseconds."""
-    return values.to_numpy().astype("datetime64[us]")
+def _read_by_pandas(texts: list[str], form: str) -> Dates:
+    """In microseconds, NaT for a text of another form."""
+    import pandas as pd
+
+    dates: Any = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce")
+    return dates.to_numpy().astype("datetime64[us]")

@@ -71,7 +71,8 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     """
     coding = encoding_of(path, encoding)
     lines = [(number, line.rstrip("\n")) for number, line in enumerate(encoded_lines(path, coding.name), 1)]
-    rows = [line for _, line in lines if line.strip() and not _is_aside(line)]
+    rows = [line for _, line in lines if line.strip() and not line.startswith(("# ", "#\t"))]
+    rows = [line for line in rows if line.split(maxsplit=1)[0] != _DOCUMENT]
     first = rows[0] if rows else ""
     is_conllu = len(cells := _cells(first, "\t")) == len(CONLLU) and bool(_ID.fullmatch(cells[0]))
     separator = None if _is_divided_at_spaces(rows) else "\t"
@@ -129,10 +130,6 @@ def _is_divided_at_spaces(rows: Sequence[str]) -> bool:
 
 def _cells(line: str, separator: str | None) -> list[str]:
     return [cell.strip() for cell in line.split(separator)] if separator else line.split()
-
-
-def _is_aside(line: str) -> bool:
-    return line.startswith(("# ", "#\t")) or line.split(maxsplit=1)[0] == _DOCUMENT
 
 
 def _is_header(row: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ _PARTS = {
 _MOST_TAGS = 1000
 INFERRED_COLUMNS = StepColumns()
 """Columns that are inferred."""
-_TOKEN_SUFFIXES = (".conllu", ".conll", ".iob", ".iob2", ".bio", ".bioes")
+TOKEN_SUFFIXES = (".conllu", ".conll", ".iob", ".iob2", ".bio", ".bioes")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def part_files(files: Files, needed: Sequence[str] = ("train",)) -> dict[str, Pa
 def _one_of_part(files: Files, part: str) -> Path | None:
     words = re.compile(rf"(?<![a-z])(?:{_PARTS[part]})(?![a-z])", re.IGNORECASE)
     fitting = [path for name, path in files.items() if words.search(name)]
-    for suffix in _TOKEN_SUFFIXES:  # beside a text or a description of the same name
+    for suffix in TOKEN_SUFFIXES:  # beside a text or a description of the same name
         fitting = [path for path in fitting if path.suffix.lower() == suffix] or fitting
     if len(fitting) > 1:
         raise DataError(

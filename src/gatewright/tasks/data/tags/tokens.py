@@ -10,7 +10,7 @@ from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
 from gatewright.tasks.data.tags.conll_file import read_columns
-from gatewright.tasks.data.tags.sentences import INFERRED_COLUMNS
+from gatewright.tasks.data.tags.sentences import INFERRED_COLUMNS, TOKEN_SUFFIXES
 
 _CLITIC = r"n['’]t|['’](?:s|re|ve|ll|d|m)"
 _SIGNS = (
@@ -23,7 +23,6 @@ _SIGNS = (
 _WORDS = re.compile(_SIGNS)
 _PARTED = re.compile(rf"\w+?(?={_CLITIC}\b)|{_CLITIC}\b|{_SIGNS}", re.IGNORECASE)
 _FEW = 0.02
-_COLUMN_SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")
 _LOOKED_AT = 10_000  # lines that show whether a file has columns
 
 
@@ -90,7 +89,7 @@ def read_sentences(
     path = existing_path(source, "tagged texts")
     encoding = encoding_of(path, reading.encoding).name
     written = [line.rstrip() for line in encoded_lines(path, encoding)]
-    if path.suffix.lower() in _COLUMN_SUFFIXES or _has_columns(written):
+    if path.suffix.lower() in TOKEN_SUFFIXES or _has_columns(written):
         file = read_columns(path, encoding=encoding, header=reading.header)
         # The column that the training's tokens were in; a file of tokens alone has no other.
         tokens = file.column(0 if len(file.names) == 1 or not text else file.place(text))

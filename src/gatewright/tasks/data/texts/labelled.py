@@ -263,7 +263,9 @@ def read_texts(source: object, columns: TextColumns | None = None, usual: Mappin
             texts = ["".join(text_pieces(file)).strip() for file in files]
             return Texts(texts, {"file": [str(file.relative_to(path)) for file in files]})
         if not columns.text and path.name.lower().removesuffix(".gz").endswith(".txt"):
-            return _lines(path)
+            lines = enumerate("".join(text_pieces(path)).split("\n"), 1)
+            present = {number: text for number, line in lines if (text := line.strip())}
+            return Texts([*present.values()], {"line": [*present]})
     table = text_table(source, columns)
     roles = text_roles(table, columns, labelled=False, usual=usual)
     keys = {table.place_word: [table.line(row) for row in range(len(table))]}
@@ -286,12 +288,6 @@ def _checked_texts(source: object) -> list[str]:
         expected = "a path, a pandas DataFrame, or a list, array or pandas Series of strings"
         raise DataError("these are no texts", expected=expected, got=wrong)
     return cast("list[str]", texts)
-
-
-def _lines(path: Path) -> Texts:
-    lines = [(number, line.strip()) for number, line in enumerate("".join(text_pieces(path)).split("\n"), 1)]
-    present = [(number, line) for number, line in lines if line]
-    return Texts([line for _, line in present], {"line": [number for number, _ in present]})
 
 
 def decoded_texts(part: LabelledSequences) -> list[str]:

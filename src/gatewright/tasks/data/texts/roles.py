@@ -17,8 +17,6 @@ from gatewright.tasks.data.tables.roles import (
 from gatewright.tasks.data.tables.table import Table
 
 _of_few_values = columns_where(has_few_values)
-
-
 _of_many_words = columns_where(
     lambda texts: len(set(texts)) > len(texts) // 4 and sum(" " in text.strip() for text in texts) * 2 > len(texts)
 )
