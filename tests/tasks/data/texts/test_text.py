@@ -65,7 +65,7 @@ def test_a_name_that_is_nothing_lists_the_names_and_the_nearest() -> None:
         read_text("shakespear")
     assert str(caught.value) == (
         "'shakespear' is neither a data set nor a file\n"
-        "  expected: one of python-docs, python-prose, shakespeare, timemachine, or the path of a text file\n"
+        "  expected: one of python-docs, python-prose, shakespeare, timemachine, or a path\n"
         "  do: did you mean 'shakespeare' or 'tinyshakespeare'?"
     )
 

@@ -8,19 +8,9 @@ from pathlib import Path
 
 from gatewright.errors import DataError
 
-_PACKAGES = {
-    "asyncio": "asyncio",
-    "decimal": "_pydecimal.py",
-    "email": "email",
-    "http": "http",
-    "importlib": "importlib",
-    "logging": "logging",
-    "mailbox": "mailbox.py",
-    "multiprocessing": "multiprocessing",
-    "unittest": "unittest",
-    "urllib": "urllib",
-    "xml": "xml",
-}
+_FOLDERS = ("asyncio", "email", "http", "importlib", "logging", "multiprocessing", "unittest", "urllib", "xml")
+_FILES = {"decimal": "_pydecimal.py", "mailbox": "mailbox.py"}
+_PACKAGES = dict(sorted({**dict(zip(_FOLDERS, _FOLDERS, strict=True)), **_FILES}.items()))
 _SHORTEST = 30  # characters of a paragraph
 
 

@@ -10,19 +10,11 @@ import numpy as np
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.columns import LabelledSeriesColumns, SeriesColumns
 from gatewright.tasks.data.forecasting.series import read_series
-from gatewright.tasks.data.published.sources import (
-    IN_MEMORY,
-    Source,
-    conversion,
-    existing_path,
-    files_of,
-    named_data_set,
-)
-from gatewright.tasks.data.sequences.archive_files import read_arff, read_ts
+from gatewright.tasks.data.published import sources
+from gatewright.tasks.data.published.sources import Source, existing_path, files_of, named_data_set
+from gatewright.tasks.data.sequences import archive_files, long_tables, rows
 from gatewright.tasks.data.sequences.arrays import Layout, read_npz, series_of_arrays
 from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task, filled_series, joined
-from gatewright.tasks.data.sequences.long_tables import read_long
-from gatewright.tasks.data.sequences.rows import Labels, first_fields, is_of_rows, read_line, read_rows
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.settings import setting
 
@@ -71,9 +63,9 @@ def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) 
     if path is not None and known.key == "file" and (path.is_dir() or path.suffix.lower() in _TABLES):
         series = _tables_in(path, reading)
     elif path is not None and path.is_file() and _is_of_rows(path):
-        series = read_rows(path, _labels_of(path, known))
+        series = rows.read_rows(path, _labels_of(path, known))
     elif is_frame(source) or (path is not None and path.suffix.lower() in _TABLES):
-        series = read_long(source, reading, channels=known.channels, labelled=False)
+        series = long_tables.read_long(source, reading, channels=known.channels, labelled=False)
     else:
         series, other = _read(source, reading, alone=True)
         if other is not None:
@@ -90,7 +82,7 @@ def read_unlabelled_line(line: str, reading: SeriesReading, known: KnownSeries) 
 
     A label is a word that stands first, or a field more than the longest series of the training has steps.
     """
-    series = read_line("the line", line, None if known.longest is None else known.longest + 1)
+    series = rows.read_line("the line", line, None if known.longest is None else known.longest + 1)
     return filled_series(replace(series, channels=known.channels or series.channels), reading.missing)
 
 
@@ -102,8 +94,8 @@ def _file(source: Source) -> Path | None:
     return existing_path(source, "labelled series")
 
 
-def _labels_of(path: Path, known: KnownSeries) -> Labels:
-    names, width = first_fields(path)
+def _labels_of(path: Path, known: KnownSeries) -> rows.Labels:
+    names, width = rows.first_fields(path)
     if known.longest is not None and width in (known.longest, known.longest + 1):
         return "first" if width > known.longest else "none"
     labels = {*known.classes, *MISSING_TEXTS}
@@ -112,10 +104,10 @@ def _labels_of(path: Path, known: KnownSeries) -> Labels:
 
 def _read(source: Source, reading: SeriesReading, *, alone: bool = False) -> Pair:
     if is_frame(source):
-        return read_long(source, reading), None
+        return long_tables.read_long(source, reading), None
     if isinstance(source, tuple | list | np.ndarray):
         arrays, labels = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
-        return series_of_arrays(IN_MEMORY, arrays, labels, layout=reading.layout), None
+        return series_of_arrays(sources.IN_MEMORY, arrays, labels, layout=reading.layout), None
     if named_data_set(source, "labelled series") is None:
         path = existing_path(source, "labelled series")
         if path.is_dir() and not any(file.suffix.lower() in _SUFFIXES for file in path.iterdir()):
@@ -151,18 +143,18 @@ def _of_files(files: Mapping[str, Path], reading: SeriesReading) -> Pair:
     if len(series) != 1:
         got = ", ".join(path.name for path in series[:10]) or ", ".join(list(files)[:10])
         problem = "there are several files of series" if series else "there is no file of series"
-        raise DataError(problem, expected=_FORMS, got=got, do=conversion(files) or "give the path of one file")
+        raise DataError(problem, expected=_FORMS, got=got, do=sources.conversion(files) or "give the path of one file")
     return _of_file(series[0], reading)
 
 
 def _of_file(path: Path, reading: SeriesReading) -> Pair:
-    readers: dict[str, Callable[[Path], SeriesCases]] = {".ts": read_ts, ".arff": read_arff}
+    readers: dict[str, Callable[[Path], SeriesCases]] = {".ts": archive_files.read_ts, ".arff": archive_files.read_arff}
     suffix = path.suffix.lower()
     if suffix in _TABLES and not _is_of_rows(path):
-        return read_long(path, reading), None
+        return long_tables.read_long(path, reading), None
     _refuse_columns(path, reading)
     if suffix in _TEXTS:
-        return read_rows(path), None
+        return rows.read_rows(path), None
     if suffix == ".npz":
         return read_npz(path, reading.layout)
     if suffix not in readers:
@@ -170,7 +162,7 @@ def _of_file(path: Path, reading: SeriesReading) -> Pair:
             f"{path} is no file of series that is read",
             expected=_FORMS,
             got=suffix or "no suffix",
-            do=conversion([path.name]),
+            do=sources.conversion([path.name]),
         )
     return readers[suffix](path), None
 
@@ -180,7 +172,7 @@ def _is_of_rows(path: Path) -> bool:
     if path.suffix.lower() not in _TEXTS:
         return False
     try:
-        return is_of_rows(path)
+        return rows.is_of_rows(path)
     except DataError:
         return False
 

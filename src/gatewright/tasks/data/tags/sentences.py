@@ -24,7 +24,6 @@ _PARTS = {
 }
 _MOST_TAGS = 1000
 INFERRED_COLUMNS = StepColumns()
-"""Columns that are inferred."""
 TOKEN_SUFFIXES = (".conllu", ".conll", ".iob", ".iob2", ".bio", ".bioes")
 
 

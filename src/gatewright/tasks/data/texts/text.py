@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.published import sources
 from gatewright.tasks.data.published.locate import locate
-from gatewright.tasks.data.published.registry import known_names, suggestion
-from gatewright.tasks.data.published.sources import Source, existing_path, named_data_set, path_of
+from gatewright.tasks.data.published.sources import Source, existing_path, named_data_set
 from gatewright.tasks.data.ragged import Splits
-from gatewright.tasks.data.reading import Whole, check_plain, decoded, member_names, member_pieces, text_pieces
+from gatewright.tasks.data.reading import Whole, member_names, member_pieces, text_pieces
 
 Tokens = NDArray[np.integer[Any]]
 Pieces = Callable[[], Iterator[str]]  # from the beginning, each time it is called
@@ -27,32 +26,11 @@ _ARCHIVE = r".*\.(tgz|tar|tar\.gz)"
 def read_text(name_or_path: Source) -> str:
     """The text of a data set, by its name, or of a file, by its path.
 
-    A name wins over a file that is called the same; `./name` is always the file. The bytes are decoded as
-    UTF-8, without a byte order mark, and nothing else is done to them: "\\r\\n" stays two characters. An empty
-    file, a folder, bytes that are not UTF-8, and NULs, which UTF-16 has, are errors.
+    A name wins over a file that is called the same; `./name` is always the file. The bytes are unpacked if they are
+    gzip, and decoded as UTF-8, without a byte order mark. Nothing else is done to them: "\\r\\n" stays two characters.
+    An empty file, a folder, bytes that are not UTF-8, and NULs, which UTF-16 has, are errors.
     """
-    row = named_data_set(name_or_path, "text")
-    if row is not None:
-        return row.compose() if row.compose is not None else _read_file(locate(row.name))
-    path = path_of(name_or_path, "text")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder", expected="a text file", do="name one file in it")
-    if not path.exists():
-        near = suggestion(str(name_or_path), "text")
-        names = f"{known_names('text')}, or the path of a text file"
-        raise DataError(f"{str(name_or_path)!r} is neither a data set nor a file", expected=names, do=near)
-    return _read_file(path)
-
-
-def _read_file(path: Path) -> str:
-    check_plain(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
-    if not content:
-        raise DataError(f"{path} is empty", expected="a text")
-    return decoded(path, content)
+    return "".join(text_source(name_or_path)())
 
 
 def only_letters(text: str) -> str:
