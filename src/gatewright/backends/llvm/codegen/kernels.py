@@ -20,7 +20,7 @@ from gatewright.backends.llvm.codegen.pack_panels import emit_packing
 from gatewright.backends.llvm.codegen.panels import Panel, matrix_buffer, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
 from gatewright.backends.llvm.codegen.row_sums import OperandLines, SumResult, emit_outer, emit_sum
-from gatewright.backends.llvm.codegen.rows import ListedRows, Rows
+from gatewright.backends.llvm.codegen.rows import ListedRows, StepRows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
 from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
@@ -273,15 +273,15 @@ class _ModuleWriter:
                     loop.carry({"descending": flipped(scalar, loop.values["descending"])})
             else:
                 span = (args.first, args.last, batch, zero)
-                rows = ListedRows(*span, lines=active[0], first_line=zero) if active else Rows(*span)
+                rows = ListedRows(*span, lines=active[0], first_line=zero) if active else StepRows(*span)
                 emitter.emit_step(rows, zero)
 
     def _rows_of_step(
         self, e: Emitter, args: Any, lines: Sequence[Value], time: Index, active: Sequence[Value]
-    ) -> Rows:
+    ) -> StepRows:
         first, last, batch = args.first, args.last, args.batch
         if not active:
-            return Rows(first, last, batch, *lines)
+            return StepRows(first, last, batch, *lines)
         start, end = (e.load_index(active[1], e.add_index(time, ahead), "start") for ahead in (0, 1))
         count = e.add_index(end, e.mul_index(start, -1), "count")
         last = e.smaller_index(last, count, "last")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from gatewright.backends.llvm.codegen.panels import column_of
-from gatewright.backends.llvm.codegen.rows import Rows
+from gatewright.backends.llvm.codegen.rows import StepRows
 from gatewright.backends.llvm.codegen.stage import StageEmitter
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
@@ -33,7 +33,7 @@ class PassEmitter:
         self._after_barrier = {id(stages[number]) for number in units.barriers_before}
         self._ranges = {id(stage): self._range(stage, own) for stage, own in zip(stages, units.columns, strict=True)}
 
-    def emit_step(self, rows: Rows, descending: Value) -> None:
+    def emit_step(self, rows: StepRows, descending: Value) -> None:
         """Emit all stages of one step.
 
         Panels are walked from the first group to the last, or, where `descending` is 1 and not 0, from the last to the
@@ -61,7 +61,7 @@ class PassEmitter:
         first, last = (e.smaller_index(e.mul_index(piece, columns.blocks), blocks) for piece in (first, last))
         return first, last
 
-    def _tiles(self, number: int, rows: Rows, descending: Value) -> None:
+    def _tiles(self, number: int, rows: StepRows, descending: Value) -> None:
         e, stage = self._scalar, self._parts[number][0]
         height, (low, high) = _rows_at_a_time(stage), self._ranges[id(stage)]
         ends = e.add_index(e.add_index(low, high), -1)
@@ -74,7 +74,7 @@ class PassEmitter:
                 self._group(number, rows, group, (part.index, end))
             part.carry({"descending": flipped(e, now)})
 
-    def _group(self, number: int, rows: Rows, group: Value, span: tuple[Index, Index]) -> None:
+    def _group(self, number: int, rows: StepRows, group: Value, span: tuple[Index, Index]) -> None:
         e, stage = self._scalar, self._parts[number][0]
         tile, upcoming = stage.tile, self._next_stages(number, rows)
         blocks = [e.add_index(e.mul_index(group, tile.blocks), j) for j in range(tile.blocks)]
@@ -92,7 +92,7 @@ class PassEmitter:
 
             stage.emit_tile(columns, cursors, group, meanwhile)
 
-    def _next_stages(self, number: int, rows: Rows) -> list[tuple[StageEmitter, Value]]:
+    def _next_stages(self, number: int, rows: StepRows) -> list[tuple[StageEmitter, Value]]:
         """The stages to prefetch for while a stage's products are accumulated, each with the first line of its step:
         itself, and the stages up to the next products, also in the next step."""
         stage, upcoming = self._parts[number][0], [(self._parts[number][0], rows.before)]
@@ -105,7 +105,7 @@ class PassEmitter:
             upcoming += [(other, before) for other in part if other.units == stage.units]
         return upcoming
 
-    def _rows(self, stages: Sequence[StageEmitter], rows: Rows) -> None:
+    def _rows(self, stages: Sequence[StageEmitter], rows: StepRows) -> None:
         e, height = self._scalar, stages[0].tile.rows
         limit = rows.limit(e, height, "last_rows")
         with e.loop(rows.first, rows.last, height, "rows") as loop:

@@ -13,7 +13,7 @@ from gatewright.backends.llvm.emit.vector_type import Value
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StepRows:
     """Rows that lie one after the other. The last tile overlaps the one before it, so that no row is left over."""
 
     first: Value
@@ -38,7 +38,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedRows(Rows):
+class ListedRows(StepRows):
     """Rows whose lines are in a list. Where a tile is higher than the rows that are left, it repeats the last one:
     there may be fewer than any tile has."""
 
