@@ -14,7 +14,7 @@ import pytest
 
 import gatewright as gw
 from gatewright import cells
-from gatewright.stream.prepared_layer import PreparedLayer
+from gatewright.stream import prepared_layer
 from gatewright.trace import trace_cell
 from tests.stream.cases import draw
 
@@ -72,13 +72,13 @@ def test_a_stream_that_nobody_needs_is_gone() -> None:
 
 
 def prepared_layers() -> int:
-    return sum(type(each) is PreparedLayer for each in gc.get_objects())
+    return sum(type(each) is prepared_layer.PreparedLayer for each in gc.get_objects())
 
 
 def test_streams_of_one_model_share_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    real = module.Engine
-    monkeypatch.setattr(module, "Engine", lambda *given: made.append(real(*given)) or made[-1])
+    real = prepared_layer.Engine
+    monkeypatch.setattr(prepared_layer, "Engine", lambda *given: made.append(real(*given)) or made[-1])
     first, second = stream_of(hidden=23), stream_of(hidden=23)
     assert len(made) == 1
     assert not np.shares_memory(first.step(np.ones(8)), second.step(np.ones(8)))

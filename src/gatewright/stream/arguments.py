@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from gatewright.axes import show_shape
 from gatewright.errors import OptionError, ShapeError
+from gatewright.stream.numpy_arrays import Array
 
-Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 
 

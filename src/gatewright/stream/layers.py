@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from gatewright import model_file
 from gatewright.backends.base import infer_sizes, refuse_unknown, require
@@ -14,10 +13,12 @@ from gatewright.lang import Cell
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import parts_besides
 from gatewright.packing import tensor_name, unpacked
-from gatewright.stream.stream import Layer, Stream
+from gatewright.stream.numpy_arrays import Array
+from gatewright.stream.prepared_layer import Layer
+from gatewright.stream.stream import Stream
 from gatewright.trace import Trace, trace_cell
 
-Params = Mapping[str, NDArray[Any]]
+Params = Mapping[str, Array]
 
 
 def open(

@@ -1,41 +1,26 @@
 """A recurrent stack that is run one step at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy import ndarray
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from gatewright.axes import INPUT, bind
 from gatewright.backends.llvm.runtime.command_list import CommandList
-from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import GatewrightError, OptionError, ShapeError
-from gatewright.schedule.plan import plan
 from gatewright.stream.arguments import as_numbers, common_dtype, shape_error
-from gatewright.stream.prepared_layer import PreparedLayer
-from gatewright.trace import Literal, Trace, flops
-from gatewright.trace.mask import MASK
-from gatewright.trace.simplify import substitute
+from gatewright.stream.numpy_arrays import Array
+from gatewright.stream.prepared_layer import Layer, PreparedLayer
+from gatewright.trace import flops
 
-Array = NDArray[Any]
 SHORT = 1_000_000
 """Steps of fewer operations keep Python's lock: they end before another thread could use it."""
 
 MANY = 1_000_000
 """For fewer rows than this, an error while memory is allocated has another cause than their number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of a stack."""
-
-    trace: Trace
-    params: Mapping[str, Array]
-    sizes: Mapping[str, int]
 
 
 class Stream:
@@ -57,7 +42,8 @@ class Stream:
         self._layers: list[PreparedLayer] = []
         try:
             for layer in layers:
-                self._layers.append(self._prepared(layer, self._layers[-1].output if self._layers else None))
+                below = self._layers[-1].output if self._layers else None
+                self._layers.append(PreparedLayer(layer, self._dtype, batch, below))
         except (MemoryError, ValueError, OverflowError) as error:
             if isinstance(error, GatewrightError) or batch < MANY:
                 raise
@@ -68,7 +54,7 @@ class Stream:
         calls = [call for layer in self._layers for call in layer.calls]
         self._commands = CommandList(calls, keep_lock=operations < SHORT, keep=self._layers)
         self._perform = self._commands.perform
-        self._all_inputs = self._layers[0].inputs[layers[0].trace.inputs[0].name][0]
+        self._all_inputs = self._layers[0].input[0]
         self._all_outputs = self._layers[-1].output[0]
         self._all_outputs.flags.writeable = False
         rows = 0 if batch == 1 else slice(None)
@@ -98,17 +84,16 @@ class Stream:
         return self._outputs
 
     def _step_converted(self, x: ArrayLike) -> Array:
-        """A step on anything but an array of the stream's own dtype and shape."""
+        """A step on an array of another dtype or shape, or on what is no array."""
         numbers = as_numbers(x, self._dtype, "stream.step")
-        if numbers.shape == self._shape:
-            self._inputs[...] = numbers
-            self._perform()
-            return self._outputs
-        if numbers.shape != self._all_inputs.shape:
-            raise shape_error("stream.step", (), self._all_inputs.shape, numbers.shape)
-        self._all_inputs[...] = numbers
+        inputs, outputs = self._inputs, self._outputs
+        if numbers.shape != self._shape:
+            inputs, outputs = self._all_inputs, self._all_outputs
+            if numbers.shape != inputs.shape:
+                raise shape_error("stream.step", (), inputs.shape, numbers.shape)
+        inputs[...] = numbers
         self._perform()
-        return self._all_outputs
+        return outputs
 
     def run(self, xs: ArrayLike) -> Array:
         """Take many steps: xs (time, batch, input) -> (time, batch, output), or (time, input) -> (time, output) for a
@@ -185,32 +170,9 @@ class Stream:
             for name, whole in layer.states.items()
         }
 
-    def _prepared(self, layer: Layer, below: Array | None) -> PreparedLayer:
-        engine = _engine(layer.trace, tuple(sorted(layer.sizes.items())), self._dtype)
-        trace = engine.program.trace
-        first, *further = trace.inputs
-        inputs = {} if below is None else {first.name: below}
-        for leaf in further:
-            if leaf.name != MASK:
-                raise OptionError(
-                    f"cell {trace.name!r} has an input that a stream does not know",
-                    expected=f"{first.name} or {MASK}",
-                    got=leaf.name,
-                )
-            inputs[MASK] = np.ones((1, self.batch), self._dtype)  # every step is taken
-        params = {param.name: layer.params[param.name].astype(self._dtype) for param in trace.params}
-        return PreparedLayer(engine, params, batch=self.batch, inputs=inputs)
-
     def __repr__(self) -> str:
-        names = ", ".join(layer.engine.program.trace.name for layer in self._layers)
+        names = ", ".join(layer.trace.name for layer in self._layers)
         return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype})"
-
-
-@lru_cache(maxsize=64)
-def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: np.dtype[Any]) -> Engine:
-    """The engine of a layer, its random values taken as their means. Streams of one model share its code."""
-    means = {noise.var.name: Literal(noise.probability) for noise in trace.noises}
-    return Engine(plan(substitute(trace, means)), dict(sizes), "float32" if dtype == np.float32 else "float64")
 
 
 def _check_fit(layers: Sequence[Layer]) -> None:
