@@ -44,13 +44,6 @@ class _Swapped:
 
 
 @dataclass(frozen=True, slots=True)
-class _EngineForward:
-    """For a layer of a derived class, which stays in its place: the layer that will run torch.nn's forward."""
-
-    layer: Recurrent
-
-
-@dataclass(frozen=True, slots=True)
 class Swap:
     """What happened to one recurrent module: `swapped`, or left as it was, and the `reason`."""
 
@@ -143,20 +136,22 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     for owner, name, path, module in modules:
         new = replacements[id(module)]  # one module in two places stays one module
         kind = _kind(module)
-        if isinstance(new, _EngineForward):
-            reason = f"{new.layer.plan().choice}; it stays a {kind}, whose calls of torch's forward run so"
-            swaps.append(Swap(path, kind, swapped=True, reason=reason))
+        if isinstance(new, str):
+            swaps.append(Swap(path, kind, swapped=False, reason=new))
+            continue
+        plan = new.plan()
+        reason = f"{plan.backend}: {plan.reason}"
+        if type(module) not in _SWAPS:  # of a derived class
+            reason += f"; it stays a {kind}, whose calls of torch's forward run so"
             if module not in derived:
-                put_on_engine(module, new.layer)
+                assert isinstance(new, Recurrent)
+                put_on_engine(module, new)
                 derived.append(module)
-        elif isinstance(new, str) or owner is None:
-            swaps.append(Swap(path, kind, swapped=False, reason=str(new)))
-        else:
+        elif owner is not None:
             replaced.append(_Swapped(owner, name, path, module, new))
             setattr(owner, name, new)
             _rebind_hooks(new)
-            plan = new.plan()
-            swaps.append(Swap(path, kind, swapped=True, reason=f"{plan.backend}: {plan.reason}"))
+        swaps.append(Swap(path, kind, swapped=True, reason=reason))
     return Report(tuple(swaps), replaced, derived)
 
 
@@ -238,7 +233,7 @@ def _rebind_hooks(module: nn.Module) -> None:
             hook.module = weakref.ref(module)
 
 
-def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Replacement | _EngineForward | str:
+def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Replacement | str:
     """The layer that will run a module, with the same parameters and hooks, or why there is none."""
     obstacle = _obstacle(module, owner, backend)
     if obstacle is not None:
@@ -251,8 +246,7 @@ def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Re
     if backend == "auto" and plan.backend != "llvm":
         return plan.reason  # torch's own would run it
     if type(module) not in _SWAPS:
-        assert isinstance(layer, Recurrent)
-        return _EngineForward(layer)
+        return layer
     for name, value in vars(module).items():
         if "_hook" in name:  # the very same, so that handles remove from both
             setattr(layer, name, value)

@@ -44,22 +44,8 @@ class _TorchLayerOnEngine(nn.Module):
         return _restore, (type(self).__mro__[1],), self.__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class _RNNOnEngine(_TorchLayerOnEngine, nn.RNN):
-    pass
-
-
-class _GRUOnEngine(_TorchLayerOnEngine, nn.GRU):
-    pass
-
-
-class _LSTMOnEngine(_TorchLayerOnEngine, nn.LSTM):
-    pass
-
-
 _BETWEEN: Mapping[type[nn.RNNBase], type[_TorchLayerOnEngine]] = {
-    nn.RNN: _RNNOnEngine,
-    nn.GRU: _GRUOnEngine,
-    nn.LSTM: _LSTMOnEngine,
+    base: type(f"{base.__name__}OnEngine", (_TorchLayerOnEngine, base), {}) for base in (nn.RNN, nn.GRU, nn.LSTM)
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from gatewright.axes import HIDDEN, bind
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
-from gatewright.nn import backends
+from gatewright.nn.backends import Plan
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Phase, Program, Stage
 from gatewright.threads import get_num_threads
@@ -46,7 +46,7 @@ class KernelPlan:
 
 
 @dataclass(frozen=True)
-class LayerPlan:
+class LayerPlan(Plan):
     """Which backend runs a layer, why, and what it does; as a string, a few lines.
 
         llvm: compiled for this processor
@@ -61,30 +61,19 @@ class LayerPlan:
     from; where another backend runs they are None, and the first line is all.
     """
 
-    choice: backends.Plan
     trace: Trace
     sizes: tuple[Mapping[str, int], ...]  # of each layer
     dtype: torch.dtype
 
-    @property
-    def backend(self) -> str:
-        """The name of the backend."""
-        return self.choice.backend
-
-    @property
-    def reason(self) -> str:
-        """Why it is this one."""
-        return self.choice.reason
-
     @cached_property
     def program(self) -> Program | None:
         """The forward run."""
-        return self._spec(0).inference.program if self.backend == "llvm" else None
+        return self.engine().program if self.backend == "llvm" else None
 
     @cached_property
     def gradient(self) -> Program | None:
         """The gradient by the output."""
-        return _backward(self._spec(0)).program if self.backend == "llvm" else None
+        return self.engine(gradient=True).program if self.backend == "llvm" else None
 
     @cached_property
     def saved(self) -> Mapping[str, int]:
@@ -105,8 +94,7 @@ class LayerPlan:
         """
         if self.backend != "llvm":
             return None
-        spec = self._spec(layer)
-        engine = _backward(spec) if gradient else spec.inference
+        engine = self.engine(layer, gradient=gradient)
         designed = engine.design(steps, batch, ragged=ragged)
         target = designed.target
         partition = partition_work(designed.cost, (steps, batch), get_num_threads(), steps * batch)
@@ -120,7 +108,7 @@ class LayerPlan:
         )
 
     def __str__(self) -> str:
-        lines = [str(self.choice)]
+        lines = [super().__str__()]
         if self.program and self.gradient:
             done = {phase: _done(stages) for phase, stages in self.program.passes() if stages}
             if Phase.LOOP in done and recurrence(self.program.trace).is_parallel:
@@ -129,6 +117,11 @@ class LayerPlan:
             lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
             lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
         return "\n".join(lines)
+
+    def engine(self, layer: int = 0, *, gradient: bool = False) -> Engine:
+        """The compiled engine of a layer, or of its gradient by the output."""
+        spec = self._spec(layer)
+        return spec.engines(spec.output_state).backward if gradient else spec.inference
 
     def _spec(self, layer: int) -> Differentiable:
         return differentiable(self.trace, self.sizes[layer], self.dtype)
@@ -139,10 +132,6 @@ class LayerPlan:
             return "the states"
         size = f"{total // hidden} x {hidden}" if total % hidden == 0 else str(total)
         return f"{size} numbers a step and row, and the states"
-
-
-def _backward(spec: Differentiable) -> Engine:
-    return spec.engines(spec.output_state).backward
 
 
 def _gradient_done(program: Program) -> str:

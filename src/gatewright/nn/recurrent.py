@@ -23,7 +23,7 @@ from gatewright.nn.options import as_cell, check_axes, check_options, check_stac
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.sequence import repack
-from gatewright.nn.source import Source, check_source, source_of
+from gatewright.nn.source import Source, source_of
 from gatewright.nn.torch_fused import Fused
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
@@ -129,10 +129,10 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as `init` and the cell say."""
-        for (layer, _), names in zip(self.directions(), self.packed_names, strict=True):
+        for index, (layer, _) in enumerate(self.directions()):
             sizes = self.sizes(layer)
             named: dict[str, Tensor] = {}
-            for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
+            for packed, tensor in zip(self.layout, self.packed_parameters(index), strict=True):
                 for name, part in parts(packed, tensor.detach(), self.trace, sizes).items():
                     if name in named:
                         nn.init.zeros_(part)  # the second of two parts that are added, such as b_ih and b_hh
@@ -156,18 +156,12 @@ class Recurrent(nn.Module):
 
     def packed_parameters(self, index: int) -> list[Tensor]:
         """The parameters of one direction of one level, as they are now: some may be computed from others."""
-        parameters, names = (
-            self._parameters,
-            self.packed_names[index],
-        )  # attributes are slower
+        parameters = self._parameters  # reading an attribute of a module is slower
         packed: list[Any] = []
-        for name in names:
+        for name in self.packed_names[index]:
             tensor = parameters.get(name)
             packed.append(getattr(self, name) if tensor is None else tensor)
         return packed
-
-    def _tensors(self, names: Sequence[str]) -> list[Tensor]:
-        return [getattr(self, name) for name in names]
 
     def gate_parameters(self) -> dict[str, Tensor]:
         """A view of every parameter under the name that the equations give it: {"l0.W.r": (hidden_size, input_size),
@@ -176,8 +170,8 @@ class Recurrent(nn.Module):
         A parameter that torch keeps in two parts (b_ih and b_hh of the same gate) has a second view, "l0.b.r (2)".
         """
         views: dict[str, Tensor] = {}
-        for (layer, suffix), names in zip(self.directions(), self.packed_names, strict=True):
-            for packed, tensor in zip(self.layout, self._tensors(names), strict=True):
+        for index, (layer, suffix) in enumerate(self.directions()):
+            for packed, tensor in zip(self.layout, self.packed_parameters(index), strict=True):
                 for name, view in parts(packed, tensor, self.trace, self.sizes(layer)).items():
                     key = f"l{layer}{suffix}.{name}"
                     views[key if key not in views else f"{key} (2)"] = view
@@ -187,8 +181,8 @@ class Recurrent(nn.Module):
         """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
         like = next(self.parameters(), torch.empty(0))
         sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
-        choice = backends.choose(self.backend, self.trace, like, fused_or_reason(self))
-        return LayerPlan(choice, self.trace, sizes, like.dtype)
+        plan = backends.choose(self.backend, self.trace, like, fused_or_reason(self))
+        return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
 
     def source(
         self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1
@@ -197,9 +191,7 @@ class Recurrent(nn.Module):
 
         It is the code for so many steps and rows: tiles differ. Raises OptionError where none is generated.
         """
-        plan = self.plan()
-        check_source(backend, plan.choice, layer, self.num_layers)
-        return source_of(self.trace, plan.sizes[layer], plan.dtype, gradient=gradient, steps=steps, batch=batch)
+        return source_of(self.plan(), backend, gradient=gradient, layer=layer, steps=steps, batch=batch)
 
     def forward(
         self,

@@ -1,7 +1,7 @@
 """Drop-ins for torch.nn.RNNCell, GRUCell and LSTMCell: one step a call, of the equations that the layers have."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -105,35 +105,33 @@ class RNNCell(_OneStep, nn.RNNCell):
         self._set_up(cell, RNN_GATES, backend)
 
 
-class GRUCell(_OneStep, nn.GRUCell):
+class _GatedStep(_OneStep):
+    """A cell of torch.nn without a choice of nonlinearity."""
+
+    _equations: ClassVar[Cell]
+    _gates: ClassVar[Gates]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)  # pyright: ignore[reportCallIssue, reportArgumentType] (torch.nn's)
+        self._set_up(self._equations, self._gates, backend)
+
+
+class GRUCell(_GatedStep, nn.GRUCell):
     """torch.nn.GRUCell, one step of `gw.nn.GRU`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        self._set_up(cells.gru(reset="after"), GRU_GATES, backend)
+    _equations, _gates = cells.gru(reset="after"), GRU_GATES
 
 
-class LSTMCell(_OneStep, nn.LSTMCell):
+class LSTMCell(_GatedStep, nn.LSTMCell):
     """torch.nn.LSTMCell, a step of `gw.nn.LSTM`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        self._set_up(cells.lstm, LSTM_GATES, backend)
+    _equations, _gates = cells.lstm, LSTM_GATES

@@ -1,18 +1,13 @@
 """The code that a layer runs: the Program of a sequence, its kernels as LLVM IR, and as assembly."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-
-import torch
 
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.jit.library import Library
 from gatewright.errors import OptionError
-from gatewright.nn.backends import Plan
-from gatewright.nn.engine.differentiable import differentiable
+from gatewright.nn.plans import LayerPlan
 from gatewright.schedule.text import to_text
-from gatewright.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -58,13 +53,13 @@ class Source:
         return "\n".join(f"; ---- {title}\n\n{text.strip()}\n" for title, text in parts.items())
 
 
-def check_source(backend: str, chosen: Plan, layer: int, layers: int) -> None:
-    """Check that a layer has source code for a backend.
+def source_of(plan: LayerPlan, backend: str, *, gradient: bool, layer: int, steps: int, batch: int) -> Source:
+    """The code of a layer, or of its gradient, over so many steps and rows; it is compiled if necessary.
 
     Raises OptionError for a backend that generates none, and for a layer that another one runs.
     """
-    if not 0 <= layer < layers:
-        raise OptionError("there is no such layer", expected=f"from 0 to {layers - 1}", got=repr(layer))
+    if not 0 <= layer < len(plan.sizes):
+        raise OptionError("there is no such layer", expected=f"from 0 to {len(plan.sizes) - 1}", got=repr(layer))
     if backend != "llvm":
         raise OptionError(
             f"there is no source for backend {backend!r}",
@@ -72,18 +67,11 @@ def check_source(backend: str, chosen: Plan, layer: int, layers: int) -> None:
             got=repr(backend),
             do="print(gw.trace.to_text(layer.trace)) shows the equations that every backend runs",
         )
-    if chosen.backend != "llvm":
+    if plan.backend != "llvm":
         raise OptionError(
             "no code is generated for this layer, so that there is none to show",
             expected="a layer that the compiled engine runs",
-            got=str(chosen),
+            got=f"{plan.backend}: {plan.reason}",
         )
-
-
-def source_of(
-    trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype, *, gradient: bool, steps: int, batch: int
-) -> Source:
-    """The code for a cell, or for its gradient, over so many steps and rows; it is compiled if necessary."""
-    spec = differentiable(trace, sizes, dtype)
-    engine = spec.engines(spec.output_state).backward if gradient else spec.inference
+    engine = plan.engine(layer, gradient=gradient)
     return Source(engine.program.trace.name, *engine.kernels(steps, batch))
