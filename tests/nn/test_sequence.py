@@ -197,11 +197,6 @@ def test_padding_becomes_zero_whatever_it_held(lengths, features):
         assert not gradient[length:, row].any()
 
 
-def test_without_lengths_nothing_is_padding():
-    values = numbered(2, 2, 2)
-    assert zero_padding(values, None) is values
-
-
 def run_one_direction(cell: nn.GRUCell, values: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """A GRU on padded rows, by a mask as a masked cell has it."""
     outputs = []

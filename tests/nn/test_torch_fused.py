@@ -98,10 +98,10 @@ def test_packed_sequences(make: Make, name: str) -> None:
     packed = pack_sequence([torch.randn(n, INPUT, dtype=torch.float64) for n in (6, 4, 4, 1)])
     states = states_of(module)
     want, ends = module(packed, as_given(states))
-    output, finals = fused(module, packed.data, states, batch_sizes=packed.batch_sizes)
+    output, finals = fused(module, packed.data, states, like=packed)
     ends = ends if isinstance(ends, tuple) else (ends,)
     assert_parity((output, finals), (want.data, ends), dtype="float64", steps=STEPS, cell=name)
-    from_zero = fused(module, packed.data, batch_sizes=packed.batch_sizes)
+    from_zero = fused(module, packed.data, like=packed)
     assert_parity(from_zero[0], module(packed)[0].data, dtype="float64", steps=STEPS)
     assert pad_packed_sequence(want)[1].tolist() == [6, 4, 4, 1]
 

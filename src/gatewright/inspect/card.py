@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from types import CellType, FunctionType
-from typing import Any
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.formulas import latex, unicode
@@ -13,8 +12,8 @@ from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.errors import OptionError
 from gatewright.inspect.roles import roles
 from gatewright.lang import Cell
+from gatewright.lang.cell import spell
 from gatewright.lang.ops import Op
-from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.analysis import flops, parameter_count, reads
 from gatewright.trace.recurrence import recurrence
@@ -152,7 +151,7 @@ def _description(cell: Cell) -> str:
 
 
 def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Parameter, ...]:
-    uses = roles(trace)
+    uses, starts = roles(trace), cell.starts(param.name for param in trace.params)
     return tuple(
         Parameter(
             name=param.name,
@@ -161,7 +160,7 @@ def _parameters(cell: Cell, trace: Trace, sizes: Mapping[str, int]) -> tuple[Par
             shape=bind(param.shape, sizes),
             count=prod(bind(param.shape, sizes)),
             role=uses[param.name].text,
-            starts_at=cell.initial.get(param.name, cell.spaces[Param.parse(param.name).space].initial),
+            starts_at=starts.get(param.name),
         )
         for param in trace.params
     )
@@ -189,7 +188,7 @@ def _gates(trace: Trace) -> tuple[Gate, ...]:
 def _option(cell: Cell, name: str) -> Option:
     default = cell.defaults[name]
     value = cell.options.get(name, default)
-    return Option(name, _spelled(value), _spelled(default), _choices(cell, name, default))
+    return Option(name, spell(value), spell(default), _choices(cell, name, default))
 
 
 def _choices(cell: Cell, name: str, default: object) -> tuple[str, ...]:
@@ -203,7 +202,3 @@ def _choices(cell: Cell, name: str, default: object) -> tuple[str, ...]:
     except OptionError as refused:
         return tuple(re.findall(rf'\b{name}="([^"]*)"', refused.expected or ""))
     return ()
-
-
-def _spelled(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(getattr(value, "__name__", value))

@@ -12,7 +12,6 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.inspect.derivatives import derived, differences
 from gatewright.inspect.derivatives.point import Array, Arrays, Point, default_sizes, draw_point
 from gatewright.lang import Cell
-from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 
 GRADIENT, SECOND, FORWARD = "gradient", "second", "forward"
@@ -136,7 +135,8 @@ def gradcheck(
             shell="pip install 'gatewright[torch]', or check against differences alone with --no-autograd",
         )
     cell = cells.get(cell) if isinstance(cell, str) else cell
-    trace, initial = (trace_cell(cell), _constants(cell)) if isinstance(cell, Cell) else (cell, {})
+    trace = trace_cell(cell) if isinstance(cell, Cell) else cell
+    initial = cell.starts(param.name for param in trace.params) if isinstance(cell, Cell) else {}
     bound = default_sizes(trace, input_size, hidden_size) | dict(sizes or {})
     redrawn: list[str] = []
     for attempt in range(DRAWS):
@@ -189,15 +189,6 @@ def _errors(ours: Array, other: Array, floor: float) -> Array:
     with np.errstate(invalid="ignore"):
         errors = np.abs(ours - other) / np.where(sizes == 0, 1.0, sizes)
     return np.where(np.isfinite(ours) & np.isfinite(other), errors, inf)
-
-
-def _constants(cell: Cell) -> dict[str, float]:
-    """What some parameters start at, by name."""
-    return {
-        param.name: value
-        for param in trace_cell(cell).params
-        if (value := cell.initial.get(param.name, cell.spaces[Param.parse(param.name).space].initial)) is not None
-    }
 
 
 def _no_point(trace: Trace, reasons: list[str]) -> GradcheckError:

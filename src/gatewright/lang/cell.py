@@ -1,7 +1,7 @@
 """`@cell`: a recurrent cell is a plain function of its input, its states and its parameter spaces."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType
 from typing import Any, NoReturn, overload
@@ -9,6 +9,7 @@ from typing import Any, NoReturn, overload
 from gatewright.axes import HIDDEN, INPUT, OPEN, Shape
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.delay import delay_line, moved_on
+from gatewright.lang.param import Param
 from gatewright.lang.symbol import ParameterSpace, Symbol
 
 SpaceShape = tuple[str | None, ...]
@@ -82,10 +83,15 @@ class Cell:
         """The name with the options that were bound: `gru(reset="after")`."""
         if not self.options:
             return self.name
-        return f"{self.name}({', '.join(f'{key}={_spell(value)}' for key, value in self.options.items())})"
+        return f"{self.name}({', '.join(f'{key}={spell(value)}' for key, value in self.options.items())})"
 
     def __repr__(self) -> str:
         return f"<gatewright cell {self.label}>"
+
+    def starts(self, params: Iterable[str]) -> dict[str, float]:
+        """The constants at which parameters start, by name; a layer's initialiser draws the others."""
+        starts = {name: self.initial.get(name, self.spaces[Param.parse(name).space].initial) for name in params}
+        return {name: start for name, start in starts.items() if start is not None}
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Cell":
         """The cell itself: it is code and cannot change, so that copies of a layer are layers of one cell."""
@@ -108,7 +114,7 @@ class Cell:
         if unknown or self.rebind is None:
             raise OptionError(
                 f"cell {self.name!r} has no option {unknown[0] if unknown else 'at all'!r}",
-                expected=", ".join(f"{key}={_spell(value)}" for key, value in self.defaults.items()) or "no options",
+                expected=", ".join(f"{key}={spell(value)}" for key, value in self.defaults.items()) or "no options",
                 got=", ".join(options) or "a call",
                 do="give a cell's options before it is transformed: gw.masked(gru(reset='after'))"
                 if self.rebind is None
@@ -123,7 +129,8 @@ class Cell:
         return replace(self, options=changed, states=states, equations=equations)
 
 
-def _spell(value: object) -> str:
+def spell(value: object) -> str:
+    """The value of an option as it is written in Python."""
     if isinstance(value, str):
         return f'"{value}"'
     return str(getattr(value, "__name__", value))

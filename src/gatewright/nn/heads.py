@@ -132,7 +132,13 @@ class Pool(nn.Module):
         steps, batch = values.shape[:2]
         if mask is not None:
             shape = (batch, steps) if self.batch_first else (steps, batch)
-            _check_mask(self, mask, shape)
+            if mask.shape != shape:
+                raise ShapeError(
+                    f"the mask given to {type(self).__name__} does not fit its input",
+                    expected=f"shape {shape}, the first two axes of the input",
+                    got=f"shape {tuple(mask.shape)}",
+                    do="transpose it if its axes are exchanged; time comes first unless batch_first=True",
+                )
             present = mask.to(values.device) != 0
             return present.T if self.batch_first else present
         if lengths is not None:
@@ -211,14 +217,4 @@ def _check_features(module: nn.Module, input: Tensor, features: int) -> None:
             expected=f"an input whose last axis is {features}",
             got=f"shape {tuple(input.shape)}",
             do="make it with in_features equal to the last axis of what it is given",
-        )
-
-
-def _check_mask(module: nn.Module, mask: Tensor, shape: tuple[int, int]) -> None:
-    if mask.shape != shape:
-        raise ShapeError(
-            f"the mask given to {type(module).__name__} does not fit its input",
-            expected=f"shape {shape}, the first two axes of the input",
-            got=f"shape {tuple(mask.shape)}",
-            do="transpose it if its axes are exchanged; time comes first unless batch_first=True",
         )

@@ -71,11 +71,13 @@ class Composite:
 
     parts: tuple[Rule, ...]
 
-    def __call__(self, parameters: Parameters, sizes: Sizes) -> None:
-        """Fill all `parameters` in place."""
+    def __call__(self, parameters: Parameters, sizes: Sizes, starts: Mapping[str, float] | None = None) -> None:
+        """Fill all `parameters` in place; `starts` are the constants at which a cell starts some of them."""
         with torch.no_grad():
             for part in self.parts:
                 part(parameters, sizes)
+                for name, value in (starts or {}).items() if _sets_all(part) else ():
+                    parameters[name].fill_(value)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
@@ -94,17 +96,21 @@ def resolve(init: Init) -> Composite:
     return Composite(parts if complete else (torch_uniform(zero_biases=True), *parts))
 
 
-def sets_all(part: Rule) -> bool:
-    """Whether an initialiser fills every parameter with no regard to its role, so that a cell's constants go over it.
+def _sets_all(part: Rule) -> bool:
+    """Whether an initialiser fills every parameter with no regard to its role: then a cell's constants overwrite it.
 
-    What names a gate, and a function of the user's, is asked for in particular: it goes over the constants.
+    An initialiser of certain gates, or a function of the user's, overwrites the constants.
     """
     return isinstance(part, Initialiser) and part.name in ("torch_uniform", "uniform", "normal", "truncated_normal")
 
 
 def _parts(wish: str | Rule) -> list[Rule]:
     if isinstance(wish, str):
-        return [_from_text(part, wish) for part in _summands(_parse(wish))]
+        try:
+            tree = ast.parse(wish.strip(), mode="eval").body
+        except SyntaxError as error:
+            raise _unreadable(wish) from error
+        return [_from_text(part, wish) for part in _summands(tree)]
     if not callable(wish):
         raise OptionError(
             f"init holds {wish!r}, which is no initialiser",
@@ -115,13 +121,6 @@ def _parts(wish: str | Rule) -> list[Rule]:
         if getattr(wish, "__wrapped__", None) is rule:  # init=orthogonal, where orthogonal() is meant
             return [_with_options(name)]
     return [wish]
-
-
-def _parse(text: str) -> ast.expr:
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise _unreadable(text) from error
 
 
 def _summands(tree: ast.expr) -> Iterator[ast.expr]:

@@ -6,7 +6,6 @@ from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
-from gatewright.lang.param import Param
 from gatewright.trace import Trace, trace_cell
 
 BACKENDS = ("auto", "llvm", "torch-fused", "torch")
@@ -29,15 +28,6 @@ def as_cell(cell: Cell | Trace | str) -> Cell | Trace:
 def trace_of(cell: Cell | Trace) -> Trace:
     """The Trace of a cell, or itself."""
     return cell if isinstance(cell, Trace) else trace_cell(cell)
-
-
-def constants_of(cell: Cell | Trace, trace: Trace) -> dict[str, float]:
-    """The parameters that the cell initialises with a constant, and the constants."""
-    if isinstance(cell, Trace):
-        return {}
-    spaces = {name: space.initial for name, space in cell.spaces.items()}
-    starts = {param.name: spaces[Param.parse(param.name).space] for param in trace.params} | dict(cell.initial)
-    return {param.name: start for param in trace.params if (start := starts[param.name]) is not None}
 
 
 def check_axes(trace: Trace, sizes: Mapping[str, int]) -> None:

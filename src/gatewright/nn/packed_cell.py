@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.packing import Layout, unpacked
@@ -58,9 +59,9 @@ class PackedCell:
         """Emitted gates by name, (time, batch, ...): a gate gets the axes along which it is the same."""
         named: dict[str, Tensor] = {}
         for (name, gate), emitted in zip(self.trace.gates, emits, strict=True):
-            missing = 2 + len(gate.shape) - emitted.dim()
-            wide = emitted[(..., *(None,) * missing)] if missing else emitted
-            named[name] = wide.expand(*emitted.shape[:2], *bind(gate.shape, self.sizes)) if missing else wide
+            named[name] = emitted
+            if emitted.dim() < 2 + len(gate.shape):
+                named[name] = widened(emitted, (*emitted.shape[:2], *bind(gate.shape, self.sizes)))
         return named
 
     def operation(self, mode: RunMode, dtype: torch.dtype) -> SequenceOperation:

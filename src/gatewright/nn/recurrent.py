@@ -19,7 +19,7 @@ from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
 from gatewright.nn.calls.layer_call import call_fast, call_generic
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
-from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, constants_of, trace_of
+from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.sequence import repack
@@ -83,7 +83,8 @@ class Recurrent(nn.Module):
         trace = trace_of(self.cell)
         check_axes(trace, sizes or {})
         self.trace = trace if bias else without(trace, BIAS_SPACE)
-        self.starts = constants_of(self.cell, self.trace)  # parameters that are drawn as one number
+        names = [param.name for param in self.trace.params]
+        self.starts = {} if isinstance(self.cell, Trace) else self.cell.starts(names)  # not drawn by `init`
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.dropout_per = dropout_per
@@ -137,12 +138,7 @@ class Recurrent(nn.Module):
                     if name in named:
                         nn.init.zeros_(part)  # the second of two parts that are added, such as b_ih and b_hh
                     named.setdefault(name, part)
-            parameters = initialisers.LayerParameters(named, self.trace)
-            with torch.no_grad():
-                for part in self.init.parts:
-                    part(parameters, sizes)
-                    for name, value in self.starts.items() if initialisers.sets_all(part) else ():
-                        nn.init.constant_(named[name], value)
+            self.init(initialisers.LayerParameters(named, self.trace), sizes, self.starts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = type(self).__new__(type(self))

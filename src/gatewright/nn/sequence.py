@@ -6,7 +6,6 @@ Everything here is time-major, (time, batch, ...), and in the caller's order of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,13 +19,6 @@ from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.errors import ShapeError
 
 Lengths = Tensor | Sequence[int]
-
-
-class Padded(NamedTuple):
-    """A ragged batch as one array: row b holds `lengths[b]` steps and then padding."""
-
-    values: Tensor  # (time, batch, ...)
-    lengths: Tensor  # (batch,), int64
 
 
 def row_lengths(lengths: Lengths, *, steps: int, batch: int, device: torch.device | str | None = None) -> Tensor:
@@ -84,15 +76,15 @@ def _not_whole_numbers(got: str) -> ShapeError:
     )
 
 
-def unpack(packed: PackedSequence) -> Padded:
-    """The padded form of a PackedSequence, its rows in the order that the caller packed them in."""
+def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:
+    """A PackedSequence as padded values (time, batch, ...) and lengths (batch,), in the caller's order of rows."""
     data, sizes = packed.data, packed.batch_sizes
     steps, batch = len(sizes), int(sizes[0])
     values = data.new_zeros(steps * batch, *data.shape[1:]).index_copy_(0, _lines(packed), data)
     lengths = (sizes[:, None] > torch.arange(batch)).sum(0)  # in descending order
     if packed.unsorted_indices is not None:
         lengths = lengths[packed.unsorted_indices.cpu()]
-    return Padded(values.view(steps, batch, *data.shape[1:]), lengths)
+    return values.view(steps, batch, *data.shape[1:]), lengths
 
 
 def _lines(packed: PackedSequence) -> Tensor:
@@ -129,18 +121,12 @@ def order_states(states: Tensor, order: Tensor | None) -> Tensor:
 
 def step_mask(lengths: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (steps, batch): 1 where a step belongs to its row, 0 where it is padding."""
-    return _is_valid(lengths, steps).to(dtype)
+    return (torch.arange(steps, device=lengths.device)[:, None] < lengths).to(dtype)
 
 
-def _is_valid(lengths: Tensor, steps: int) -> Tensor:
-    return torch.arange(steps, device=lengths.device)[:, None] < lengths
-
-
-def zero_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
+def zero_padding(values: Tensor, lengths: Tensor) -> Tensor:
     """`values` (time, batch, ...) with zeros for padding, even if NaN stood there; no gradient reaches it."""
-    if lengths is None:
-        return values
-    padding = ~_is_valid(lengths.to(values.device), values.shape[0])
+    padding = ~step_mask(lengths.to(values.device), values.shape[0], torch.bool)
     return values.masked_fill(padding.reshape(*padding.shape, *[1] * (values.dim() - 2)), 0)
 
 

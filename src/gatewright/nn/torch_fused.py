@@ -8,16 +8,16 @@ does, else they are computed from them; autograd follows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewright.cell_config.config import GATES, CellConfig
+from gatewright.cell_config.config import GATES
 from gatewright.cell_config.normal_form import Constants
-from gatewright.cell_config.recognise import RecognisedCell, recognise
+from gatewright.cell_config.recognise import recognise
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.sequence import order_states
@@ -35,41 +35,22 @@ _FUNCTIONS: Mapping[tuple[str, ...], str] = {
     ("lstm", "sigmoid", "tanh", "tanh"): "lstm",
 }
 """torch's functions by family and activations. Their gates are in the order of `cell_config.config.GATES`."""
+_SPACES = ("W", "U", "b", "bh")  # of weight_ih, weight_hh, bias_ih, bias_hh
 
 
 @dataclass(frozen=True)
 class Fused:
-    """One of torch's fused functions, and the cell that it computes."""
+    """One of torch's fused functions, and how the parameters of a cell become its arguments."""
 
     name: str  # "rnn_tanh", "rnn_relu", "gru" or "lstm"
-    cell: RecognisedCell
+    arrays: tuple[list[Constants], ...]  # weight_ih, weight_hh, and both biases where there are any: of each gate
+    projection: str | None  # the parameter that projects the output: torch's `weight_hr`
+    own_layout: tuple[tuple[str, ...], ...]  # the packing that the function takes without conversion
 
-    @cached_property
+    @property
     def has_biases(self) -> bool:
         """Whether gates have biases: the function takes two for each gate, or none."""
-        return self.cell.has_biases
-
-    def _of_gates(self, *spaces: str) -> list[list[Constants]]:
-        """The parameters of the gates in some spaces, in torch's order."""
-        return [self.cell.of_gates(space, GATES[self.cell.config.family]) for space in spaces]
-
-    @cached_property
-    def own_layout(self) -> tuple[tuple[str, ...], ...]:
-        """The packing of parameters that the function takes without conversion."""
-        first, second = self._of_gates("b", "bh")
-        # torch adds two biases for each gate, and a layer of its kind has the same parameter in both
-        biases = [first, [own or other for own, other in zip(second, first, strict=True)]]
-        arrays = [*self._of_gates("W", "U"), *(biases if self.has_biases else [])]
-        return (*map(_names, arrays), *([(self._projection,)] if self._projection else []))
-
-    @property
-    def _projection(self) -> str | None:
-        return self.cell.matrix("P.h")
-
-    @property
-    def projects(self) -> bool:
-        """Whether the output is projected: torch's `proj_size`."""
-        return self._projection is not None
+        return len(self.arrays) > 2
 
     def weights(self, cell: PackedCell, packed: Sequence[Tensor]) -> list[Tensor]:
         """The parameters of one direction: weight_ih, weight_hh, bias_ih, bias_hh, weight_hr.
@@ -79,9 +60,8 @@ class Fused:
         if tuple(array.slots for array in cell.layout) == self.own_layout:
             return list(packed)
         params = cell.unpack(packed)
-        spaces = ("W", "U", "b", "bh") if self.has_biases else ("W", "U")
-        arrays = [joined(gates, params) for gates in self._of_gates(*spaces)]
-        return [*arrays, *([params[self._projection]] if self._projection else [])]
+        arrays = [joined(gates, params) for gates in self.arrays]
+        return [*arrays, *([params[self.projection]] if self.projection else [])]
 
 
 def _names(arrays: Sequence[Constants]) -> tuple[str, ...]:
@@ -128,26 +108,30 @@ _KEY = "torch's fused function"
 @torch.compiler.assume_constant_result  # torch.compile need not trace this
 def _recognise_once(cell: PackedCell) -> bool:
     if _KEY not in cell.made_for_graphs:
-        fused = cell.made_for_graphs[_KEY] = _recognised(cell.trace)
-        _ = fused and (fused.has_biases, fused.own_layout)  # computed now: torch.compile cannot trace a cached property
+        cell.made_for_graphs[_KEY] = _recognised(cell.trace)
     return True
 
 
 @lru_cache(maxsize=256)
 def _recognised(trace: Trace) -> Fused | None:
+    """Torch's function for a cell; None for what it has not: other activations, peepholes, coupled gates, clipping."""
     every_step = substitute(without_chance(trace), {MASK: Literal(1.0)})
     cell = recognise(replace(every_step, inputs=every_step.inputs[:1]))
     if cell is None or any(leaf.name != MASK for leaf in trace.inputs[1:]):
         return None
-    name = _function_of(cell.config)
-    return Fused(name, cell) if name else None
-
-
-def _function_of(config: CellConfig) -> str | None:
-    """Torch's function for a cell; None for what it has not: other activations, peepholes, coupled gates, clipping."""
-    if config.reset == "before" or config.peepholes or config.coupled or config.cell_clip or config.proj_clip:
+    config = cell.config
+    name = _FUNCTIONS.get((config.family, *config.activations))
+    if not name or config.reset == "before" or config.peepholes or config.coupled:
         return None
-    return _FUNCTIONS.get((config.family, *config.activations))
+    if config.cell_clip or config.proj_clip:
+        return None
+    weight_ih, weight_hh, bias_ih, bias_hh = (cell.of_gates(space, GATES[config.family]) for space in _SPACES)
+    # torch adds two biases for each gate, and a layer of its kind has the same parameter in both
+    second = [own or other for own, other in zip(bias_hh, bias_ih, strict=True)]
+    count, projection = 4 if cell.has_biases else 2, cell.matrix("P.h")
+    names = [_names(array) for array in (weight_ih, weight_hh, bias_ih, second)[:count]]
+    own_layout = (*names, *([(projection,)] if projection else []))
+    return Fused(name, (weight_ih, weight_hh, bias_ih, bias_hh)[:count], projection, own_layout)
 
 
 def run_fused(
@@ -157,14 +141,15 @@ def run_fused(
     states: Sequence[Tensor] | None,
     *,
     packed: Sequence[Sequence[Tensor]] | None = None,
-    batch_sizes: Tensor | None = None,
+    like: PackedSequence | None = None,
     batch_first: bool = False,
 ) -> Results:
     """Run a whole layer by torch's function.
 
-    - `values`: (time, batch, features), or (batch, time, features) with `batch_first`; with `batch_sizes` the data of a
-      PackedSequence, whose states are in the order of its rows.
-    - `states`: every initial state (num_layers * num_directions, batch, size); zeros by default.
+    - `values`: (time, batch, features), or (batch, time, features) with `batch_first`; or data packed as `like` is, and
+      then so is the output.
+    - `states`: every initial state (num_layers * num_directions, batch, size), in the caller's order of rows; zeros by
+      default.
     - `packed`: the parameters of every direction of every level; the layer's own by default.
     """
     if packed is None:
@@ -173,33 +158,15 @@ def run_fused(
     weights = [weight for cell, parameters in pairs for weight in fused.weights(cell, parameters)]
     if states is None:
         # a tensor where there is one: torch.jit.trace would take a number for a constant
-        batch: Any = values.shape[0 if batch_first else 1] if batch_sizes is None else batch_sizes[0]
+        batch: Any = values.shape[0 if batch_first else 1] if like is None else like.batch_sizes[0]
         states = [values.new_zeros(len(layer.packed_cells), batch, *shape) for shape in layer.state_shapes]
+    elif like is not None:
+        states = [order_states(state, like.sorted_indices) for state in states]
     hx = list(states) if fused.name == "lstm" else states[0]
     options = (fused.has_biases, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
     call = getattr(torch, fused.name)
-    if batch_sizes is None:
+    if like is None:
         output, *finals = call(values, hx, weights, *options, batch_first)
-    else:
-        output, *finals = call(values, batch_sizes, hx, weights, *options)
-    return output, tuple(finals)
-
-
-def run_fused_packed(
-    fused: Fused,
-    layer: LayerInterface,
-    data: Tensor,
-    like: PackedSequence,
-    states: Sequence[Tensor] | None,
-    *,
-    packed: Sequence[Sequence[Tensor]] | None = None,
-) -> Results:
-    """As `run_fused`, on `data` packed as `like` is; states are in the caller's order of rows.
-
-    The output is the data of a PackedSequence of the same form.
-    """
-    _, sizes, order, order_back = like
-    if states is not None:
-        states = [order_states(state, order) for state in states]
-    output, finals = run_fused(fused, layer, data, states, packed=packed, batch_sizes=sizes)
-    return output, tuple(order_states(state, order_back) for state in finals)
+        return output, tuple(finals)
+    output, *finals = call(values, like.batch_sizes, hx, weights, *options)
+    return output, tuple(order_states(state, like.unsorted_indices) for state in finals)

@@ -50,14 +50,9 @@ class Point:
         }
 
     @property
-    def steps(self) -> int:
-        """How long the longest row is."""
-        return next(iter(self.inputs.values())).shape[0]
-
-    @property
     def active(self) -> NDArray[np.bool_]:
         """Which rows still run at which step: (time, batch)."""
-        return np.arange(self.steps)[:, None] < np.asarray(self.lengths)
+        return np.arange(max(self.lengths))[:, None] < np.asarray(self.lengths)  # one row is full
 
 
 def every(state: str) -> str:
@@ -117,62 +112,47 @@ def draw_point(
 
     `initial` are the constants about which some parameters are drawn, so that they stay where they make sense.
     """
-    draw = _Drawing(trace, sizes, initial, np.random.default_rng(seed))
-    params = {value.name: draw.parameter(value) for value in trace.params}
-    zeros = {value.name: np.zeros((batch, *bind(value.shape, sizes))) for value in trace.states}
-    noises = draw.noises(WARM_UP, batch)
-    reached = numpy_ref.run(trace, draw.inputs(WARM_UP, batch), params, zeros, noises=noises).finals
-    states = {value.name: reached[value.name] + SPREAD * draw.normal(value, batch) for value in trace.states}
-    inputs = draw.inputs(steps, batch)
-    shapes = {name: array.shape for name, array in {**inputs, **params, **states}.items()}
-    return Point(
-        sizes=sizes,
-        inputs=inputs,
-        params=params,
-        states=states,
-        noises=draw.noises(steps, batch),
-        lengths=draw.lengths(steps, batch),
-        d_outputs={value.name: draw.normal(value, steps, batch) for value in trace.states},
-        d_finals={value.name: draw.normal(value, batch) for value in trace.states},
-        direction={value.name: draw.direction(shapes[value.name]) for value in moving(trace)},
-    )
+    rng = np.random.default_rng(seed)
 
+    def normal(value: Var, *leading: int) -> Array:
+        return np.asarray(rng.normal(size=(*leading, *bind(value.shape, sizes))))
 
-@dataclass(frozen=True)
-class _Drawing:
-    """Draws arrays for a trace from one generator."""
+    def parameter(value: Var) -> Array:
+        fan_in = sizes[value.shape[-1]] if value.shape else 2
+        return np.asarray(initial.get(value.name, 0.0) + normal(value) / np.sqrt(fan_in))
 
-    trace: Trace
-    sizes: Mapping[str, int]
-    initial: Mapping[str, float]
-    rng: np.random.Generator
-
-    def normal(self, value: Var, *leading: int) -> Array:
-        return np.asarray(self.rng.normal(size=(*leading, *bind(value.shape, self.sizes))))
-
-    def parameter(self, value: Var) -> Array:
-        fan_in = self.sizes[value.shape[-1]] if value.shape else 2
-        return np.asarray(self.initial.get(value.name, 0.0) + self.normal(value) / np.sqrt(fan_in))
-
-    def inputs(self, steps: int, batch: int) -> Arrays:
-        drawn = {value.name: self.normal(value, steps, batch) for value in self.trace.inputs}
-        choosing = switches(self.trace)
+    def inputs(count: int) -> Arrays:
+        drawn, choosing = {value.name: normal(value, count, batch) for value in trace.inputs}, switches(trace)
         return {name: np.heaviside(array, 0.0) if name in choosing else array for name, array in drawn.items()}
 
-    def noises(self, steps: int, batch: int) -> Arrays:
-        return numpy_ref.draw(self.trace, self.sizes, steps, batch, self.rng)
+    params = {value.name: parameter(value) for value in trace.params}
+    zeros = {value.name: np.zeros((batch, *bind(value.shape, sizes))) for value in trace.states}
+    noises = numpy_ref.draw(trace, sizes, WARM_UP, batch, rng)
+    reached = numpy_ref.run(trace, inputs(WARM_UP), params, zeros, noises=noises).finals
+    states = {value.name: reached[value.name] + SPREAD * normal(value, batch) for value in trace.states}
+    point = Point(
+        sizes=sizes,
+        inputs=inputs(steps),
+        params=params,
+        states=states,
+        noises=numpy_ref.draw(trace, sizes, steps, batch, rng),
+        lengths=_draw_lengths(rng, steps, batch),
+        d_outputs={value.name: normal(value, steps, batch) for value in trace.states},
+        d_finals={value.name: normal(value, batch) for value in trace.states},
+        direction={},
+    )
+    for value in moving(trace):
+        along = rng.normal(size=point.values[value.name].shape)
+        point.direction[value.name] = np.asarray(along / np.linalg.norm(along))  # of length 1
+    return point
 
-    def lengths(self, steps: int, batch: int) -> tuple[int, ...]:
-        lengths: list[int] = self.rng.integers(1, steps, size=batch, endpoint=True).tolist()
-        order = self.rng.permutation(batch).tolist()
-        lengths[order[-1]] = 0 if batch > 2 else lengths[order[-1]]
-        lengths[order[0]] = steps
-        return tuple(lengths)
 
-    def direction(self, shape: tuple[int, ...]) -> Array:
-        """Of length 1, so that a step along it is a step."""
-        along = self.rng.normal(size=shape)
-        return np.asarray(along / np.linalg.norm(along))
+def _draw_lengths(rng: np.random.Generator, steps: int, batch: int) -> tuple[int, ...]:
+    lengths: list[int] = rng.integers(1, steps, size=batch, endpoint=True).tolist()
+    order = rng.permutation(batch).tolist()
+    lengths[order[-1]] = 0 if batch > 2 else lengths[order[-1]]
+    lengths[order[0]] = steps
+    return tuple(lengths)
 
 
 def _name(value: object) -> str:

@@ -43,7 +43,12 @@ def read_arguments(
     Raises ShapeError where one does not fit the layer.
     """
     if isinstance(input, PackedSequence):
-        _require_no_lengths(lengths)
+        if lengths is not None:
+            raise ShapeError(
+                "lengths was given with a PackedSequence, which has its own",
+                expected="one of the two",
+                do="leave lengths out",
+            )
         values, lengths = (input.data, None) if stay_packed else unpack(input)
         steps, batch, batched = len(input.batch_sizes), int(input.batch_sizes[0]), True
     else:
@@ -70,15 +75,6 @@ def read_arguments(
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
     )
-
-
-def _require_no_lengths(lengths: Tensor | Sequence[int] | None) -> None:
-    if lengths is not None:
-        raise ShapeError(
-            "lengths was given with a PackedSequence, which has its own",
-            expected="one of the two",
-            do="leave lengths out",
-        )
 
 
 def _check_dtype(layer: LayerInterface, what: str, tensor: Tensor) -> None:

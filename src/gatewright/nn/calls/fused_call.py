@@ -14,7 +14,7 @@ from gatewright.nn.calls.second_derivatives import TwiceDifferentiable
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_derived_by_transform, is_transformed
 from gatewright.nn.sequence import RaggedRows, repack, unpack
-from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused, run_fused_packed
+from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 
 
 def fused_or_reason(
@@ -74,16 +74,14 @@ def _randomness(layer: LayerInterface) -> str | None:
 
 def _run(layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]) -> Results:
     values, states, ragged = arguments.values, arguments.states, arguments.ragged
-    if arguments.packed is not None:
-        return run_fused_packed(fused, layer, values, arguments.packed, states, packed=packed)
     if ragged is None or ragged.is_whole:
-        return run_fused(fused, layer, values, states, packed=packed)
+        return run_fused(fused, layer, values, states, packed=packed, like=arguments.packed)
     # a PackedSequence has no rows without steps: they take one step, which is undone afterwards
     lengths = ragged.lengths.cpu()
     has_idle_rows = bool((lengths == 0).any())
     values = ragged.fill_padding(values) if has_idle_rows else values
     sequence = pack_padded_sequence(values, lengths.clamp(min=1), enforce_sorted=False)
-    data, finals = run_fused_packed(fused, layer, sequence.data, sequence, states, packed=packed)
+    data, finals = run_fused(fused, layer, sequence.data, states, packed=packed, like=sequence)
     output, _ = pad_packed_sequence(PackedSequence(data, *sequence[1:]), total_length=ragged.steps)
     if not has_idle_rows:
         return output, finals

@@ -19,7 +19,7 @@ from gatewright.errors import GatewrightError
 from gatewright.nn.calls.arguments import read_arguments
 from gatewright.nn.graphs.looped import unrecorded
 from gatewright.nn.layer_interface import LayerInterface
-from gatewright.nn.torch_fused import Fused, fused_of, run_fused, run_fused_packed
+from gatewright.nn.torch_fused import Fused, fused_of, run_fused
 
 States = Tensor | tuple[Tensor, ...]
 
@@ -48,7 +48,7 @@ def _trace(
         read_arguments(layer, input, hx, options["lengths"], options["mask"])
     fused = _fused_for_trace(layer, input) if plain else None
     if fused and isinstance(input, PackedSequence):
-        data, finals = run_fused_packed(fused, layer, input.data, input, None if hx is None else _states(hx))
+        data, finals = run_fused(fused, layer, input.data, None if hx is None else _states(hx), like=input)
         return PackedSequence(data, *input[1:]), _as_called(finals)
     if fused and isinstance(input, Tensor):
         return _run_dense(fused, layer, input, hx)
@@ -69,7 +69,7 @@ def _fused_for_trace(layer: LayerInterface, input: Tensor | PackedSequence) -> F
         return fused_of(layer) if layer.backend in {"auto", "torch-fused"} else None
     values = input.data if isinstance(input, PackedSequence) else input
     fused = fused_of(layer) if values.dtype == torch.float32 else None
-    return None if fused and fused.projects else fused
+    return None if fused and fused.projection else fused
 
 
 def _run_padded(layer: LayerInterface, input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -71,7 +71,9 @@ class _TwiceDifferentiableFunction(torch.autograd.Function):
             functions.require_repeatable("an output of this layer was changed in place before its gradient was taken")
         with torch.autocast(**ctx.autocast):
             if differentiated:
-                leaves, results = _run_from_views(functions.run_operations, tensors)
+                # The graph of this run continues that of the operands. Views keep the operands apart.
+                leaves = views_of(tensors)
+                results = functions.run_operations(leaves)
             elif ctx.marks.changed:  # the graph of the first run has saved what was changed
                 leaves, results = _run_from_leaves(functions.run, tensors)
         return (
@@ -87,13 +89,6 @@ def _run_from_leaves(run: Run, tensors: Sequence[Tensor | None]) -> tuple[list[T
     leaves = [x if x is None else x.detach().requires_grad_(x.requires_grad) for x in tensors]
     with torch.enable_grad():
         return leaves, run(leaves)
-
-
-def _run_from_views(run: Run, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], tuple[Tensor, ...]]:
-    """Views of the operands, and the results of a run whose graph continues that of the operands."""
-    with torch.enable_grad():
-        views = views_of(tensors)
-        return views, run(views)
 
 
 def _autocast_of(device: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Helpers of autograd functions: in-place changes noticed, and gradients by those operands that need one."""
+"""Helpers of autograd functions: in-place changes noticed, gradients by those operands that need one, full shapes."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -70,3 +70,10 @@ def gradients_where_needed(
         )
     )
     return [next(gradients) if need else None for need in needed]
+
+
+def widened(value: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """A value in the shape that it would have with all axes: it is the same along those that it lacks at the end."""
+    if value.shape == shape:
+        return value
+    return value[(..., *(None,) * (len(shape) - value.dim()))].expand(shape)

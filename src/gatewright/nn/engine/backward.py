@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.derive import adjoint, seed
+from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, sum_shape
 from gatewright.trace.ir import Trace
 
@@ -60,20 +61,14 @@ class Backward:
     def gradients(self, gradient: Trace, results: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
         """The gradient by every operand by its name, from the results of the gradient's run."""
         order, start = gradient.order, -1 if self.spec.backwards else 0
-        leaves = [*self.trace.inputs, *self.trace.params]
-        by = {leaf.name: _widened(results[adjoint(leaf.name, order)], self.values[leaf.name]) for leaf in leaves}
+        by: dict[str, Tensor] = {}
+        for leaf in (*self.trace.inputs, *self.trace.params):
+            like, by_leaf = self.values[leaf.name], results[adjoint(leaf.name, order)]
+            is_number = not isinstance(by_leaf, Tensor)
+            by[leaf.name] = like.new_full(like.shape, by_leaf) if is_number else widened(by_leaf, like.shape)
         for state in self.trace.states:
             carried = results[adjoint(state.name, order)]
             assert isinstance(carried, Tensor)
             whole = self.grads.get(state.name)  # its first slot is the initial state itself
             by[state.name] = carried[start] if whole is None else carried[start] + whole[start]
         return by
-
-
-def _widened(gradient: Tensor | float, like: Tensor) -> Tensor:
-    """A gradient in the shape of its operand: it may be a number, or lack axes along which it is the same."""
-    if not isinstance(gradient, Tensor):
-        return like.new_full(like.shape, gradient)
-    if gradient.shape == like.shape:
-        return gradient
-    return gradient[(..., *(None,) * (like.dim() - gradient.dim()))].expand(like.shape)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import torch
-from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype
@@ -134,12 +133,6 @@ def differentiable(
 ) -> Differentiable:
     """The one Differentiable of a trace, sizes, dtype and direction in time."""
     return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards)
-
-
-def emit_shape(spec: Differentiable, name: str, like: Tensor) -> tuple[int, ...]:
-    """The shape of an emitted sequence; `like` is a state at every time."""
-    shape = spec.trace.output_shape(name, dict(spec.trace.emits)[name])
-    return (like.shape[0] - 1, like.shape[1], *bind(shape, spec.sizes))
 
 
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from gatewright.nn.engine.backward import Run
 from gatewright.nn.engine.differentiable import Differentiable, sum_shape
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program, RowSum
-from gatewright.trace.ir import Literal, Var
+from gatewright.trace.ir import Literal
 
 Dims = Sequence[int | None]
 
@@ -117,14 +117,11 @@ class _Unsummed:
 @lru_cache(maxsize=256)
 def _unsummed(spec: Differentiable) -> _Unsummed:
     program = plan(spec.trace)
-    factors = {value.name: value for row_sum in program.row_sums for value in _factors(row_sum)}
+    values = (value for row_sum in program.row_sums for value in (row_sum.left, row_sum.right))
+    factors = {value.name: value for value in values if value is not None}
     emits = (*spec.trace.emits, *((_factor(name), value) for name, value in factors.items()))
     trace = replace(spec.trace, emits=emits, sums=())
     return _Unsummed(Differentiable(trace, spec.sizes, spec.dtype, spec.backwards), spec, program)
-
-
-def _factors(row_sum: RowSum) -> tuple[Var, ...]:
-    return (row_sum.left,) if row_sum.right is None else (row_sum.left, row_sum.right)
 
 
 def _factor(name: str) -> str:

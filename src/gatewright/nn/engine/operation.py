@@ -17,6 +17,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.errors import ShapeError
+from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering
@@ -79,19 +80,10 @@ class SequenceOperation:
             self._check_shapes(operands, (steps, batch))
         executor = self._executor(_SAVING if saves else _INFERENCE, steps, batch, ragged)
         binding, dtype = executor.binding, self.spec.dtype
-        # A layer returns the first state only, as its output. Memory of the others can be used again by later calls.
-        pooled = saves and not self.whole_states
-        initial = zip(self.numbering.state_shapes, operands[self.count :], strict=True)
-        states = [
-            self._start(
-                self._take(f"state {number}" if pooled and number else "", (steps + 1, batch, *shape)),
-                start,
-                ragged,
-                from_end=self.spec.backwards,
-                zeroed=number == 0,
-            )
-            for number, (shape, start) in enumerate(initial)
-        ]
+        pool = "state" if saves and not self.whole_states else ""
+        states = self._started(
+            operands[self.count :], pool, steps, batch, ragged, from_end=self.spec.backwards, first_is_output=True
+        )
         new = torch.empty if ragged is None and steps * batch else torch.zeros  # no kernel writes to padding
         emits: list[Tensor] = []
         for name, _ in self.spec.trace.emits:
@@ -152,18 +144,12 @@ class SequenceOperation:
         """
         steps, batch = _extent(operands)
         seeded = self.seeded(grads)
-        gradient = self._gradient(seeded, needed)
-        executor = self._executor((seeded, needed), steps, batch, ragged)
+        if (seeded, needed) not in self._gradients:
+            self._gradients[seeded, needed] = self.numbering.gradient(seeded, needed)
+        gradient = self._gradients[seeded, needed]
+        executor = self._executor(gradient, steps, batch, ragged)
         flows, ends = self._flows(kept, grads)
-        adjoints = [
-            self._start(
-                self._take(f"adjoint {number}", (steps + 1, batch, *shape)),
-                end,
-                ragged,
-                from_end=not self.spec.backwards,
-            )
-            for number, (shape, end) in enumerate(zip(self.numbering.state_shapes, ends, strict=True))
-        ]
+        adjoints = self._started(ends, "adjoint", steps, batch, ragged, from_end=not self.spec.backwards)
         tensors = self._contiguous(operands)
         dtype, first_packed = self.spec.dtype, self.numbering.first_packed
         emitted = list(executor.binding.emitted.values())
@@ -176,7 +162,7 @@ class SequenceOperation:
             by_input = list(map(ragged.fill_padding, by_input))
         gradients: list[Tensor | None] = [None] * self.count
         for number, by in zip(gradient.inputs, by_input, strict=True):
-            gradients[number] = _widened(by, tensors[number])
+            gradients[number] = widened(by, tensors[number].shape)
         for number, by in zip(gradient.packed, by_packed, strict=True):
             gradients[first_packed + number] = by
         for overlap in gradient.overlaps:
@@ -240,31 +226,42 @@ class SequenceOperation:
         packed = tensors[self.parameters]
         return tensors + [packed[overlap.first] + packed[overlap.second] for overlap in self.numbering.overlaps]
 
-    def _take(self, use: str, shape: tuple[int, ...]) -> Tensor:
-        """Memory for a state at every time: pooled for a `use` that no caller sees, else new."""
-        if not use:
-            return torch.empty(shape, dtype=self.spec.dtype)
-        return self._pools[use].take(prod(shape) * self.spec.dtype.itemsize).view(self.spec.dtype).view(shape)
+    def _started(
+        self,
+        starts: Sequence[Tensor | None],
+        pool: str,
+        steps: int,
+        batch: int,
+        ragged: RaggedRows | None,
+        *,
+        from_end: bool,
+        first_is_output: bool = False,
+    ) -> list[Tensor]:
+        """Memory for each state at every time, (time + 1, batch, ...), with its value before the first step written.
 
-    def _start(
-        self, states: Tensor, start: Tensor | None, ragged: RaggedRows | None, *, from_end: bool, zeroed: bool = False
-    ) -> Tensor:
-        """Write the value that a state has before the first step, None is zeros; return the state at every time.
-
-        `from_end`: time runs backwards. `zeroed`: padding of ragged rows becomes 0.
+        - `starts`: these values, None is zeros. They go to the last slot if time runs `from_end`.
+        - `pool`: takes the memory from the pools of this name, for states that no caller sees. "" takes new memory.
+        - `first_is_output`: a layer returns the first state. It gets new memory, and zeros in the padding.
         """
-        if ragged is not None and zeroed:
-            states.zero_()
-        if ragged is not None and from_end:
-            ragged.put_ends(states, start)
-            return states
-        size = states.numel() // states.shape[0] * states.element_size()  # of one time step
-        address = states.data_ptr() + from_end * (states.shape[0] - 1) * size
-        if start is None:
-            ctypes.memset(address, 0, size)
-        else:
-            start = start.to(states.dtype).contiguous()
-            ctypes.memmove(address, start.data_ptr(), size)
+        dtype, states = self.spec.dtype, list[Tensor]()
+        for number, (own, start) in enumerate(zip(self.numbering.state_shapes, starts, strict=True)):
+            shape, is_output = (steps + 1, batch, *own), first_is_output and number == 0
+            size = batch * prod(own) * dtype.itemsize  # of one time step
+            if pool and not is_output:
+                whole = self._pools[f"{pool} {number}"].take((steps + 1) * size).view(dtype).view(shape)
+            else:
+                whole = torch.empty(shape, dtype=dtype)
+            states.append(whole)
+            if ragged is not None and is_output:
+                whole.zero_()
+            address = whole.data_ptr() + from_end * steps * size
+            if ragged is not None and from_end:
+                ragged.put_ends(whole, start)
+            elif start is None:
+                ctypes.memset(address, 0, size)
+            else:
+                initial = start.to(dtype).contiguous()
+                ctypes.memmove(address, initial.data_ptr(), size)
         return states
 
     def _copy_shared(self, gradients: list[Tensor | None], overlap: Overlap) -> None:
@@ -281,14 +278,8 @@ class SequenceOperation:
             offset = rows.start * row
             ctypes.memmove(second.data_ptr() + offset, first.data_ptr() + offset, (rows.stop - rows.start) * row)
 
-    def _gradient(self, seeded: tuple[str, ...], needed: tuple[bool, ...]) -> Gradient:
-        key = (seeded, needed)
-        if key not in self._gradients:
-            self._gradients[key] = self.numbering.gradient(seeded, needed)
-        return self._gradients[key]
-
-    def _executor(self, run: Any, steps: int, batch: int, ragged: RaggedRows | None) -> Executor:
-        """The executor of a run for one extent: "inference", "saving", or the key of a gradient."""
+    def _executor(self, run: str | Gradient, steps: int, batch: int, ragged: RaggedRows | None) -> Executor:
+        """The executor of a run for one extent: "inference", "saving", or a gradient."""
         key = (run, steps, batch, ragged is not None)
         executor = self._executors.get(key)
         if executor is None:
@@ -299,7 +290,7 @@ class SequenceOperation:
                 engine = spec.engines(spec.output_state).forward if run == _SAVING else spec.inference
                 binding = self.numbering.forward(engine, steps, batch)
             else:
-                binding = self.numbering.backward(self._gradient(*run), steps, batch)
+                binding = self.numbering.backward(run, steps, batch)
             executor = Executor(binding, torch_arrays(self.spec.dtype), steps, batch, ragged=ragged is not None)
             self._executors[key] = executor
         return executor
@@ -316,12 +307,6 @@ def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
     if ragged is not None and at_end:
         return ragged.take_ends(states).unsqueeze(0)
     return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
-
-
-def _widened(gradient: Tensor, like: Tensor) -> Tensor:
-    """A gradient in the shape of its input: it is the same along the axes that it lacks."""
-    missing = like.dim() - gradient.dim()
-    return gradient[(..., *(None,) * missing)].expand(like.shape) if missing else gradient
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from gatewright.schedule.program import Storage
 from gatewright.trace.ir import Var
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Gradient:
     """A gradient by some of the inputs and packed parameters, given by their numbers."""
 

@@ -29,10 +29,6 @@ class TorchArrays:
         self.dtype, self.itemsize = dtype, dtype.itemsize
         self._like = torch.empty((), dtype=dtype)
 
-    def empty(self, shape: tuple[int, ...]) -> Tensor:
-        """A tensor with anything in it."""
-        return torch.empty(shape, dtype=self.dtype)
-
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         """A tensor of zeros."""
         return torch.zeros(shape, dtype=self.dtype)

@@ -31,7 +31,7 @@ from gatewright.axes import bind
 from gatewright.errors import TraceError
 from gatewright.lang.ops import Op
 from gatewright.nn.engine.backward import Backward
-from gatewright.nn.engine.differentiable import DTYPES, Differentiable, emit_shape, sum_shape
+from gatewright.nn.engine.differentiable import DTYPES, Differentiable, sum_shape
 from gatewright.nn.engine.mapped import mapped
 from gatewright.nn.engine.operation import operation_of_trace
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned
@@ -92,7 +92,10 @@ def operation(key: str) -> GraphOperation:
     spec = Differentiable(parse(text), sizes, dtype, backwards)
     if any(axis not in sizes for axis in spec.trace.axes()):
         raise _damaged("a size for every axis of the trace", str(sizes))
-    return GraphOperation(spec, saves, _saving(spec) if saves else spec)
+    if not saves:
+        return GraphOperation(spec, saves, spec)
+    saving = spec.engines(spec.output_state).pair.forward
+    return GraphOperation(spec, saves, Differentiable(saving, sizes, dtype, backwards))
 
 
 def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, bool]:
@@ -122,12 +125,6 @@ def _damaged(expected: str, got: str) -> TraceError:
     )
 
 
-def _saving(spec: Differentiable) -> Differentiable:
-    """The step that saves."""
-    trace = spec.engines(spec.output_state).pair.forward
-    return Differentiable(trace, spec.sizes, spec.dtype, spec.backwards)
-
-
 @lru_cache(maxsize=1024)
 def _reading_saved(spec: Differentiable, seeded: frozenset[str]) -> Differentiable:
     """The gradient that reads what the forward run has saved."""
@@ -150,13 +147,11 @@ def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]
 @run_op.register_fake
 def _shaped(key: str, values: list[Tensor]) -> list[Tensor]:
     spec = operation(key).ran
-    steps, batch = values[0].shape[:2]
-    states = [
-        values[0].new_empty((steps + 1, batch, *bind(state.shape, spec.sizes)), dtype=spec.dtype)
-        for state in spec.trace.states
-    ]
-    emits = [states[0].new_empty(emit_shape(spec, name, states[0])) for name, _ in spec.trace.emits]
-    return [*states, *emits, *(states[0].new_empty(sum_shape(spec, name)) for name, _ in spec.trace.sums)]
+    trace, sizes, (steps, batch) = spec.trace, spec.sizes, values[0].shape[:2]
+    shapes = [(steps + 1, batch, *bind(state.shape, sizes)) for state in trace.states]
+    shapes += [(steps, batch, *bind(trace.output_shape(name, value), sizes)) for name, value in trace.emits]
+    shapes += [sum_shape(spec, name) for name, _ in trace.sums]
+    return [values[0].new_empty(shape, dtype=spec.dtype) for shape in shapes]
 
 
 def _keep(ctx: Any, inputs: tuple[str, list[Tensor]], output: list[Tensor]) -> None:

@@ -110,10 +110,6 @@ def _step_of(loop: StepLoop, like: Tensor) -> Step:
     return step
 
 
-def _of(atom: Atom, values: Mapping[str, Any]) -> Any:
-    return atom.value if isinstance(atom, Literal) else values[atom.name]
-
-
 def _full(value: Any, like: Tensor) -> Tensor:
     """A value in the shape of `like`, in memory of its own."""
     if not isinstance(value, Tensor):
@@ -149,7 +145,7 @@ def run_looped(loop: StepLoop, values: Mapping[str, Tensor], drive: Drive) -> Lo
     execute(prepare(parts.after, table, sizes), known)
 
     def sequence(value: Atom, shape: Sequence[str]) -> Tensor:
-        whole = _of(value, known)
+        whole = value.value if isinstance(value, Literal) else known[value.name]
         target = like[:, :, 0][(..., *(None,) * len(shape))].expand(-1, -1, *bind(tuple(shape), sizes))
         return _full(whole, target)
 
@@ -229,12 +225,7 @@ def _scripted(loop: StepLoop, step: Step, examples: Tensors, counts: tuple[int, 
         f"    return ({', '.join((*states, *(f'torch.stack(all_{name}){flip}' for name in kept)))},)",
     ]
     file = f"<{name} of gatewright>"
-    linecache.cache[file] = (
-        0,
-        None,
-        [f"{line}\n" for line in lines],
-        file,
-    )  # torch.jit.script reads it
+    linecache.cache[file] = (0, None, [f"{line}\n" for line in lines], file)  # torch.jit.script reads it
     namespace: dict[str, Any] = {"__name__": __name__, "traced": traced, "torch": torch, "Tensor": Tensor}
     exec(compile("\n".join(lines), file, "exec"), namespace)
     return torch.jit.script(namespace[name])

@@ -11,10 +11,6 @@ class Arrays(Protocol):
 
     itemsize: int
 
-    def empty(self, shape: tuple[int, ...]) -> Any:
-        """An array that is not initialised."""
-        ...
-
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """An array of zeros."""
         ...
