@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gatewright as gw
 from gatewright.nn.engine.block_pool import BlockPool
-from gatewright.nn.engine.torch_arrays import torch_arrays
+from gatewright.nn.engine.torch_arrays import TorchArrays
 
 LARGE = 1 << 20
 
@@ -81,7 +81,7 @@ def test_graphs_that_are_held_at_the_same_time_do_not_share_what_they_saved() ->
 
 
 def test_a_workspace_belongs_to_one_caller_at_a_time() -> None:
-    arrays = torch_arrays(torch.float32)
+    arrays = TorchArrays(torch.float32)
     first, second = arrays.take_workspace(1000), arrays.take_workspace(1000)
     assert first.data_ptr() != second.data_ptr()
     place = first.data_ptr()

@@ -24,10 +24,6 @@ class CallArguments:
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
 
-    def states_of(self, index: int) -> list[Tensor] | None:
-        """The initial states of one direction of one level, each (batch, size); None where none were given."""
-        return None if self.states is None else [state[index] for state in self.states]
-
 
 def read_arguments(
     layer: LayerInterface,
@@ -107,8 +103,6 @@ def no_tensor(layer: LayerInterface, input: object) -> ShapeError:
 
 
 def _time_major(layer: LayerInterface, input: Tensor) -> tuple[Tensor, bool]:
-    if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise no_tensor(layer, input)
     if input.dim() == 2:
         return input.unsqueeze(1), False
     if input.dim() != 3:

@@ -62,14 +62,10 @@ def call_fused(
         return (results.output, *results.finals)
 
     tensors = (arguments.values, *states, *(tensor for direction in packed for tensor in direction))
-    output, *finals = TwiceDifferentiable(run, run_operations, _randomness(layer))(tensors)
+    is_random = layer.training and layer.dropout and layer.num_layers > 1
+    obstacle = "dropout between its levels, whose masks torch's function keeps to itself" if is_random else None
+    output, *finals = TwiceDifferentiable(run, run_operations, obstacle)(tensors)
     return LayerResults(output, tuple(finals), {})
-
-
-def _randomness(layer: LayerInterface) -> str | None:
-    """Why a call cannot be repeated with the same numbers."""
-    random = layer.training and layer.dropout and layer.num_layers > 1
-    return "dropout between its levels, whose masks torch's function keeps to itself" if random else None
 
 
 def _run(layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]) -> Results:

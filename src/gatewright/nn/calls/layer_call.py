@@ -145,7 +145,7 @@ def call_generic(
             cell,
             inputs,
             packed[index],
-            dict(zip(names, arguments.states_of(index) or [None] * len(names), strict=True)),
+            {name: None if arguments.states is None else arguments.states[n][index] for n, name in enumerate(names)},
             noises=torch_eager.draw(trace, cell.sizes, steps, batch, values) if layer.training else None,
             active=arguments.active,
             ragged=arguments.ragged,

@@ -29,7 +29,8 @@ def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], le
     def run_below(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return run_batches(run, spec, values, level - 1) if has_batches(values.values()) else run(spec, values)
 
-    shown = {name: _show_axis(value, level) for name, value in values.items() if has_batches([value])}
+    # With the axis of the level in front; of one element for a tensor without an axis of that level.
+    shown = {name: torch._remove_batch_dim(x, level, 1, 0) for name, x in values.items() if has_batches([x])}  # pyright: ignore[reportPrivateUsage]
     count = max(value.shape[0] for value in shown.values())
     shown = {name: value.expand(count, *value.shape[1:]) for name, value in shown.items()}
     dims = [0 if name in shown else None for name in spec.operands]
@@ -37,11 +38,6 @@ def run_batches(run: Run, spec: Differentiable, values: Mapping[str, Tensor], le
     results, places = mapped(run_below, spec, count, dims, tensors)
     hidden = (torch._add_batch_dim(x, place, level) for x, place in zip(results, places, strict=True))  # pyright: ignore[reportPrivateUsage]
     return dict(zip(spec.results, hidden, strict=True))
-
-
-def _show_axis(value: Tensor, level: int) -> Tensor:
-    """The tensor with the axis of a level in front; of one element if it has none there."""
-    return torch._remove_batch_dim(value, level, 1, 0)  # pyright: ignore[reportPrivateUsage]
 
 
 def _innermost_level() -> int:

@@ -22,7 +22,7 @@ from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
-from gatewright.nn.engine.torch_arrays import torch_arrays
+from gatewright.nn.engine.torch_arrays import TorchArrays
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout, Overlap, Packed
 from gatewright.trace.ir import Var
@@ -291,7 +291,7 @@ class SequenceOperation:
                 binding = self.numbering.forward(engine, steps, batch)
             else:
                 binding = self.numbering.backward(run, steps, batch)
-            executor = Executor(binding, torch_arrays(self.spec.dtype), steps, batch, ragged=ragged is not None)
+            executor = Executor(binding, TorchArrays(self.spec.dtype), steps, batch, ragged=ragged is not None)
             self._executors[key] = executor
         return executor
 

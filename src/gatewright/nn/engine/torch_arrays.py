@@ -4,7 +4,6 @@ Kernels write to a workspace. It is kept from one call to the next, since the fi
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -70,9 +69,3 @@ class TorchArrays:
         """Compute equations on parameters."""
         if equations:
             execute(prepare(equations, rules(self._like), sizes), values)
-
-
-@lru_cache
-def torch_arrays(dtype: torch.dtype) -> TorchArrays:
-    """The one TorchArrays of a dtype."""
-    return TorchArrays(dtype)

@@ -51,17 +51,12 @@ def run(
     output, *ends = ops.symbolic_multi_out(
         operator.name, operands, attributes, dtypes=[values.dtype] * len(shapes), shapes=shapes
     )
-    finals = [_with_idle_rows(end, state, lengths) for end, state in zip(ends, states, strict=True)]
-    return (output.squeeze(1), *finals)
+    if lengths is not None:  # rows without any step keep their initial state; ONNX Runtime gives zero
+        pairs = zip(ends, states, strict=True)
+        ends = [end if state is None else torch.where(lengths[:, None] == 0, state, end) for end, state in pairs]
+    return (output.squeeze(1), *ends)
 
 
 def _with_directions(value: Tensor | None) -> Tensor | None:
     """With the axis of directions that ONNX's operands have in front."""
     return None if value is None else value.unsqueeze(0)
-
-
-def _with_idle_rows(final: Tensor, initial: Tensor | None, lengths: Tensor | None) -> Tensor:
-    """A final state in which rows without any step keep the initial one: ONNX Runtime puts zero there."""
-    if initial is None or lengths is None:
-        return final
-    return torch.where(lengths[:, None] == 0, initial, final)
