@@ -1,4 +1,4 @@
-"""Look into cells: are their derivatives right?"""
+"""Checks and descriptions of cells: are the derivatives right, what does each weight do."""
 
 from gatewright.inspect.gradcheck import ComparedDerivative, GradcheckError, GradcheckReport, gradcheck
 

@@ -1,4 +1,4 @@
-"""What there is to know of a cell besides its equations: every number that is learned, options, states, gates, cost."""
+"""The card of a cell, which `gatewright show` prints: equations, parameters, states, gates, options and cost."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _RANGES: Mapping[Op, tuple[float | None, float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One weight or bias: its name in Python and in formulas, its axes, how many numbers it holds, what it does."""
+    """One weight or bias: `name` in Python, `symbol` in formulas, `count` numbers, and its `role` in the equations."""
 
     name: str
     symbol: str
@@ -45,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state: how many numbers it holds, whether a layer gives it out, and whether the next step reads it."""
+    """A state of `size` numbers a row: `emitted` if it is the output of a layer, `read` if the next step reads it."""
 
     name: str
     symbol: str
@@ -56,7 +56,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A gate, and the least and largest value that it can take; None where there is no bound."""
+    """A gate and the range of its values; None is no bound."""
 
     name: str
     least: float | None
@@ -65,7 +65,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A keyword of the cell: its value here, its default, and all that it can be where these are words."""
+    """An option of the cell: its value, its default, and the allowed values if they are words or True and False."""
 
     name: str
     value: str
@@ -75,7 +75,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A cell, as `gatewright show` tells of it."""
+    """A description of a cell for layers of given `sizes`; `flops` are for one step of one row."""
 
     name: str
     label: str
@@ -99,11 +99,11 @@ class Card:
 
 
 def card(cell: Cell, sizes: Mapping[str, int] | None = None) -> Card:
-    """Everything that is told of a cell, for layers of the given sizes.
+    """The card of a cell, for layers of the given sizes.
 
-    Axes that a cell declares besides input and hidden are half as wide as hidden where `sizes` does not name them.
+    An axis besides input and hidden is half as wide as hidden unless `sizes` names it.
 
-    Raises OptionError where `sizes` names an axis that the cell does not have.
+    Raises OptionError if `sizes` names an axis that the cell does not have.
     """
     trace = trace_cell(cell)
     known = _sizes(cell, trace, sizes or {})
@@ -142,7 +142,7 @@ def _sizes(cell: Cell, trace: Trace, given: Mapping[str, int]) -> dict[str, int]
 
 
 def _description(cell: Cell) -> str:
-    """What the cell's own docstring says, without the errors that it raises."""
+    """The docstring of the cell's function, without the paragraph of the errors that it raises."""
     for code in cell.codes:
         text = FunctionType(code, {}, closure=tuple(CellType() for _ in code.co_freevars)).__doc__ or ""
         parts = [part for part in re.split(r"\n\s*\n", text.strip()) if not part.lstrip().startswith("Raises ")]
@@ -192,7 +192,7 @@ def _option(cell: Cell, name: str) -> Option:
 
 
 def _choices(cell: Cell, name: str, default: object) -> tuple[str, ...]:
-    """All that an option can be, where it is a switch or a word: what the cell says when it is given another word."""
+    """The allowed values of an option that is a switch or a word: read from the error for another word."""
     if isinstance(default, bool):
         return ("True", "False")
     if not isinstance(default, str):

@@ -24,7 +24,7 @@ _PRODUCT = re.compile(r"(?<!\w)[A-Z]_\w+ \w+[ₜ₋₁]+")
 
 
 def card_text(card: Card, width: int = WIDTH) -> Text:
-    """What `gatewright show` prints."""
+    """The card as `gatewright show` prints it, `width` characters wide."""
     inner = width - len(_INDENT)
     summary = _flat(card.description.split("\n\n")[0])
     source = ". ".join(filter(None, (card.label, card.paper)))
@@ -40,7 +40,7 @@ def card_text(card: Card, width: int = WIDTH) -> Text:
 
 
 def gradient_text(cell: Cell, width: int = WIDTH) -> Text:
-    """The equations of a cell and of its gradient."""
+    """The equations of a cell and of its gradient, `width` characters wide."""
     trace, inner = trace_cell(cell), width - len(_INDENT)
     return Text("\n\n").join(
         [
@@ -69,7 +69,7 @@ def _sections(card: Card, width: int) -> list[Text]:
 
 
 def _legend(card: Card) -> str:
-    """What the letters and signs of the equations are, for those who see them for the first time."""
+    """The meaning of the letters and signs in the equations, for first-time readers."""
     (name, size), *others = card.inputs.items()
     first = card.states[0]
     after = f"{first.symbol} is the state after it, {_numbers(first.size)}, and {first.symbol}₋₁ the one before"
@@ -119,7 +119,7 @@ def _gate(gate: Gate) -> str:
 
 
 def _options(card: Card, width: int) -> list[str]:
-    """The options with their values, then what the cell itself says of them."""
+    """The options with their values, then the paragraphs of the cell's docstring about them."""
     if not card.options:
         return []
     broad = max(len(option.name) for option in card.options)

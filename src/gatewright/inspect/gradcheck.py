@@ -1,4 +1,4 @@
-"""Hold a cell's derived gradient to central differences and to torch's autograd, in float64, and twice."""
+"""Gradient check: the derivatives of a cell against central differences and autograd, in float64, to second order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ DIFFERENCES, AUTOGRAD = "differences", "autograd"
 
 THRESHOLD = 1e-6
 FLOOR = {DIFFERENCES: 1e-4, AUTOGRAD: 1e-7}
-"""Elements smaller than this part of the largest of a comparison count as that large: so much of a number is noise."""
+"""The smallest magnitude that an error is divided by, as a share of the largest derivative: less than that is noise."""
 
 DRAWS = 100
 
 
 class GradcheckError(GatewrightError, AssertionError):
-    """A derived gradient that is wrong."""
+    """A derivative is wrong, or cannot be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,19 @@ class ComparedDerivative:
 
 @dataclass(frozen=True, slots=True)
 class GradcheckReport:
-    """What a gradient check found: for each derivative, each other method and each leaf the worst element."""
+    """The result of a gradient check: the worst element for each derivative, each other method and each leaf."""
 
     cell: str
     rows: tuple[ComparedDerivative, ...]
     threshold: float
     sizes: Mapping[str, int]
     lengths: tuple[int, ...]
-    seed: int  # that of the point in the end
-    redrawn: tuple[str, ...]  # why points before it could not be used
+    seed: int  # of the point that was used
+    redrawn: tuple[str, ...]  # why the points before it could not be used
 
     @property
     def failures(self) -> tuple[ComparedDerivative, ...]:
-        """The rows above the threshold: the gradient's before what follows from it, and the worst first."""
+        """The rows above the threshold: first those of the gradient, and the worst of each derivative first."""
         wrong = [row for row in self.rows if not row.error <= self.threshold]
         return tuple(sorted(wrong, key=lambda row: (DERIVATIVES.index(row.derivative), -row.error)))
 
@@ -110,20 +110,20 @@ def gradcheck(
 ) -> GradcheckReport:
     """Compare a cell's derivatives, as Gatewright derives them, with two other ways of computing them.
 
-    In float64, on random numbers over a sequence of rows with lengths of their own, and for a loss that sees every
-    state after every step and at the end:
+    The numbers are random, in float64, over a batch of rows of different lengths. The loss depends on every state after
+    every step and at the end of each row:
 
     - `gradient`, reverse mode: every element of every input, parameter and initial state;
-    - `second`: the gradient's own gradient along a random direction;
-    - `forward`, forward mode: every output where one leaf alone moves;
+    - `second`: the gradient of the gradient along a random direction;
+    - `forward`, forward mode: the change of every output when one leaf alone moves;
 
-    each against central differences and, with `autograd`, against torch's over the eager backend. Random values of the
-    cell are drawn once and kept. A point at which a kink (of relu, abs, maximum, ...) lies within the step of the
-    differences, or where a value is not finite, is drawn anew with the next seed; the report says so. `sizes` are those
-    of further axes.
+    each against central differences and, with `autograd`, against torch's autograd over the eager backend. Random
+    values of the cell are drawn once and kept. A point is drawn again with the next seed if a kink (of relu, abs,
+    maximum, ...) lies within the step of the differences, or if a value is not finite; the report says so. `steps` is
+    the length of the longest row, `batch` the number of rows, `sizes` the sizes of axes besides input and hidden.
 
-    Raises OptionError for a cell or size that cannot be, and where torch is not installed; GradcheckError where no
-    point can be found.
+    Raises OptionError for a cell or size that is not allowed, or if torch is needed and not installed; GradcheckError
+    if no point can be used.
     """
     if min(input_size, hidden_size, steps, batch) < 1:
         sizes_text = f"input_size={input_size}, hidden_size={hidden_size}, steps={steps}, batch={batch}"
@@ -166,7 +166,7 @@ def _compare(trace: Trace, point: Point, *, autograd: bool) -> Iterator[Compared
 
 
 def compared(derivative: str, against: str, ours: Arrays, other: Arrays) -> Iterator[ComparedDerivative]:
-    """The worst element of each array."""
+    """The worst element of each array by its name; `ours` are the derived ones."""
     finite = [np.abs(array[np.isfinite(array)]) for array in (*ours.values(), *other.values())]
     floor = FLOOR[against] * max((float(array.max(initial=0.0)) for array in finite), default=0.0)
     for name, wanted in other.items():

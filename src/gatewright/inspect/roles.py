@@ -1,4 +1,4 @@
-"""What each weight and bias of a cell does, read off its equations."""
+"""The role of each weight and bias of a cell, read from its equations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _LONGEST = 16  # of a formula within a sentence
 
 @dataclass(frozen=True, slots=True)
 class ParameterUse:
-    """A parameter's letter in formulas, and what it does in a few words."""
+    """The symbol of a parameter in formulas, and its role in a few words."""
 
     symbol: str
     text: str
 
 
 def roles(trace: Trace) -> dict[str, ParameterUse]:
-    """For every parameter by its name: what it weighs or shifts, and in which equation."""
+    """The role of every parameter by name: "weights of xₜ in rₜ"."""
     names, lines = names_of(trace), cell_lines(trace)
     by_name: dict[str, ParameterUse] = {}
     for param in trace.params:
@@ -32,7 +32,7 @@ def roles(trace: Trace) -> dict[str, ParameterUse]:
 
 
 def _joined(uses: list[tuple[str, str]]) -> str:
-    """Uses of one kind in several equations are said once: "bias of rₜ, zₜ"."""
+    """Uses as text. One kind of use in several equations is named once: "bias of rₜ, zₜ"."""
     places: dict[str, list[str]] = {}
     for what, where in uses:
         places.setdefault(what, []).append(where)
@@ -40,7 +40,7 @@ def _joined(uses: list[tuple[str, str]]) -> str:
 
 
 def _uses(param: Name, line: Line) -> Iterator[tuple[str, str]]:
-    """What a parameter does wherever it stands in a line, and the line's left side."""
+    """Every use of a parameter in a line, and the line's left side."""
     left = unicode.spell(line.left)
     if line.right == param:
         yield "is", left
@@ -62,7 +62,7 @@ def _uses(param: Name, line: Line) -> Iterator[tuple[str, str]]:
 
 
 def _around(param: Name, tree: Tree) -> Iterator[Apply]:
-    """Every operation that has the parameter for an operand."""
+    """Every operation with the parameter as an operand."""
     if isinstance(tree, Apply):
         if param in tree.args:
             yield tree
@@ -71,6 +71,6 @@ def _around(param: Name, tree: Tree) -> Iterator[Apply]:
 
 
 def _short(tree: Tree) -> str:
-    """A formula where it is short enough to stand within a sentence, else nothing."""
+    """A formula as text if it is short enough for a sentence, else ""."""
     text = write(tree, unicode.NOTATION).text
     return text if len(text) <= _LONGEST else ""

@@ -1,4 +1,4 @@
-"""What a stream is given, read and checked."""
+"""Reads and checks the arrays and dtypes that a stream is given."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +14,9 @@ DTYPES = ("float32", "float64")
 
 
 def common_dtype(arrays: Sequence[Array], asked: DTypeLike | None) -> np.dtype[Any]:
-    """The dtype to compute with: the one that was asked for, or that of the parameters.
+    """The dtype to compute in: `asked`, or that of the parameters where it is None.
 
-    Raises OptionError for one that the kernels do not have.
+    Raises OptionError unless it is float32 or float64.
     """
     try:
         dtype = np.result_type(*arrays) if asked is None else np.dtype(asked)
@@ -32,10 +32,10 @@ def common_dtype(arrays: Sequence[Array], asked: DTypeLike | None) -> np.dtype[A
     return np.dtype(dtype.name)
 
 
-def as_numbers(values: ArrayLike, dtype: np.dtype[Any], who: str) -> Array:
-    """Anything that holds real numbers, as an array of the stream's dtype.
+def as_numbers(values: ArrayLike, dtype: np.dtype[Any], caller: str) -> Array:
+    """Convert numbers of any real dtype to an array of `dtype`; `caller` is named in errors.
 
-    Raises ShapeError for what does not.
+    Raises ShapeError for values that are no array of real numbers.
     """
     try:
         array = np.asarray(values)
@@ -44,23 +44,23 @@ def as_numbers(values: ArrayLike, dtype: np.dtype[Any], who: str) -> Array:
         array, kind = np.empty(0, object), "rows of different lengths"
     if array.dtype.kind not in "fiub":
         raise ShapeError(
-            f"{who} was given what is not an array of real numbers",
+            f"{caller} was given what is not an array of real numbers",
             expected=f"numbers, which are taken as {dtype}",
             got=kind,
         )
     return array.astype(dtype, copy=False)
 
 
-def shape_error(who: str, leading: tuple[str, ...], rows: tuple[int, ...], got: tuple[int, ...]) -> ShapeError:
-    """What to say of an input whose shape does not fit (*leading, batch, input)."""
-    batch, size = rows
+def shape_error(caller: str, leading: tuple[str, ...], fitting: tuple[int, ...], got: tuple[int, ...]) -> ShapeError:
+    """The error for an input of another shape than (*leading, batch, input); `fitting` are batch and input."""
+    batch, size = fitting
     wanted = show_shape((*leading, "batch", "input")) + " with " + f"batch = {batch}, input = {size}"
     if batch == 1:
         wanted += f"; or {show_shape((*leading, 'input'))}".replace(",)", ")")
-    more = len(got) == len(leading) + 2 and got[-1] == size
+    is_other_batch = len(got) == len(leading) + 2 and got[-1] == size
     return ShapeError(
-        f"{who} was given an input whose shape does not fit",
+        f"{caller} was given an input whose shape does not fit",
         expected=wanted,
         got=str(got),
-        do=f"open the stream with batch={got[-2]}" if more else None,
+        do=f"open the stream with batch={got[-2]}" if is_other_batch else None,
     )

@@ -1,4 +1,4 @@
-"""The layers that a stream runs, from a model file or from arrays."""
+"""Opens streams: of a model file, or of a cell with arrays as parameters."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The memory of a stream, from NumPy."""
+"""The memory of a stream: NumPy arrays, aligned to cache lines."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -15,13 +15,13 @@ Array = NDArray[Any]
 
 
 class NumpyArrays:
-    """Arrays of one dtype, each of which begins with a line of the cache."""
+    """Arrays of one dtype. Each begins at a cache line."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype, self.itemsize = dtype, dtype.itemsize
 
     def empty(self, shape: tuple[int, ...]) -> Array:
-        """An array with anything in it."""
+        """An array that is not initialised."""
         return self.take_workspace(prod(shape) * self.itemsize).view(self.dtype).reshape(shape)
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
@@ -31,11 +31,11 @@ class NumpyArrays:
         return array
 
     def addresses(self, arrays: Sequence[Array]) -> list[int]:
-        """Where each of some arrays begins."""
+        """The address of each array."""
         return [array.ctypes.data for array in arrays]
 
     def view(self, array: Array, offset: int, shape: tuple[int, ...]) -> Array:
-        """What lies in a contiguous array from so many bytes on."""
+        """A view of a contiguous array that begins `offset` bytes behind its start."""
         start = offset // self.itemsize
         return array.reshape(-1)[start : start + prod(shape)].reshape(shape)
 
@@ -44,23 +44,23 @@ class NumpyArrays:
         target[...] = value
 
     def contiguous(self, array: Array) -> Array:
-        """The same numbers, one row after the other, in memory of their own."""
+        """A contiguous copy."""
         copied = self.empty(np.shape(array))
         copied[...] = array
         return copied
 
     def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
-        """Compute equations on parameters."""
+        """Compute equations on parameters; results are added to `values`."""
         if equations:  # few cells have any, and the reference loads NumPy's random numbers
             from gatewright.backends.numpy_ref import RULES
 
             execute(prepare(equations, RULES, sizes), values)
 
     def take_workspace(self, size: int) -> Array:
-        """Memory of so many bytes."""
+        """Memory of `size` bytes, not initialised."""
         raw = np.empty(size + ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + size]
 
     def give_back(self, block: Array) -> None:
-        """Nothing: NumPy frees what nobody refers to."""
+        """Does nothing: NumPy frees memory without references."""

@@ -1,4 +1,4 @@
-"""A recurrent stack that is run one step at a time."""
+"""A stack of recurrent layers that runs one step at a time."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -17,17 +17,20 @@ from gatewright.stream.prepared_layer import Layer, PreparedLayer
 from gatewright.trace import flops
 
 SHORT = 1_000_000
-"""Steps of fewer operations keep Python's lock: they end before another thread could use it."""
+"""Steps of fewer floating-point operations keep Python's lock: they end before another thread could use it."""
 
 MANY = 1_000_000
-"""For fewer rows than this, an error while memory is allocated has another cause than their number."""
+"""With fewer rows than this, a failed allocation is not the fault of the batch size."""
 
 
 class Stream:
-    """A recurrent stack that carries its state from step to step.
+    """A stack of recurrent layers that carries its state from step to step; made by `open` or `from_parameters`.
 
-    A step allocates nothing. A whole sequence, its chunks and its single steps give the same bits. Dropout and random
-    masks, which belong to training, are off. A stream belongs to one thread at a time; each thread may open its own.
+    - `batch`: the number of rows, sequences that run side by side.
+    - `input_size`, `output_size`: the features of one row.
+
+    A step allocates no memory. `run` on a whole sequence, `run` on its chunks and `step` on its steps give the same
+    bits. Dropout and random masks are off. One thread at a time may use a stream; each thread may open its own.
     """
 
     def __init__(self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None) -> None:
@@ -84,7 +87,7 @@ class Stream:
         return self._outputs
 
     def _step_converted(self, x: ArrayLike) -> Array:
-        """A step on an array of another dtype or shape, or on what is no array."""
+        """A step on values that are no array, or an array of another dtype or shape."""
         numbers = as_numbers(x, self._dtype, "stream.step")
         inputs, outputs = self._inputs, self._outputs
         if numbers.shape != self._shape:
@@ -151,7 +154,7 @@ class Stream:
             state[...] = numbers[name]
 
     def reset(self) -> None:
-        """Set every state to 0, as it was when the stream was opened."""
+        """Set every state to 0, its value when the stream was opened."""
         for state in self._states().values():
             state[...] = 0
 

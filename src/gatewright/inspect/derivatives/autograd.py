@@ -30,7 +30,7 @@ def second(trace: Trace, point: Point) -> Arrays:
 
 
 def forward(trace: Trace, point: Point) -> Arrays:
-    """How each output moves where one value alone moves along its direction; named as in `derived.forward`.
+    """The change of each output when one leaf alone moves along its direction; named as in `derived.forward`.
 
     The gradient of sum(weight * output) is linear in the weights; its gradient by them is what forward mode gives.
     """
@@ -44,19 +44,19 @@ def forward(trace: Trace, point: Point) -> Arrays:
 
 
 def _outputs(trace: Trace, point: Point, values: Mapping[str, Tensor]) -> Tensors:
-    """All outputs, named as the weights are. The backend gives every value of the first state only, so each state
-    takes its turn as the first."""
+    """All outputs, named as the weights. The backend returns the first state alone at every step, so it runs once for
+    each state, which then is the first."""
     active = torch.from_numpy(point.active)
     noises = {name: torch.tensor(array) for name, array in point.noises.items()}
     inputs, params, states = ({n: values[n] for n in group} for group in (point.inputs, point.params, point.states))
     outputs: Tensors = {}
     for index, state in enumerate(trace.states):
-        turned = replace(
+        rotated = replace(
             trace,
             states=trace.states[index:] + trace.states[:index],
             next_states=trace.next_states[index:] + trace.next_states[:index],
         )
-        ran = torch_eager.run(turned, inputs, params, states, sizes=point.sizes, noises=noises or None, active=active)
+        ran = torch_eager.run(rotated, inputs, params, states, sizes=point.sizes, noises=noises or None, active=active)
         outputs[every(state.name)] = ran.output * active[(..., *(None,) * len(state.shape))]
         outputs[last(state.name)] = ran.finals[state.name]
     return outputs

@@ -9,14 +9,14 @@ from gatewright.trace.ir import Trace
 
 
 def gradient(trace: Trace, point: Point) -> Arrays:
-    """The gradient of the loss by every value that moves: back-propagation through time."""
+    """The gradient of the loss by every leaf in `moving`: back-propagation through time."""
     return _gradient(trace, point, point.d_outputs, point.d_finals)
 
 
 def second(trace: Trace, point: Point) -> Arrays:
     """The gradient of sum(direction * gradient), by differentiating the derived gradient once more.
 
-    It is by every value that moves, and by the weights of the loss, `d(h.out)` and `d(h.end)`.
+    It is by every leaf in `moving`, and by the weights of the loss, `d(h.out)` and `d(h.end)`.
     """
     names = [value.name for value in trace.states]
     backward = vjp(trace, outputs=names)
@@ -30,20 +30,20 @@ def second(trace: Trace, point: Point) -> Arrays:
     wanted = {value.name for value in twice.inputs}
     inputs = {name: array for name, array in {**operands, **carried, **seeds}.items() if name in wanted}
     swept = numpy_ref.run(twice, inputs, {**point.params, **summed}, started, lengths=point.lengths)
-    # What the backward sweep says of a state before a step, the forward sweep gave out at the step before.
+    # The adjoint of a state before a step belongs to the state after the previous step: shift by one step.
     at = {name: swept.emits[adjoint(name)] for name in names}
     later = {name: np.concatenate([array[1:], np.zeros_like(array[:1])]) for name, array in at.items()}
-    rest = _gradient(trace, point, later, {})
+    indirect = _gradient(trace, point, later, {})
     direct = {name: swept.emits[adjoint(name)] for name in point.inputs}
     direct |= {name: swept.sums.get(adjoint(name), np.float64(0)) for name in point.params}
     direct |= {name: at[name][0] for name in names}
-    result = {name: direct[name] + array for name, array in rest.items()}
+    result = {name: direct[name] + array for name, array in indirect.items()}
     result |= {adjoint(every(name)): swept.emits[adjoint(seed(name))] for name in names}
     return result | {adjoint(last(name)): swept.finals[adjoint(adjoint(name))] for name in names}
 
 
 def _swept_back(trace: Trace, backward: Trace, point: Point) -> tuple[Arrays, Arrays]:
-    """What every step of the backward sweep was given, and the adjoints that it was handed by the step after."""
+    """The operands of every step of the backward sweep, and the adjoints that it gets from the step after it."""
     forward = numpy_ref.run(trace, point.inputs, point.params, point.states, lengths=point.lengths, noises=point.noises)
     before = {n: np.concatenate([first[None], forward.sequences[n][:-1]]) for n, first in point.states.items()}
     operands = {**point.inputs, **before, **point.noises, **{seed(n): array for n, array in point.d_outputs.items()}}
@@ -53,7 +53,7 @@ def _swept_back(trace: Trace, backward: Trace, point: Point) -> tuple[Arrays, Ar
 
 
 def forward(trace: Trace, point: Point) -> Arrays:
-    """How each output moves where one value alone moves along its direction: forward mode; named `W.r -> h.out`."""
+    """The change of each output when one leaf alone moves along its direction: forward mode; named `W.r -> h.out`."""
     pushed = jvp(trace)
     values = point.values
     result: Arrays = {}

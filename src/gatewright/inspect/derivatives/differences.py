@@ -37,15 +37,15 @@ BRANCHES: Mapping[Op, Callable[..., Any]] = {
     Op.LESS: lambda a, b: np.sign(np.subtract(a, b)),
     Op.WHERE: lambda c, a, b: np.not_equal(c, 0),
 }
-"""For each op that has a kink, on which of its pieces the operands are. Every other op is smooth where it is finite."""
+"""For each op with a kink: the side of the kink that its operands are on. All other ops are smooth where finite."""
 
 
 class UnfitPointError(Exception):
-    """No difference quotient can be taken at a point; says why. Inner: the caller draws another point."""
+    """No difference quotient can be taken at a point. The caller draws another point."""
 
 
 def gradient(trace: Trace, point: Point) -> Arrays:
-    """The gradient of the loss by every value that moves, element by element.
+    """The gradient of the loss by every leaf in `moving`, element by element.
 
     Raises UnfitPointError where a kink lies within the step, or a value is not finite.
     """
@@ -67,7 +67,7 @@ def second(trace: Trace, point: Point) -> Arrays:
 
 
 def forward(trace: Trace, point: Point) -> Arrays:
-    """How each output moves where one value alone moves along its direction; named as in `derived.forward`.
+    """The change of each output when one leaf alone moves along its direction; named as in `derived.forward`.
 
     Raises UnfitPointError.
     """

@@ -1,7 +1,7 @@
-"""A point at which derivatives are compared: a cell's numbers over a sequence, and a loss that sees all that comes out.
+"""A point at which derivatives are compared: the numbers of a cell over a sequence, and a loss of all its outputs.
 
-The loss is sum(d_outputs * states after every step) + sum(d_finals * final states), with weights drawn at random, so
-that no two errors cancel in it. Rows have lengths of their own; one row is full, and of three or more one is empty.
+The loss is sum(d_outputs * states after every step) + sum(d_finals * final states). Its weights are random, so that no
+two errors cancel. Rows have different lengths; one row is full, and one of three or more is empty.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ SPREAD = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Numbers in float64, under the names that the trace has for them. Sequences are (time, batch, features)."""
+    """Numbers in float64, by the names of the trace: sequences (time, batch, features), states (batch, features)."""
 
     sizes: Mapping[str, int]
     inputs: Arrays
@@ -38,12 +38,12 @@ class Point:
 
     @property
     def values(self) -> Arrays:
-        """Inputs, parameters and states by their names, of which no two are the same."""
+        """Inputs, parameters and states by name. Names are unique."""
         return {**self.inputs, **self.params, **self.states}
 
     @property
     def weights(self) -> Arrays:
-        """What the loss weighs each output by, under the output's name."""
+        """The weights of each output in the loss, by the output's name."""
         return {
             **{every(name): array for name, array in self.d_outputs.items()},
             **{last(name): array for name, array in self.d_finals.items()},
@@ -51,7 +51,7 @@ class Point:
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Which rows still run at which step: (time, batch)."""
+        """Whether a row takes a step: (time, batch)."""
         return np.arange(max(self.lengths))[:, None] < np.asarray(self.lengths)  # one row is full
 
 
@@ -71,7 +71,7 @@ def through(leaf: str, output: str) -> str:
 
 
 def switches(trace: Trace) -> frozenset[str]:
-    """The inputs that only choose, such as a mask: conditions of `where` and nothing else. They have no derivative."""
+    """The inputs that are conditions of `where` and nothing else, such as a mask. They have no derivative."""
     inputs = {value.name for value in trace.inputs}
     conditions = {_name(equation.args[0]) for equation in trace.equations if equation.op is Op.WHERE}
     others = {
@@ -84,13 +84,13 @@ def switches(trace: Trace) -> frozenset[str]:
 
 
 def moving(trace: Trace) -> list[Var]:
-    """What derivatives are taken by: inputs, parameters and initial states."""
+    """The leaves that derivatives are taken by: inputs, parameters and initial states, without `switches`."""
     fixed = switches(trace)
     return [value for value in (*trace.inputs, *trace.params, *trace.states) if value.name not in fixed]
 
 
 def default_sizes(trace: Trace, input_size: int, hidden_size: int) -> dict[str, int]:
-    """A size for every axis, no two the same, but for those that the equations use for one another."""
+    """A size for every axis. No two are the same, except those of axes that the equations relabel as each other."""
     sizes = {INPUT: input_size, HIDDEN: hidden_size}
     free = (size for size in range(2, 100) if size not in sizes.values())
     for axis in trace.axes():
@@ -108,9 +108,9 @@ def default_sizes(trace: Trace, input_size: int, hidden_size: int) -> dict[str, 
 def draw_point(
     trace: Trace, sizes: Mapping[str, int], *, steps: int, batch: int, seed: int, initial: Mapping[str, float]
 ) -> Point:
-    """Draw a point. The states to begin with are near those that the cell itself comes to on other inputs.
+    """Draw a point of `steps` steps and `batch` rows. Initial states are near those that the cell reaches by itself.
 
-    `initial` are the constants about which some parameters are drawn, so that they stay where they make sense.
+    `initial` are the constants that some parameters start at: they are drawn around these.
     """
     rng = np.random.default_rng(seed)
 
