@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gatewright.backends.formulas import unicode
-from gatewright.backends.formulas.cell_lines import cell_lines, names_of
+from gatewright.backends.formulas.cell_lines import cell_lines, written_names
 from gatewright.backends.formulas.tree import Apply, Line, Name, Tree
 from gatewright.backends.formulas.typeset import write
 from gatewright.lang.ops import Op
@@ -23,7 +23,7 @@ class ParameterUse:
 
 def roles(trace: Trace) -> dict[str, ParameterUse]:
     """The role of every parameter by name: "weights of xₜ in rₜ"."""
-    names, lines = names_of(trace), cell_lines(trace)
+    names, lines = written_names(trace), cell_lines(trace)
     by_name: dict[str, ParameterUse] = {}
     for param in trace.params:
         uses = dict.fromkeys(use for line in lines for use in _uses(names[param.name], line))
