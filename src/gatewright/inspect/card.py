@@ -181,8 +181,8 @@ def _states(trace: Trace, sizes: Mapping[str, int]) -> tuple[State, ...]:
 
 
 def _gates(trace: Trace) -> tuple[Gate, ...]:
-    made_by = {equation.target.name: equation.op for equation in trace.equations}
-    return tuple(Gate(name, *_RANGES.get(made_by[value.name], (None, None))) for name, value in trace.gates)
+    definitions = trace.definitions()
+    return tuple(Gate(name, *_RANGES.get(definitions[value.name].op, (None, None))) for name, value in trace.gates)
 
 
 def _option(cell: Cell, name: str) -> Option:

@@ -134,7 +134,7 @@ def _run(trace: Trace, point: Point, displaced: Arrays) -> Arrays:
         with np.errstate(all="ignore"):
             execute(calls, values)
         _hold_one_piece((values[equation.target.name] for equation in watched), active)
-        for state, new in zip(trace.states, trace.next_states, strict=True):
+        for state, new in trace.updates():
             value, old = new.value if isinstance(new, Literal) else values[new.name], states[state.name]
             runs = active[(..., *(None,) * len(state.shape))]
             states[state.name] = np.where(runs, value, old)

@@ -57,8 +57,8 @@ class TensorNumbering:
         saved, size = self._saved_slots(engine, steps, batch)
         states = {name: Location(self.first_state + number) for number, name in enumerate(self.states)}
         summed = result_slots(trace, trace.sums, self.spec.sizes, count(self.saved + 1))
-        given = {**self._operands(), **states}
-        return Binding(engine, given, {**emitted, **saved}, summed, self.saved + 1 + len(summed), size)
+        locations = {**self._operands(), **states}
+        return Binding(engine, locations, {**emitted, **saved}, summed, self.saved + 1 + len(summed), size)
 
     def gradient(self, seeded: tuple[str, ...], needed: Sequence[bool]) -> Gradient:
         """The gradient by those inputs and packed parameters that are needed."""
@@ -76,18 +76,18 @@ class TensorNumbering:
         trace = gradient.engine.program.trace
         order, own = trace.order, self.spec.trace
         numbers = count(self.saved + 1)
-        given = self._kept(steps, batch)
+        locations = self._kept(steps, batch)
         seeds = [*gradient.seeded, *(name for name, value in own.emits if isinstance(value, Var))]
         sums = [name for name, value in own.sums if isinstance(value, Var)]
         for name in (*(seed(n, order) for n in seeds), *(adjoint(n, order) for n in (*sums, *self.states))):
-            given[name] = Location(next(numbers))
+            locations[name] = Location(next(numbers))
         emits, names = dict(trace.emits), [adjoint(self.inputs[number], order) for number in gradient.inputs]
         emitted = result_slots(trace, [(name, emits[name]) for name in names], self.spec.sizes, numbers)
         slots: dict[str, Slot] = {}
         for packed in gradient.packed:
             slots = self._packed_slots(packed, next(numbers)) | slots  # the first of those that overlap gets the sum
         summed = {adjoint(name, order): slot for name, slot in slots.items()}
-        return Binding(gradient.engine, given, emitted, summed, next(numbers))
+        return Binding(gradient.engine, locations, emitted, summed, next(numbers))
 
     def operand_shapes(self, steps: int, batch: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         """The name and shape of every operand of a run whose parameters are tensors of their own."""
@@ -101,14 +101,14 @@ class TensorNumbering:
 
     def _operands(self) -> dict[str, Location]:
         """Where inputs and parameters are; a parameter that is in two packed tensors is their sum."""
-        given = {name: Location(number) for number, name in enumerate(self.inputs)}
+        locations = {name: Location(number) for number, name in enumerate(self.inputs)}
         for packed in range(len(self.layout)):
             slots = self._packed_slots(packed, self.first_packed + packed)
-            given |= {name: slot.location for name, slot in slots.items()}
+            locations |= {name: slot.location for name, slot in slots.items()}
         for number, overlap in enumerate(self.overlaps):
             summed = self._packed_slots(overlap.first, self.count + number)
-            given |= {name: summed[name].location for name in overlap.names}
-        return given
+            locations |= {name: summed[name].location for name in overlap.names}
+        return locations
 
     def _packed_slots(self, packed: int, tensor: int) -> dict[str, Slot]:
         """Where each part of a packed parameter is, in the tensor of that number."""
@@ -137,9 +137,9 @@ class TensorNumbering:
 
     def _kept(self, steps: int, batch: int) -> dict[str, Location]:
         """Where a gradient finds the operands of the run and what it has written, by its own names for these."""
-        given = self._operands()
+        locations = self._operands()
         for number, name in enumerate(self.states):
-            given[name] = self._in_state(number, batch, after=False)
+            locations[name] = self._in_state(number, batch, after=False)
         engines = self.spec.engines(self.spec.output_state)
         written, program = self.forward(engines.forward, steps, batch).written, engines.forward.program
         emits = dict(program.trace.emits)
@@ -147,10 +147,10 @@ class TensorNumbering:
             value = emits[name]
             assert isinstance(value, Var), name
             if value.name in written:
-                given[name] = written[value.name]
+                locations[name] = written[value.name]
             else:
-                given[name] = self._in_state(self.states.index(program.new_values[value.name]), batch, after=True)
-        return given
+                locations[name] = self._in_state(self.states.index(program.new_values[value.name]), batch, after=True)
+        return locations
 
     def _in_state(self, number: int, batch: int, *, after: bool) -> Location:
         """A state before or after every step, within that state at every time."""

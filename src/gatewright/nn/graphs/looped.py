@@ -74,14 +74,13 @@ def loop_of(spec: Differentiable, *, all_states: bool = False) -> StepLoop:
     if not trace.emits:
         trace = regrouped(trace, _OPS)
     parts, read, once = split(trace), reads(trace), shared(trace)
-    pairs = zip(trace.states, trace.next_states, strict=True)
-    carried = {state.name: new for state, new in pairs if state.name in read}
+    carried = {state.name: new for state, new in trace.updates() if state.name in read}
     inner = {equation.target.name for equation in parts.loop} | set(carried)
     atoms = [*(arg for equation in parts.loop for arg in equation.args), *carried.values()]
     outside = dict.fromkeys(atom.name for atom in atoms if isinstance(atom, Var) and atom.name not in inner)
     later = [arg for equation in parts.after for arg in equation.args]
     later += [*trace.next_states] if all_states else [trace.next_states[0]]
-    later += [new for state, new in zip(trace.states, trace.next_states, strict=True) if state.name not in carried]
+    later += [new for state, new in trace.updates() if state.name not in carried]
     later += [value for _, value in trace.emits]
     kept = {atom.name: bind(atom.shape, spec.sizes) for atom in later if isinstance(atom, Var) and atom.name in inner}
     timed, fixed = ([name for name in outside if (name in once) is is_fixed] for is_fixed in (False, True))
@@ -151,7 +150,7 @@ def run_looped(loop: StepLoop, values: Mapping[str, Tensor], drive: Drive) -> Lo
 
     states = {
         state.name: sequence(new, state.shape)
-        for state, new in zip(trace.states, trace.next_states, strict=True)
+        for state, new in trace.updates()
         if isinstance(new, Literal) or new.name in known
     }
     for name in first.keys() - finals.keys():
