@@ -7,7 +7,7 @@ import pytest
 
 from gatewright.backends import numpy_ref
 from gatewright.errors import CellError, OptionError
-from gatewright.lang import Cell, Symbol, cell, hard_sigmoid_theano, masked, relu, sigmoid, tanh, zoneout
+from gatewright.lang import Cell, Symbol, cell, hard_sigmoid_theano, layer_norm, masked, relu, sigmoid, tanh, zoneout
 from gatewright.trace import trace_cell
 
 CONTRACT = (
@@ -220,3 +220,17 @@ def test_a_delay_line_is_declared_of_a_state_and_an_option(delays: dict[str, str
     with pytest.raises(CellError) as raised:
         cell(delays=delays)(odd)
     assert told in str(raised.value)
+
+
+def test_parameters_that_start_at_a_constant() -> None:
+    @cell(initial={"b.f": 2.0})
+    def remembering(x, h, W, U, b):
+        f = sigmoid(W.f @ x + b.f)
+        return f * h + (1 - f) * tanh(U.n @ h + b.n)
+
+    names = [param.name for param in trace_cell(remembering).params]
+    assert remembering.starts(names) == {"b.f": 2.0}
+    normalised = layer_norm(remembering)
+    starts = normalised.starts(param.name for param in trace_cell(normalised).params)
+    assert {name: start for name, start in starts.items() if not name.startswith("gain")} == {"b.f": 2.0}
+    assert {start for name, start in starts.items() if name.startswith("gain")} == {1.0}
