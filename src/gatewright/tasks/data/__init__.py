@@ -8,8 +8,7 @@ from typing import Any
 
 _NAMES_OF_MODULES = {
     "batches.buckets": "RaggedBatches",
-    "batches.sequential": "Batch SequentialBatches",
-    "batches.streams": "RaggedStreams",
+    "batches.sequential": "Batch RaggedStreams SequentialBatches",
     "forecasting.seasons": "best_season steps_back",
     "forecasting.series": "SeriesCollection TimeSeries load_series",
     "forecasting.windows": "Cuts ForecastBatches Span WindowBatches",

@@ -50,7 +50,8 @@ def opened(path: Path) -> Generator[Readable]:
             do="unpack it, if it comes from where you trust, and give the unpacked file",
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.ReadError) as error:
-        raise damaged(path, error) from error
+        got = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is cut short or damaged", got=got, do="get the file again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
 
@@ -60,12 +61,6 @@ def check_plain(path: Path) -> None:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or pipe"
         raise DataError(f"{path} is no file", expected="a plain file", got=kind, do="save it in a file, and give that")
-
-
-def damaged(path: Path, error: Exception) -> DataError:
-    """A packed file that cannot be unpacked."""
-    got = f"{type(error).__name__}: {error}"
-    return DataError(f"{path} is cut short or damaged", got=got, do="get the file again")
 
 
 def text_pieces(path: Path, whole: Whole = "lines") -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.batches.buckets import RaggedBatches
-from gatewright.tasks.data.batches.streams import RaggedStreams
+from gatewright.tasks.data.batches.sequential import RaggedStreams
 from gatewright.tasks.data.music.files import check_lengths, has_parts, load_music, load_pieces
 from gatewright.tasks.data.music.midi import KEYS
 from gatewright.tasks.data.music.notes import key_names, notes_of_frames

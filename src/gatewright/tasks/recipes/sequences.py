@@ -14,8 +14,7 @@ from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.sequences.batches import SeriesBatches, Variation
 from gatewright.tasks.data.sequences.cases import Missing
-from gatewright.tasks.data.sequences.labelled import LabelledSeries, load_labelled_series
-from gatewright.tasks.data.sequences.labels import LabelMeaning, class_names
+from gatewright.tasks.data.sequences.labelled import LabelledSeries, LabelMeaning, class_names, load_labelled_series
 from gatewright.tasks.data.sequences.linear import times_of
 from gatewright.tasks.data.sequences.sources import SeriesReading, read_parts
 from gatewright.tasks.objectives import Classes, Objective, Targets

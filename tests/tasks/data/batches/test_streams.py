@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.batches.streams import RaggedStreams
+from gatewright.tasks.data.batches.sequential import RaggedStreams
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.training.processes import rows_of
 from gatewright.tasks.training.tensor_batches import TensorBatch, tensor_batch

@@ -14,9 +14,16 @@ from gatewright.tasks.data.tables.times import Dates, ParsedDates
 
 _SUNDAY = 6
 _LAST_HOUR = 3  # of the night in which clocks change
-# By the month of the change, in the north and in the south.
-_BACK = {10: "Europe/Berlin", 11: "America/New_York", 3: "America/Asuncion", 4: "Australia/Sydney"}
-_FORWARD = {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "Australia/Sydney"}
+
+# A zone by the month of the change, in the north and in the south, and what happens in that night.
+AUTUMN = (
+    {10: "Europe/Berlin", 11: "America/New_York", 3: "America/Asuncion", 4: "Australia/Sydney"},
+    "in that night clocks are put back, and show an hour twice",
+)
+SPRING = (
+    {3: "Europe/Berlin", 4: "Africa/Cairo", 9: "America/Santiago", 10: "Australia/Sydney"},
+    "in that night clocks are put forward, and leave out an hour",
+)
 
 
 class ClockChange(NamedTuple):
@@ -26,17 +33,9 @@ class ClockChange(NamedTuple):
     zone: str
 
 
-def autumn_change(twice: Dates) -> ClockChange | None:
-    """The change in autumn, where all times that come twice lie in the hour that the clock repeats; else None."""
-    return _change(twice, _BACK, "in that night clocks are put back, and show an hour twice")
-
-
-def spring_change(absent: Dates) -> ClockChange | None:
-    """The change in spring, where all times that are left out lie in the hour that the clock skips; else None."""
-    return _change(absent, _FORWARD, "in that night clocks are put forward, and leave out an hour")
-
-
-def _change(dates: Dates, zones: Mapping[int, str], explanation: str) -> ClockChange | None:
+def clock_change(dates: Dates, season: tuple[Mapping[int, str], str]) -> ClockChange | None:
+    """The change in AUTUMN that explains dates that come twice, or in SPRING dates that are left out; None for none."""
+    zones, explanation = season
     days = dates.astype("datetime64[D]")
     hours = (dates - days).astype("timedelta64[h]").astype(np.int64)
     weekdays = (days.astype(np.int64) + 3) % 7

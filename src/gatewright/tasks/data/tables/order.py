@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns, TimeColumns, Undated
-from gatewright.tasks.data.tables.clock_changes import autumn_change, in_zone, spring_change
+from gatewright.tasks.data.tables.clock_changes import AUTUMN, SPRING, clock_change, in_zone
 from gatewright.tasks.data.tables.table import RowGroup, Table, open_table
 from gatewright.tasks.data.tables.time_axis import FEWEST_DATES, TimeAxis, offsets_in, regular_dates
 from gatewright.tasks.data.tables.times import Dates, ParsedDates
@@ -231,7 +231,7 @@ def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64], id: str
         return
     first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
     text = " ".join(table.texts(column)[first] for column in axis.column.split(","))
-    change = autumn_change(axis.values[twice]) if axis.is_dated and axis.offsets is None else None
+    change = clock_change(axis.values[twice], AUTUMN) if axis.is_dated and axis.offsets is None else None
     of = f" of {id!r}" if id else ""
     leave_out = "leave out the row" if id else "leave out the row; or, where the table holds several series, "
     raise DataError(
@@ -312,7 +312,7 @@ def _are_holidays(whole: Dates, dates: Dates) -> bool:
 def _gap(table: Table, axis: TimeAxis, absent: TimeAxis, order: NDArray[np.int64]) -> DataError:
     before = int(np.searchsorted(axis.instants, absent.instants[0])) - 1
     count = f"{len(absent)} times are" if len(absent) > 1 else "a time is"
-    change = spring_change(absent.values) if axis.offsets is None else None
+    change = clock_change(absent.values, SPRING) if axis.offsets is None else None
     fills = "missing='forward' or 'interpolate' fills them in"
     in_shell = "add --set missing=interpolate, or forward, to fill them in; or add the rows"
     return DataError(

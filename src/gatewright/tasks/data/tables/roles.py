@@ -120,13 +120,10 @@ class ColumnRole:
 
 def _dated(table: Table, columns: Sequence[str], _known: Roles) -> Sequence[str]:
     """Those that hold dates; of names such as time and index, which is often a count of rows, the first."""
-    called = [column for column in columns if column.lower() in TIME_NAMES and column.lower() not in ROW_NAMES]
-    return called or [column for column in columns if _holds_dates(table, column)]
-
-
-def _holds_dates(table: Table, column: str) -> bool:
-    parsed = table.dates((column,))
-    return parsed is not None and (parsed.form == "%Y%m%d" or not table.is_numeric(column))
+    if called := [column for column in columns if column.lower() in TIME_NAMES and column.lower() not in ROW_NAMES]:
+        return called
+    dates = [(column, parsed) for column in columns if (parsed := table.dates((column,))) is not None]
+    return [column for column, parsed in dates if parsed.form == "%Y%m%d" or not table.is_numeric(column)]
 
 
 TIMES = ColumnRole("time", TIME_NAMES, candidates=_dated)

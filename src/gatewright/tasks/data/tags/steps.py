@@ -154,10 +154,8 @@ def step_tables_of(source: Source, columns: StepColumns, needed: Sequence[str] =
 
 def _is_table(path: Path, encoding: str) -> bool:
     name = path.name.lower()
-    if name.endswith(_TABLES):
-        return True
     if not name.endswith(_MAYBE_TABLES):
-        return False
+        return name.endswith(_TABLES)
     lines = encoded_lines(path, encoding_of(path, encoding).name)
     return all(line.strip() for line in islice(lines, _LOOKED_AT))
 

@@ -65,8 +65,9 @@ def load_words(
     for a text of 100 MB with 28 million words.
     """
     sources = parted_sources(source, "words")
-    chosen = _chosen(tokenise, parted=sources is not None)
-    divide, gathered = tokeniser(chosen), _Gathered()
+    if tokenise is None:  # texts in parts were divided and prepared by others
+        tokenise = "words" if sources is None else "spaces"
+    divide, gathered = tokeniser(tokenise), _Gathered()
     if sources is not None:
         parts = Splits(*(gathered.stream(pieces(), divide, end_of_line=end_of_line) for pieces in sources))
     else:
@@ -76,7 +77,7 @@ def load_words(
         parts = split(stream, validation=validation, test=test)
     _check_not_empty(source, parts.train)
     vocabulary = gathered.vocabulary(parts.train, size, special=())
-    return WordText(vocabulary, Splits(*(gathered.renumbered(part, vocabulary) for part in parts)), chosen)
+    return WordText(vocabulary, Splits(*(gathered.renumbered(part, vocabulary) for part in parts)), tokenise)
 
 
 def load_sentences(
@@ -96,8 +97,9 @@ def load_sentences(
     `size` counts these three.
     """
     sources = parted_sources(source)
-    chosen = _chosen(tokenise, parted=sources is not None)
-    divide, gathered = tokeniser(chosen), _Gathered()
+    if tokenise is None:  # texts in parts were divided and prepared by others
+        tokenise = "words" if sources is None else "spaces"
+    divide, gathered = tokeniser(tokenise), _Gathered()
     by_lines = sources is not None if divided is None else divided == "lines"
     if sources is not None:
         parts = Splits(*(gathered.sentences(_sentences(pieces(), by_lines=by_lines), divide) for pieces in sources))
@@ -109,7 +111,7 @@ def load_sentences(
     _check_not_empty(source, parts.train.values)
     vocabulary = gathered.vocabulary(parts.train.values, size, special=(START, END))
     numbered = Splits(*(replace(part, values=gathered.renumbered(part.values, vocabulary)) for part in parts))
-    return SentenceText(vocabulary, numbered, chosen, "lines" if by_lines else "marks")
+    return SentenceText(vocabulary, numbered, tokenise, "lines" if by_lines else "marks")
 
 
 def split_sentences(text: str, *, by_lines: bool) -> Iterator[str]:
@@ -182,11 +184,6 @@ def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
         *sentences, rest = (rest + piece).split("\n") if by_lines else _SENTENCE_END.split(rest + piece)
         yield from sentences
     yield rest
-
-
-def _chosen(name: str | None, *, parted: bool) -> str:
-    """The tokeniser of that name, or that of texts which others have divided and prepared."""
-    return ("spaces" if parted else "words") if name is None else name
 
 
 def _check_not_empty(source: Source, trained: Tokens) -> None:
