@@ -26,8 +26,7 @@ from gatewright.trace.mask import MASK
 from gatewright.trace.rename import renamed
 from gatewright.trace.simplify import substitute, without_chance
 
-_STANDARDISE = """gatewright-trace 1
-cell "standardisation"
+_STANDARDISE = """cell "standardisation"
 input x(input)
 state y(input)
 param mean(input)
@@ -35,10 +34,8 @@ param deviation(input)
   %0(input) = sub x mean
   y'(input) = div %0 deviation
 next y = y'
-end
 """
-_MEAN = """gatewright-trace 1
-cell "mean of all steps"
+_MEAN = """cell "mean of all steps"
 input x(input)
 state y(input)
 state total(input)
@@ -49,10 +46,8 @@ state steps()
 next y = y'
 next total = total'
 next steps = steps'
-end
 """
-_MAX = """gatewright-trace 1
-cell "largest of all steps"
+_MAX = """cell "largest of all steps"
 input x(input)
 state y(input)
 state begun()
@@ -60,10 +55,8 @@ state begun()
   y'(input) = where begun %0 x
 next y = y'
 next begun = 1.0
-end
 """
-_DENSE = """gatewright-trace 1
-cell "dense layer"
+_DENSE = """cell "dense layer"
 input x(input)
 state y(output)
 param W(output, input)
@@ -71,15 +64,12 @@ param b(output)
   %0(output) = matmul W x
   y'(output) = add %0 b
 next y = y'
-end
 """
-_FUNCTION = """gatewright-trace 1
-cell "{function}"
+_FUNCTION = """cell "{function}"
 input x(input)
 state y(input)
   y'(input) = {function} x
 next y = y'
-end
 """
 _PATCH = _DENSE.replace("output", "features").replace("dense layer", "patch of steps")
 _FUNCTIONS = ("relu", "sigmoid", "softplus", "tanh")
@@ -115,11 +105,6 @@ class _Position:
         return next(name for name in chain([wanted], map(f"{wanted}{{}}".format, count(2))) if name not in taken)
 
 
-def _nothing(part: Part, place: _Position) -> list[CellPart]:
-    """Symbols are looked up where they are read; the last step until now is the one that was read."""
-    return []
-
-
 def _scale(part: Scale, place: _Position) -> list[CellPart]:
     times = place.following.size if isinstance(place.following, PatchPart) else 1
     return [_plain(place.name("standard"), _STANDARDISE, {k: np.tile(v, times) for k, v in part.arrays().items()})]
@@ -133,8 +118,8 @@ def _recurrent(part: RecurrentPart, place: _Position) -> list[CellPart]:
 
 
 def _pool(part: Mean | Max, place: _Position) -> list[CellPart]:
-    trace = parse(_MEAN if isinstance(part, Mean) else _MAX)
-    return [CellPart(place.name("pool"), trace, {}, {INPUT: place.below[-1].output_size})]
+    text = _MEAN if isinstance(part, Mean) else _MAX
+    return [_plain(place.name("pool"), text, {}, {INPUT: place.below[-1].output_size})]
 
 
 def _dense(part: Dense, place: _Position) -> list[CellPart]:
@@ -148,17 +133,16 @@ def _function(function: str, size: int, place: _Position) -> list[CellPart]:
         return []
     if function not in _FUNCTIONS:
         raise OptionError(f"the C code has no function {function!r} after a layer", expected=", ".join(_FUNCTIONS))
-    return [CellPart(place.name("activation"), parse(_FUNCTION.format(function=function)), {}, {INPUT: size})]
+    return [_plain(place.name("activation"), _FUNCTION.format(function=function), {}, {INPUT: size})]
 
 
 _RULES: Mapping[type[Part], Callable[[Any, _Position], list[CellPart]]] = {
     Activation: lambda part, place: _function(part.function, place.below[-1].output_size, place),
     Dense: _dense,
-    Embedding: _nothing,
-    Last: _nothing,
+    # Symbols are looked up where they are read; the last step until now is the one that was read.
+    **dict.fromkeys((Embedding, OneHot, Last), lambda part, place: []),
     Max: _pool,
     Mean: _pool,
-    OneHot: _nothing,
     PatchPart: lambda part, place: [_plain(place.name("patch"), _PATCH, {"W": part.weight, "b": part.bias})],
     RecurrentPart: _recurrent,
     Scale: _scale,
@@ -295,11 +279,11 @@ def with_whole_numbers(part: CellPart, dtype: str) -> CellPart:
     return replace(part, constants=constants)
 
 
-def _plain(name: str, text: str, arrays: Arrays) -> CellPart:
-    trace = parse(text)
-    sizes: dict[str, int] = {}
-    for param in trace.params:
-        sizes |= dict(zip(param.shape, arrays[param.name].shape, strict=True))
+def _plain(name: str, text: str, arrays: Arrays, sizes: Mapping[str, int] | None = None) -> CellPart:
+    """A part of the equations in a text, whose sizes are those of its parameters where none are given."""
+    trace = parse(f"gatewright-trace 1\n{text}end\n")
+    if sizes is None:
+        sizes = {axis: n for p in trace.params for axis, n in zip(p.shape, arrays[p.name].shape, strict=True)}
     return CellPart(name, trace, {key: np.asarray(one, np.float64) for key, one in arrays.items()}, sizes)
 
 

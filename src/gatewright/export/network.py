@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
-from gatewright.export.forecast import forecast_of
 from gatewright.model_file import LayerRecord, ModelFile
 from gatewright.model_file.converted import PARTS, TASK
 from gatewright.network import Network
@@ -133,7 +132,7 @@ def _recipe_network(model: ModelFile, settings: Mapping[str, Any]) -> Network:
             **{name: model.settings.get(name) for name in ("classes", "variables")},
             "signature": None if "signature" not in model.settings else {**meaning, **_transitions(tensors)},
         }
-        if "forecasts" in settings and (forecast := forecast_of(_recipe(model), tensors, meaning or {})) is not None:
+        if "forecasts" in settings and (forecast := _forecast_of(_recipe(model), tensors, meaning or {})) is not None:
             parts = _around(parts, forecast)
             about |= forecast.about
     except LookupError as error:
@@ -145,6 +144,56 @@ def _transitions(tensors: Arrays) -> dict[str, Any]:
     """Of a conditional random field, whose emissions are the outputs: how its labels follow each other."""
     scores = {name: tensors[key].tolist() for name in ("first", "next", "last") if (key := f"crf.{name}") in tensors}
     return {"transitions": scores} if scores else {}
+
+
+def _forecast_of(recipe: object, tensors: Arrays, signature: Mapping[str, Any]) -> Forecast | None:
+    """How a recipe's network forecasts; None where it does something else.
+
+    Raises KeyError for a tensor that is missing, and ModelFileError for a model of an earlier version.
+    """
+    from gatewright.tasks.forecasting.network import SOFTPLUS_IS_1
+    from gatewright.tasks.forecasting.windows import LEAST_SPREAD
+    from gatewright.tasks.recipes.series import Series
+
+    if not isinstance(recipe, Series):
+        return None
+    if "season" in tensors and "weight" not in tensors:
+        raise ModelFileError(
+            "the model forecasts as an earlier version did, by changes of the seasonal naive forecast",
+            expected="a model that corrects a linear forecast",
+            do="train it again",
+        )
+    mean, deviation = tensors["scaling.mean"], tensors["scaling.deviation"]
+    values = tuple(f"quantile {level:g}" for level in recipe.objective().levels)
+    return Forecast(
+        mean=mean,
+        deviation=deviation,
+        history=recipe.history,
+        horizon=recipe.horizon,
+        weight=np.concatenate([tensors["weight"], tensors["rest"]], 1),
+        width=tensors["residual"].T[:, None, :, None],
+        widening=tensors["widening"].T,
+        share=float(tensors["share"]),
+        trust=float(tensors["trust"]),
+        at_first=SOFTPLUS_IS_1,
+        logarithm=tensors["logarithm"],
+        inner_mean=tensors["inner.mean"],
+        inner_deviation=tensors["inner.deviation"],
+        least=tensors["least"],
+        lowest=tensors["lowest"] * deviation + mean,
+        least_spread=LEAST_SPREAD,
+        known_mean=tensors["known_scaling.mean"],
+        known_deviation=tensors["known_scaling.deviation"],
+        effect=tensors["effect"],
+        values=values,
+        is_measured=len(signature.get("series", ())) <= 1,
+        about={
+            "history": recipe.history,
+            "horizon": recipe.horizon,
+            "season": int(tensors["season"]),
+            "values": values,
+        },
+    )
 
 
 def _around(parts: Mapping[str, Part], forecast: Forecast) -> dict[str, Part]:

@@ -18,8 +18,8 @@ from gatewright.export.network import DTYPES, read_network
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_atomically, writing
 from gatewright.network import Network
-from gatewright.network.onnx.build import GraphOptions, build, forecast_of
-from gatewright.network.onnx.builder import NetworkGraph, lowest_opset
+from gatewright.network.onnx.build import build, forecast_of
+from gatewright.network.onnx.builder import GraphOptions, NetworkGraph, lowest_opset
 from gatewright.trace import Trace
 from gatewright.trace.text import to_text
 

@@ -21,7 +21,7 @@ def run(network: Network, inputs: Array, *, dtype: Any = np.float64, lengths: Se
     Raises ConversionError for a part that cannot be computed.
     """
     lengths = network.lengths if lengths is None and isinstance(network.lengths, tuple) else lengths
-    return signal_of(network, inputs, dtype=dtype, lengths=lengths).values
+    return _signal(network, inputs, dtype, lengths).values
 
 
 def outcome(
@@ -39,24 +39,17 @@ def outcome(
     inputs = np.asarray(inputs)
     dtype = np.result_type(network.dtype, *([inputs.dtype] if inputs.dtype.kind == "f" else []))
     begun = network.beginning_with(states) if states else network
-    signal = signal_of(begun, inputs, dtype=dtype, lengths=lengths, known=known)
+    signal = _signal(begun, inputs, dtype, lengths, known)
     finals = {name: np.stack([final[name] for final in signal.finals]) for name in network.state_shapes()}
     return signal.values, finals
 
 
-def signal_of(
-    network: Network,
-    inputs: Array,
-    *,
-    dtype: Any,
-    lengths: Sequence[int] | Array | None = None,
-    known: Array | None = None,
+def _signal(
+    network: Network, inputs: Any, dtype: Any, lengths: Sequence[int] | Array | None, known: Array | None = None
 ) -> Signal:
     """What the last part gives, with the final states of every layer."""
-    ends = None if lengths is None else np.asarray(lengths)
-    signal = Signal(
-        np.asarray(inputs), np.asarray(inputs), np.dtype(dtype), lengths=ends, row_lengths=ends, known=known
-    )
+    inputs, ends = np.asarray(inputs), None if lengths is None else np.asarray(lengths)
+    signal = Signal(inputs, inputs, np.dtype(dtype), lengths=ends, row_lengths=ends, known=known)
     for part in network.parts:
         signal = part.apply(signal)
     return signal

@@ -52,15 +52,10 @@ def recipe_parts(settings: Settings, layers: Mapping[str, RecurrentPart], tensor
         matrix = folded(tensors["patch.weight"], tensors["patch.weight_changes"], size)
         parts["patch"] = PatchPart(matrix, tensors["patch.bias"], size)
     parts |= layers
-    match settings["pooling"]:
-        case "mean":
-            parts["pool"] = Mean(zeros_if_empty=True)
-        case "max":
-            parts["pool"] = Max(zeros_if_empty=True)
-        case "last":
-            parts["pool"] = Last(sum(list(layers.values())[-1].widths[1:]))
-        case _:
-            pass
+    if (pooling := settings["pooling"]) == "last":
+        parts["pool"] = Last(sum(list(layers.values())[-1].widths[1:]))
+    elif pooling != "each step":
+        parts["pool"] = {"mean": Mean, "max": Max}[pooling](zeros_if_empty=True)
     parts["output"] = Dense(weight, bias)
     if (bag := _ngrams(settings, tensors)) is not None:
         parts["bag"] = bag

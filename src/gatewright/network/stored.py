@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from inspect import isabstract
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -20,29 +21,10 @@ from gatewright.packing import tensor_name
 Settings = Mapping[str, Any]
 KINDS: Mapping[str, type[Part]] = {
     kind.kind: kind
-    for kind in (
-        simple.Activation,
-        simple.AddInput,
-        simple.BatchNorm,
-        simple.Dense,
-        simple.Embedding,
-        steps.Last,
-        simple.LayerNorm,
-        beside.LinearSeriesPart,
-        simple.Masking,
-        steps.Max,
-        steps.Mean,
-        beside.Ngrams,
-        simple.OneHot,
-        steps.PatchPart,
-        steps.Reshape,
-        steps.Reverse,
-        simple.Scale,
-        simple.SumEmbedding,
-        steps.TakeStep,
-    )
+    for _, kind in sorted({**vars(simple), **vars(steps), **vars(beside)}.items())
+    if isinstance(kind, type) and issubclass(kind, Part) and not isabstract(kind)
 }
-"""The parts that a file lists with their settings. Recurrent layers have records of their own."""
+"""The parts that a file lists with their settings: all of these modules. Recurrent layers have records of their own."""
 
 
 def _is_count(value: Any) -> bool:

@@ -16,8 +16,8 @@ from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.scanned import SCANNED
 from gatewright.errors import ConversionError
 from gatewright.network import AddInput, Max, Mean, Network, RecurrentPart
-from gatewright.network.onnx.build import GraphOptions, build
-from gatewright.network.onnx.builder import LayerLoop, NetworkGraph, lowest_opset
+from gatewright.network.onnx.build import build
+from gatewright.network.onnx.builder import GraphOptions, LayerLoop, NetworkGraph, lowest_opset
 
 OPSET = 17
 """The version of ONNX's operators that is written, where no part needs a later one."""

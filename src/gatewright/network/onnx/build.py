@@ -1,35 +1,19 @@
 """The ONNX graph of a whole network: its inputs, its parts by their rules, its outputs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from gatewright.backends.onnx import layers
 from gatewright.backends.onnx.graph import ElementKind, Extent, Graph, Tensor
-from gatewright.backends.onnx.native import OperatorNode
 from gatewright.backends.onnx.steps import BATCH, TIME, Ends
 from gatewright.errors import ConversionError
 from gatewright.network.forecast import Forecast, ForecastWindow
 from gatewright.network.network import Network
-from gatewright.network.onnx.builder import NetworkGraph
+from gatewright.network.onnx.builder import GraphOptions, NetworkGraph
 from gatewright.network.onnx.rules import RULES
 from gatewright.network.parts import Dense, SumEmbedding
 from gatewright.network.recurrent import RecurrentPart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphOptions:
-    """How a network is written."""
-
-    opset: int
-    dtype: np.dtype[Any]
-    states: bool = False  # states as inputs and outputs
-    lengths: bool = False  # an input with the length of each row
-    operators: bool = True  # ONNX's recurrent operators where they compute a cell
-    node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None
-    """The operator of a layer in a file that `gw.convert` is to read again; None for a Scan of its equations."""
 
 
 def build(network: Network, options: GraphOptions) -> NetworkGraph:
@@ -40,8 +24,8 @@ def build(network: Network, options: GraphOptions) -> NetworkGraph:
     first = next((part for part in network.parts if isinstance(part, RecurrentPart)), None)
     name = network.about.get("task") or (first.traces[0].name if first else "network")
     graph = Graph(str(name), options.dtype, options.opset)
-    builder = NetworkGraph(graph, network, options.operators, options.node_of)
-    _inputs(builder, options)
+    builder = NetworkGraph(graph, network, options)
+    _inputs(builder)
     if options.states:
         builder.states = _states(builder)
     value = builder.inputs
@@ -52,7 +36,7 @@ def build(network: Network, options: GraphOptions) -> NetworkGraph:
             raise ConversionError(f"ONNX has no operators for a part of kind {part.kind}")
         value = rule(builder, part, value)
         value.name = value.name or (builder.name if builder.readable else "")
-    _outputs(builder, value, options)
+    _outputs(builder, value)
     return builder
 
 
@@ -72,7 +56,7 @@ def _exchanged(builder: NetworkGraph, value: Tensor) -> Tensor:
     return builder.graph.transpose(value, 1, 0, *range(2, value.ndim))
 
 
-def _inputs(builder: NetworkGraph, options: GraphOptions) -> None:
+def _inputs(builder: NetworkGraph) -> None:
     """What the network reads, time first, and the lengths of rows."""
     network, graph = builder.network, builder.graph
     if forecast := forecast_of(network):
@@ -90,13 +74,13 @@ def _inputs(builder: NetworkGraph, options: GraphOptions) -> None:
         extents = (*leading, network.width)
         given = graph.input("input", extents, f"features {_shown(extents)}")
     builder.inputs = _exchanged(builder, given)
-    builder.row_ends = builder.ends = _ends(builder, options)
+    builder.row_ends = builder.ends = _ends(builder)
 
 
-def _ends(builder: NetworkGraph, options: GraphOptions) -> Ends | None:
+def _ends(builder: NetworkGraph) -> Ends | None:
     """Where rows end, if the file or who runs it says so."""
     graph, fixed = builder.graph, builder.network.lengths
-    if options.lengths:
+    if builder.options.lengths:
         kind = ElementKind.SHORT_COUNT if builder.readable else ElementKind.COUNT
         builder.lengths = graph.input("lengths", (BATCH,), "the number of steps of each row, from 0 up", kind=kind)
     elif isinstance(fixed, tuple):
@@ -131,7 +115,7 @@ def _state_name(builder: NetworkGraph, kind: str, name: str) -> str:
     return kind if len(builder.network.state_shapes()) == 1 else f"{kind}_{name}"
 
 
-def _outputs(builder: NetworkGraph, value: Tensor, options: GraphOptions) -> None:
+def _outputs(builder: NetworkGraph, value: Tensor) -> None:
     graph, network = builder.graph, builder.network
     if forecast := forecast_of(network):
         extents: tuple[Extent, ...] = (forecast.horizon, BATCH, len(forecast.mean), len(forecast.values))
@@ -143,7 +127,7 @@ def _outputs(builder: NetworkGraph, value: Tensor, options: GraphOptions) -> Non
     extents = (*(steps if value.ndim == 3 else (BATCH,)), network.output_width or "features")
     doc = f"{_meaning(network)} {_shown(extents)}"
     graph.output(_exchanged(builder, value) if value.ndim == 3 else value, "output", extents, doc)
-    if options.states:
+    if builder.options.states:
         for name, (rows, size) in network.state_shapes().items():
             doc = f"state {name} after each row's last step ({rows}, {BATCH}, {size})"
             finals = builder.finals[name]

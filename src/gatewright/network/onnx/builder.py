@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,14 +39,26 @@ class LayerLoop:
     results: tuple[Tensor, ...]  # what each direction gives
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphOptions:
+    """How a network is written."""
+
+    opset: int
+    dtype: np.dtype[Any]
+    states: bool = False  # states as inputs and outputs
+    lengths: bool = False  # an input with the length of each row
+    operators: bool = True  # ONNX's recurrent operators where they compute a cell
+    node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None
+    """The operator of a layer in a file that `gw.convert` is to read again; None for a Scan of its equations."""
+
+
 @dataclass(slots=True)
 class NetworkGraph:
     """A graph that is being built: what the rules of the parts read and add to."""
 
     graph: Graph
     network: Network
-    operators: bool = True  # take ONNX's recurrent operators where they compute a cell
-    node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None  # of files that `gw.convert` reads again
+    options: GraphOptions
     inputs: Tensor = field(init=False)  # what the network reads, time first
     lengths: Tensor | None = None  # of the rows, as the file has them
     known: Tensor | None = None  # what a forecast reads beside its window
@@ -64,7 +77,7 @@ class NetworkGraph:
     @property
     def readable(self) -> bool:
         """Whether the file is to be read again by `gw.convert`."""
-        return self.node_of is not None
+        return self.options.node_of is not None
 
     def hold(self, name: str, array: Array) -> Tensor:
         """Numbers of the file, after the name of the part; those of one array are held once."""

@@ -170,10 +170,6 @@ def _in_patches(builder: NetworkGraph, steps: Tensor, size: int) -> Tensor:
     return graph.emit("Div", whole, graph.count(size), kind=ElementKind.COUNT)
 
 
-def _linear_series(builder: NetworkGraph, part: beside.LinearSeriesPart, value: Tensor) -> Tensor:
-    return _mixed(builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs)))
-
-
 def _mixed(builder: NetworkGraph, value: Tensor, scores: Tensor) -> Tensor:
     return builder.graph.emit("Mul", builder.graph.emit("Add", value, scores), 0.5)
 
@@ -194,9 +190,9 @@ def _recurrent(builder: NetworkGraph, part: RecurrentPart, value: Tensor) -> Ten
     graph, name = builder.graph, builder.name
     inputs = LayerInputs(value, builder.begin(part, value), builder.ends)
     # ONNX Runtime has the recurrent operators in float32 only.
-    written = builder.node_of(part) if builder.node_of and graph.dtype == np.float32 else None
-    level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, written)
-    outcome = layers.add(graph, level, inputs, name, operators=builder.operators)
+    node_of = builder.options.node_of if graph.dtype == np.float32 else None
+    level = layers.Level(part.traces, part.sizes, part.cell_parameters(), part.backwards, node_of and node_of(part))
+    outcome = layers.add(graph, level, inputs, name, operators=builder.options.operators)
     builder.operator = builder.operator or outcome.operator
     for state, final in outcome.finals.items():
         builder.finals.setdefault(state, []).append(final)
@@ -270,7 +266,9 @@ RULES: Mapping[type[Part], Callable[[NetworkGraph, Any, Tensor], Tensor]] = {
     forecast.ForecastWindow: _forecast_window,
     steps.Last: _last,
     simple.LayerNorm: _layer_norm,
-    beside.LinearSeriesPart: _linear_series,
+    beside.LinearSeriesPart: lambda builder, part, value: _mixed(
+        builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs))
+    ),
     simple.Masking: _masking,
     steps.Max: _max,
     steps.Mean: _mean,
