@@ -45,7 +45,7 @@ class _Swapped:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What happened to one recurrent module: `swapped`, or left as it was, and the `reason`."""
+    """The result for one recurrent module: `swapped`, or left as it was, and the `reason`."""
 
     name: str
     kind: str
@@ -60,7 +60,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Report:
-    """What `accelerate` did. `undo()` puts every module back; the parameters were the same all along."""
+    """The result of `accelerate`. `undo()` puts every module back; both layers hold the same parameters."""
 
     swaps: tuple[Swap, ...]
     _swapped: list[_Swapped] = field(default_factory=list[_Swapped], repr=False)

@@ -24,7 +24,7 @@ _READ_BY_FORWARD = (
     "permute_hidden",
     "__getattr__",
 )
-"""What torch's forward calls, and the engine does not: an override would be ignored."""
+"""Methods that torch's forward calls and the engine does not: an override would be ignored."""
 
 
 class _TorchLayerOnEngine(nn.Module):

@@ -1,4 +1,4 @@
-"""How the parameters of a layer begin, each way under the name that its paper or framework gives it.
+"""Initialisers of a layer's parameters, by the names that papers and frameworks give them.
 
 An initialiser fills the named parameters of one layer in place. It is asked for by name, or several together:
 
@@ -84,7 +84,7 @@ class Composite:
 
 
 def resolve(init: Init) -> Composite:
-    """What `init` asks for, checked now, as one callable (parameters, sizes) that sets every parameter.
+    """Check `init` and return one callable (parameters, sizes) that sets every parameter.
 
     Raises OptionError for a name that is not known, or options that the initialiser does not take.
     """
@@ -275,7 +275,7 @@ def forget_bias(
     """The bias of the forget gate at `value`, so that the cell begins by remembering.
 
     Which gate keeps the old state when it is 1 (the f of an LSTM, the z of PyTorch's GRU), or else replaces it (the z
-    of minGRU, the f of MGU: it gets -value), is read off the cell's equations, unless it is said.
+    of minGRU, the f of MGU: it gets -value), is read off the cell's equations unless you name the gates.
     Felix Gers, Jürgen Schmidhuber, Fred Cummins (2000), Learning to forget: continual prediction with LSTM;
     the value 1 is from Rafal Jozefowicz, Wojciech Zaremba, Ilya Sutskever (2015), An empirical exploration of
     recurrent network architectures. TensorFlow 1's GRUCell does it to both gates: `keep_gates=("r", "z")`.
@@ -302,8 +302,8 @@ def chrono(
         b.z = log(uniform(1, max_steps - 1))                # a GRU whose z keeps the old state when 1
         b.z = -log(uniform(1, max_steps - 1))               # a GRU whose z replaces it
 
-    Which gates keep the old state when they are 1, and which replace it, is read off the cell's equations, unless it
-    is said. A gate that scales what is added beside it, as the i of an LSTM, gets the other sign.
+    Which gates keep the old state when they are 1, and which replace it, is read off the cell's equations unless you
+    name them. A gate that scales what is added to the state, as the i of an LSTM, gets the other sign.
     Raises OptionError where there is no such gate, or the layer has no bias for it.
     Corentin Tallec, Yann Ollivier (2018), Can recurrent neural networks warp time?, arXiv:1804.11188.
     """

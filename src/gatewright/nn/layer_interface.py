@@ -1,4 +1,4 @@
-"""What a call needs to know of a layer: `Recurrent` and its subclasses have it."""
+"""The interface of a layer that the functions of a call use: `Recurrent` and its subclasses have it."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""What a layer does, and on which backend: read off its Programs, before anything is compiled."""
+"""The plan of a layer: its backend, and a summary of its Programs, before anything is compiled."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,10 +55,10 @@ class LayerPlan(Plan):
           gradient         3 products in the loop; 3 products, 10 sums after it
           saved for it     4 x 16 numbers a step and row, and the states
 
-    Between two stages every unit of a row waits for the others. A loop that an associative scan could replace is called
-    so; the engine keeps it, since it does the least work. The numbers are those of a training step in each direction of
-    the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs that this is told
-    from; where another backend runs they are None, and the first line is all.
+    Between two stages every unit of a row waits for the others. A loop that a scan could compute is marked; the engine
+    keeps the loop, since it does the least work. The numbers are those of a training step in each direction
+    of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs behind the
+    summary. Where another backend runs they are None, and the summary is the first line alone.
     """
 
     trace: Trace
@@ -77,7 +77,7 @@ class LayerPlan(Plan):
 
     @cached_property
     def saved(self) -> Mapping[str, int]:
-        """What the forward run of a training step saves beside the states, and how many numbers a step and row."""
+        """The values that a training step saves beside the states, and their size in numbers a step and row."""
         if self.backend != "llvm":
             return {}
         spec = self._spec(0)
@@ -88,9 +88,9 @@ class LayerPlan(Plan):
     def kernels(
         self, steps: int, batch: int, *, gradient: bool = False, layer: int = 0, ragged: bool = False
     ) -> KernelPlan | None:
-        """How the kernels of a layer are made for so many steps and rows; None where another backend runs.
+        """The kernels of a layer for `steps` steps of `batch` rows; None where another backend runs.
 
-        Those for `ragged` batches, which have `lengths`, leave out the steps that rows do not take.
+        Kernels for `ragged` batches, which have `lengths`, skip the steps that rows do not take.
         """
         if self.backend != "llvm":
             return None

@@ -147,7 +147,7 @@ class Recurrent(nn.Module):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and torch.save keep: a cell is code and stays out, its Trace computes the same."""
+        """The state for pickle and torch.save. A cell is code and cannot be pickled: its Trace takes its place."""
         return {**self.__dict__, "cell": trace_of(self.cell)}
 
     def packed_parameters(self, index: int) -> list[Tensor]:
@@ -185,7 +185,8 @@ class Recurrent(nn.Module):
     ) -> Source:
         """The code that runs a layer, or its gradient: `print(layer.source())`, or its `program`, `ir`, `assembly`.
 
-        It is the code for so many steps and rows: tiles differ. Raises OptionError where none is generated.
+        It is the code for `steps` steps of `batch` rows: tiles depend on them. Raises OptionError if the layer runs on
+        another backend.
         """
         return source_of(self.plan(), backend, gradient=gradient, layer=layer, steps=steps, batch=batch)
 
@@ -215,10 +216,7 @@ class Recurrent(nn.Module):
         return self.run_generic(input, hx, lengths, mask, return_gates)
 
     def __prepare_scriptable__(self) -> Self:
-        """What torch.jit.script calls of every module in a model.
-
-        Raises GatewrightError: TorchScript cannot compile the Python code that runs a layer.
-        """
+        """Called by torch.jit.script. Raises GatewrightError: TorchScript cannot compile the code that runs a layer."""
         raise no_script(self, self.trace.name)
 
     def run_generic(

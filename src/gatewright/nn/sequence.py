@@ -1,4 +1,4 @@
-"""What a ragged batch needs: row lengths, masks, reversal, and PackedSequence in and out.
+"""Ragged batches: row lengths, masks, padding, and conversion from and to PackedSequence.
 
 Everything here is time-major, (time, batch, ...), and in the caller's order of rows.
 """
@@ -132,9 +132,9 @@ def zero_padding(values: Tensor, lengths: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RaggedRows:
-    """A batch of which row b takes the first `lengths[b]` of all `steps`, and then stays as it is.
+    """The lengths of the rows of a batch: row b takes the first `lengths[b]` of `steps` steps, then keeps its state.
 
-    What kernels need is found once for all layers. torch.compile cannot follow that, and needs the mask only.
+    The index arrays that kernels read are computed once for all layers of a call. torch.compile needs the mask only.
     """
 
     lengths: Tensor  # (batch,), int64

@@ -54,7 +54,7 @@ class Source:
 
 
 def source_of(plan: LayerPlan, backend: str, *, gradient: bool, layer: int, steps: int, batch: int) -> Source:
-    """The code of a layer, or of its gradient, over so many steps and rows; it is compiled if necessary.
+    """The code of a layer, or of its gradient, for `steps` steps of `batch` rows; it is compiled if necessary.
 
     Raises OptionError for a backend that generates none, and for a layer that another one runs.
     """

@@ -93,7 +93,7 @@ def _name(layer: LayerInterface) -> str:
 
 
 def no_tensor(layer: LayerInterface, input: object) -> ShapeError:
-    """What is raised for an input that is no tensor."""
+    """The error for an input that is no tensor."""
     return ShapeError(
         f"{_name(layer)} was given an input that is no tensor",
         expected="a torch.Tensor or a PackedSequence",
@@ -146,7 +146,7 @@ def _states(
 
 
 def _active(layer: LayerInterface, ragged: RaggedRows | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
-    """Where a row takes a step: within its length, and where the mask is not 0."""
+    """Whether a row takes a step, (time, batch): within its length, and where the mask is not 0."""
     steps, batch = values.shape[:2]
     passed = torch.as_tensor(mask, device=values.device)
     mask = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed

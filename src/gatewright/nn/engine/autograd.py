@@ -38,9 +38,9 @@ def _no_data(device: torch.device) -> Tensor:
 
 
 def views_of(operands: Iterable[Tensor | None]) -> list[Tensor | None]:
-    """A view of each operand, to run a function on whose gradients are taken by its operands.
+    """A view of each operand, for a run that is differentiated by its operands.
 
-    One operand may have been computed from another. Views are separate: no gradient flows from one into another.
+    One operand may have been computed from another. No gradient flows from one view into another.
     """
     return [operand if operand is None else operand.view_as(operand) for operand in operands]
 

@@ -43,7 +43,7 @@ class BlockPool:
         return sum(block.whole.numel() for block in self._blocks)
 
     def take(self, size: int) -> Tensor:
-        """Memory of so many bytes, with anything in it."""
+        """Memory of `size` bytes, not initialised."""
         if size < _LEAST_BYTES or _use_count is None:
             return torch.empty(size, dtype=torch.uint8)
         block = self._idle(size, _use_count) or _new_block(size, _use_count)

@@ -50,7 +50,7 @@ class RunOutputs:
 
     @property
     def for_gradient(self) -> list[Tensor]:
-        """What a gradient reads."""
+        """The tensors that a gradient reads."""
         return [*self.states, *self.emits, self.saved]
 
 
@@ -175,13 +175,13 @@ class SequenceOperation:
         return gradients
 
     def seeded(self, grads: Sequence[Tensor | None]) -> tuple[str, ...]:
-        """The states by whose value at every step there is a gradient."""
+        """The states with an incoming gradient at every step."""
         if not self.whole_states:
             return (self.numbering.states[0],)
         return tuple(name for name, grad in zip(self.numbering.states, grads, strict=False) if grad is not None)
 
     def can_use_saved(self, grads: Sequence[Tensor | None]) -> bool:
-        """Whether a run saves all that such a gradient needs."""
+        """Whether a forward run saves every value that the gradient by `grads` needs."""
         saved = self.spec.engines(self.spec.output_state).pair.saved
         return set(self.spec.engines(frozenset(self.seeded(grads))).pair.saved) <= set(saved)
 
@@ -265,7 +265,7 @@ class SequenceOperation:
         return states
 
     def _copy_shared(self, gradients: list[Tensor | None], overlap: Overlap) -> None:
-        """Two packed tensors hold parts whose sum is the parameter: give the second the gradient of the first."""
+        """Copy the gradient of one packed tensor to another, where a parameter is the sum of parts of both."""
         first_packed = self.numbering.first_packed
         first, second = gradients[first_packed + overlap.first], gradients[first_packed + overlap.second]
         assert first is not None
@@ -311,6 +311,6 @@ def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def operation_of_trace(spec: Differentiable) -> SequenceOperation:
-    """The operation of a trace whose parameters are tensors of their own, by the names in its equations."""
+    """The operation of a trace with a tensor for each parameter, under the names in its equations."""
     layout = tuple(Packed(param.name, (param.name,)) for param in spec.trace.params)
     return SequenceOperation(spec, layout, whole_states=True)

@@ -22,7 +22,7 @@ class Gradient:
     """A gradient by some of the inputs and packed parameters, given by their numbers."""
 
     engine: Engine
-    seeded: tuple[str, ...]  # the states by whose value at every step there is a gradient
+    seeded: tuple[str, ...]  # the states with an incoming gradient at every step
     inputs: tuple[int, ...]
     packed: tuple[int, ...]
     overlaps: tuple[Overlap, ...]  # between those packed parameters
@@ -90,7 +90,7 @@ class TensorNumbering:
         return Binding(gradient.engine, locations, emitted, summed, next(numbers))
 
     def operand_shapes(self, steps: int, batch: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The name and shape of every operand of a run whose parameters are tensors of their own."""
+        """The name and shape of every operand of a run with a tensor for each parameter."""
         trace, sizes = self.spec.trace, self.spec.sizes
         for leaf in (*trace.inputs, *(noise.var for noise in trace.noises)):
             yield leaf.name, (steps, batch, *bind(leaf.shape, sizes))
@@ -100,7 +100,7 @@ class TensorNumbering:
             yield leaf.name, (batch, *bind(leaf.shape, sizes))
 
     def _operands(self) -> dict[str, Location]:
-        """Where inputs and parameters are; a parameter that is in two packed tensors is their sum."""
+        """The locations of inputs and parameters; a parameter in two packed tensors is their sum."""
         locations = {name: Location(number) for number, name in enumerate(self.inputs)}
         for packed in range(len(self.layout)):
             slots = self._packed_slots(packed, self.first_packed + packed)
@@ -111,16 +111,16 @@ class TensorNumbering:
         return locations
 
     def _packed_slots(self, packed: int, tensor: int) -> dict[str, Slot]:
-        """Where each part of a packed parameter is, in the tensor of that number."""
+        """The location of each part of a packed parameter, in the tensor of that number."""
         names, (rows, *columns) = self.layout[packed].slots, self.shapes[packed]
         shape = (rows // len(names), *columns)
         size = prod(shape) * self.spec.dtype.itemsize
         return {name: Slot(Location(tensor, slot * size), shape) for slot, name in enumerate(names)}
 
     def _saved_slots(self, engine: Engine, steps: int, batch: int) -> tuple[dict[str, Slot], int]:
-        """Where everything that is saved is, all in one tensor, and the bytes of that.
+        """The locations of saved values, all in one tensor, and its size in bytes.
 
-        What is a result or a state as well is not among it: a gradient reads it there.
+        A saved value that is also a result or a state is left out: a gradient reads it there.
         """
         program, results = engine.program, dict(self.spec.trace.emits)
         emitted = {value.name for value in results.values() if isinstance(value, Var)}
@@ -136,7 +136,7 @@ class TensorNumbering:
         return slots, end
 
     def _kept(self, steps: int, batch: int) -> dict[str, Location]:
-        """Where a gradient finds the operands of the run and what it has written, by its own names for these."""
+        """The locations of the run's operands and saved values, by the gradient's names for them."""
         locations = self._operands()
         for number, name in enumerate(self.states):
             locations[name] = self._in_state(number, batch, after=False)
@@ -153,6 +153,6 @@ class TensorNumbering:
         return locations
 
     def _in_state(self, number: int, batch: int, *, after: bool) -> Location:
-        """A state before or after every step, within that state at every time."""
+        """The location of a state before or after every step, within that state at every time."""
         step = batch * prod(self.state_shapes[number]) * self.spec.dtype.itemsize
         return Location(self.first_state + number, step if after != self.spec.backwards else 0)

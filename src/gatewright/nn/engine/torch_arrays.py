@@ -33,7 +33,7 @@ class TorchArrays:
         return torch.zeros(shape, dtype=self.dtype)
 
     def take_workspace(self, size: int) -> Tensor:
-        """A block of at least so many bytes, with anything in it."""
+        """A block of at least `size` bytes, not initialised."""
         try:
             block = idle.pop()
         except IndexError:
@@ -41,16 +41,16 @@ class TorchArrays:
         return block if block.numel() >= size else torch.empty(size, dtype=torch.uint8)
 
     def give_back(self, block: Tensor) -> None:
-        """Let other calls have a workspace."""
+        """Return a workspace for other calls."""
         if block.numel() <= _MOST_BYTES and len(idle) < _MOST_BLOCKS:
             idle.append(block)
 
     def addresses(self, arrays: Sequence[Tensor]) -> list[int]:
-        """Where each of some tensors begins."""
+        """The address of each tensor."""
         return list(map(Tensor.data_ptr, arrays))
 
     def view(self, array: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:
-        """What lies in a contiguous tensor from so many bytes on."""
+        """A view of a contiguous tensor that begins `offset` bytes behind its start."""
         start = offset // self.itemsize
         return array.detach().view(-1)[start : start + prod(shape)].view(shape)
 
@@ -66,6 +66,6 @@ class TorchArrays:
         return array.contiguous()
 
     def compute(self, equations: Sequence[Equation], values: dict[str, Any], sizes: Mapping[str, int]) -> None:
-        """Compute equations on parameters."""
+        """Compute equations on parameters; results are added to `values`."""
         if equations:
             execute(prepare(equations, rules(self._like), sizes), values)
