@@ -47,19 +47,21 @@ def test_states_that_are_not_given_are_zero_and_of_the_state_s_size(backend: str
     module = gw.nn.Recurrent("lstm_projected", INPUT, HIDDEN, **options)
     values = x().double()
     given = read_arguments(module, values, None, None, None)
-    assert given.states_of(0) is None
+    assert given.states is None
     zeros = torch.zeros(1, BATCH, 2, dtype=torch.float64), torch.zeros(1, BATCH, HIDDEN, dtype=torch.float64)
     (got, _), (want, _) = module(values), module(values, zeros)
     assert torch.equal(got, want)
 
 
 def test_states_are_split_by_layer_and_direction() -> None:
-    module = layer("lstm", num_layers=2, bidirectional=True)
+    module = layer("lstm", num_layers=2, bidirectional=True, backend="torch")
     h, c = torch.randn(4, BATCH, HIDDEN), torch.randn(4, BATCH, HIDDEN)
     for states in ((h, c), [h, c]):
         given = read_arguments(module, x(), states, None, None)  # type: ignore[arg-type]
-        for index in range(4):
-            torch.testing.assert_close(given.states_of(index), [h[index], c[index]], rtol=0, atol=0)
+        assert given.states is not None
+        torch.testing.assert_close(given.states, (h, c), rtol=0, atol=0)
+    _, (h_n, c_n) = module(x()[:0], (h, c))  # no step is taken: every direction gives its own states back
+    torch.testing.assert_close((h_n, c_n), (h, c), rtol=0, atol=0)
 
 
 def test_a_mask_may_be_an_array_of_any_kind_of_number() -> None:
