@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from gatewright.errors import OptionError
 
-Axis = str
-"""The name of one axis: "input", "hidden", or one that a cell declares ("projection", "context")."""
-
 Shape = tuple[str, ...]
-"""The axes of one row's value, without batch and time: () is a scalar, ("hidden",) a vector."""
+"""The axes of one row's value, without batch and time: () is a scalar, ("hidden",) a vector.
+
+An axis is "input", "hidden", or one that a cell declares ("projection", "context")."""
 
 INPUT: str = "input"
 HIDDEN: str = "hidden"

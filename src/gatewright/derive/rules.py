@@ -7,28 +7,15 @@ nothing flows there. Rules need not mind broadcasting: the driver sums or repeat
 from collections.abc import Callable, Mapping
 
 from gatewright.lang.functions import less, relabel, sigmoid, sign, size, where
-from gatewright.lang.ops import AttrValue, Op
+from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 
 Adjoints = tuple[Operand | None, ...]
 Rule = Callable[..., Adjoints]
 
 
-def _outer(a: Symbol, b: Symbol) -> Symbol:
-    return a.recorder.emit(Op.OUTER, (a, b))
-
-
-def _hard_sigmoid(g: Symbol, y: Symbol, a: Symbol, slope: AttrValue) -> Adjoints:
-    return (where(less(0.0, y) * less(y, 1.0), g * float(slope), 0.0),)
-
-
 def _maximum(g: Symbol, y: Symbol, a: Operand, b: Operand) -> Adjoints:
     first = 0.5 * (less(b, a) + 1.0 - less(a, b))  # a tie gives each one half, as in PyTorch
-    return g * first, g * (1.0 - first)
-
-
-def _minimum(g: Symbol, y: Symbol, a: Operand, b: Operand) -> Adjoints:
-    first = 0.5 * (less(a, b) + 1.0 - less(b, a))
     return g * first, g * (1.0 - first)
 
 
@@ -42,17 +29,17 @@ RULES: Mapping[Op, Rule] = {
     Op.SIGMOID: lambda g, y, a: (g * (y * (1.0 - y)),),
     Op.TANH: lambda g, y, a: (g * (1.0 - y * y),),
     Op.RELU: lambda g, y, a: (where(y, g, 0.0),),  # where y is NaN, what flows is g, as in PyTorch
-    Op.HARD_SIGMOID: _hard_sigmoid,
+    Op.HARD_SIGMOID: lambda g, y, a, slope: (where(less(0.0, y) * less(y, 1.0), g * slope, 0.0),),
     Op.SOFTPLUS: lambda g, y, a: (g * sigmoid(a),),
     Op.ADD: lambda g, y, a, b: (g, g),
     Op.SUB: lambda g, y, a, b: (g, -g),
     Op.MUL: lambda g, y, a, b: (g * b, g * a),
     Op.DIV: lambda g, y, a, b: (g / b, -(g / b * y)),  # one division: the second is the first again
     Op.MAXIMUM: _maximum,
-    Op.MINIMUM: _minimum,
+    Op.MINIMUM: lambda g, y, a, b: _maximum(g, y, b, a),
     Op.LESS: lambda g, y, a, b: (None, None),
     Op.WHERE: lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
-    Op.MATMUL: lambda g, y, m, v: (_outer(g, v), m.T @ g),
+    Op.MATMUL: lambda g, y, m, v: (g.recorder.emit(Op.OUTER, (g, v)), m.T @ g),
     Op.TRANSPOSE: lambda g, y, m: (g.T,),
     Op.OUTER: lambda g, y, a, b: (g @ b, g.T @ a),
     Op.SUM: lambda g, y, a: (g,),

@@ -213,7 +213,8 @@ def _from_function(
     _check_states(function, name, state_names, axes, "states")
     _check_states(function, name, state_names, delays, "delays")
     _check_delays(function, name, names, delays, defaults)
-    odd = [axis for axis in _axes(declared, axes) if not axis.isidentifier() and axis != OPEN]
+    every = [*axes.values(), *(axis for space in declared.values() for axis in space.shape)]
+    odd = [axis for axis in every if not axis.isidentifier() and axis != OPEN]
     if odd:
         raise _signature_error(function, name, f"axis {odd[0]!r}", "letters, digits and underscores", odd[0])
 
@@ -238,7 +239,7 @@ def _from_function(
         spaces={key: declared[key] for key in names if key in declared},
         equations=equations,
         codes=frozenset({function.__code__}),
-        about=about if about.title else replace(about, title=_first_line(function)),
+        about=about if about.title else replace(about, title=(inspect.getdoc(function) or "").split("\n", 1)[0]),
         initial=initial,
         defaults=defaults,
         rebind=rebind,
@@ -268,14 +269,6 @@ def _check_delays(
         if taken:
             expected = f"another name: {state}_2 is a part of the delay line {state}"
             raise _signature_error(function, name, f"the argument {taken[0]!r}", expected, taken[0])
-
-
-def _axes(declared: Mapping[str, Space], axes: Mapping[str, str]) -> list[str]:
-    return [*axes.values(), *(axis for space in declared.values() for axis in space.shape)]
-
-
-def _first_line(function: FunctionType) -> str:
-    return (inspect.getdoc(function) or "").split("\n", 1)[0]
 
 
 def _signature(function: FunctionType, name: str, declared: Mapping[str, Space]) -> tuple[list[str], dict[str, object]]:

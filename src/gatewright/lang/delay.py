@@ -1,6 +1,6 @@
 """Delay lines: a state that is read some steps after it was returned. Each value that waits is a state of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.symbol import Symbol
@@ -33,10 +33,5 @@ def moved_on(cell: str, new: object, lines: Mapping[str, Sequence[str]], old: Ma
             got=f"{len(values)}",
             do=f"end the cell with `return {', '.join(lines)}`, in the order of its signature",
         )
-    return tuple(_moved(values, lines, old))
-
-
-def _moved(values: Sequence[object], lines: Mapping[str, Sequence[str]], old: Mapping[str, Symbol]) -> Iterator[object]:
-    for value, (_, *waiting) in zip(values, lines.values(), strict=True):
-        yield from (old[state] for state in waiting)
-        yield value
+    pairs = zip(values, lines.values(), strict=True)
+    return tuple(moved for value, (_, *waiting) in pairs for moved in (*(old[state] for state in waiting), value))

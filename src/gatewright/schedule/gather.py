@@ -15,6 +15,7 @@ from gatewright.schedule.program import Phase, Product, Reduction, Term, Work
 from gatewright.trace.analysis import needed, shared
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
 
+_ALONG_ROWS = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 # The names of partial sums have these numbers. Cached kernels are found by the text of a Program, so they stay.
 _NUMBERS = {Phase.BEFORE: 0, Phase.LOOP: 1, Phase.AFTER: 2, Phase.SCAN: 3}
 
@@ -106,7 +107,7 @@ class _Gatherer:
             self._works.append(Reduction(equation.target, equation.op, equation.args[0]))
         elif equation.op in SUMS and any(map(_is_product, self._below(equation))):
             self._add_sum(equation)
-        elif self.matrices or (_is_elementwise(equation) and len(equation.target.shape) < 2):
+        elif self.matrices or (equation.op in _ALONG_ROWS and len(equation.target.shape) < 2):
             self._works.append(equation)
         else:
             raise TraceError(
@@ -198,7 +199,3 @@ class _Gatherer:
 
 def _is_product(equation: Equation) -> bool:
     return equation.op is Op.MATMUL
-
-
-def _is_elementwise(equation: Equation) -> bool:
-    return equation.op in ELEMENTWISE or equation.op in (Op.EXPAND, Op.RELABEL)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewright.axes import Shape, bind
 from gatewright.lang.ops import Op
-from gatewright.schedule.program import Product, Program, Reduction, RowSum, Scan, Stage, Storage, Store
+from gatewright.schedule.program import Product, Program, RowSum, Scan, Stage, Storage, Store
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 Array = NDArray[Any]
@@ -89,7 +89,8 @@ class _Machine:
             for product in stage.products:
                 values[product.target.name] = self._product(product, values)
             for reduction in stage.reductions:
-                values[reduction.target.name] = _reduced(reduction, values[reduction.vector.name])
+                vector = values[reduction.vector.name]
+                values[reduction.target.name] = vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)
             self.execute(stage.equations, values, self.sizes)
             values |= {scan.target.name: self._scan(scan, values) for scan in stage.scans}
             for store in stage.stores:
@@ -178,10 +179,6 @@ class _Machine:
         if total.right is None:
             return left.sum(axis=(0, 1))
         return np.tensordot(left, self._whole(total.right, total.right.shape), axes=([0, 1], [0, 1]))
-
-
-def _reduced(reduction: Reduction, vector: Array) -> Array:
-    return vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)
 
 
 def scanned(slope: Array, offset: Array, first: Array) -> Array:

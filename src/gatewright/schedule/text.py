@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 
 from gatewright.axes import show_shape
 from gatewright.schedule.program import Phase, Product, Program, Reduction, RowSum, Scan, Stage, Storage, Store, Work
-from gatewright.trace.ir import Atom, Equation, Literal, Role, Var
+from gatewright.trace.ir import Atom, Literal, Role, Var
 
 _TITLES = {
     Phase.BEFORE: "before the loop, for all steps at once",
@@ -86,11 +86,8 @@ def _computed(work: Work) -> str:
         return f"{work.op} {work.vector.name}"
     if isinstance(work, Scan):
         return f"scan {work.state.name}: {_atom(work.slope)} * {work.state.name} + {_atom(work.offset)}"
-    return " ".join([work.op, *map(_atom, work.args), *_attributes(work)])
-
-
-def _attributes(equation: Equation) -> Iterator[str]:
-    return (f"{key}={json.dumps(value)}" for key, value in equation.attrs)
+    attributes = (f"{key}={json.dumps(value)}" for key, value in work.attrs)
+    return " ".join([work.op, *map(_atom, work.args), *attributes])
 
 
 def _row_sum(total: RowSum) -> str:

@@ -20,7 +20,7 @@ def definition(
         scale = _array(f"static const {stack.real} {name}_scale[{bounds[0]}]", constant.scales, stack.dtype)
         numbers = constant.numbers.T if by_column else constant.numbers
         return f"{scale}\n{_array(f'static const signed char {name}{brackets}', numbers, None)}"
-    numbers = stack.rounded(constant)
+    numbers = np.asarray(constant, stack.dtype)
     return _array(f"static const {stack.real} {name}{brackets}", numbers.T if by_column else numbers, stack.dtype)
 
 

@@ -98,7 +98,3 @@ class CellStack:
     def header(self) -> str:
         """The name of the header."""
         return f"{self.file or self.name}.h"
-
-    def rounded(self, array: Array) -> Array:
-        """Numbers as C has them."""
-        return np.asarray(array, self.dtype)

@@ -130,7 +130,9 @@ class StepWriter:
         )
         with self._nest(block.shape) as at:
             self._equations(block, at)
-            self._stores(block, at)
+            for store in block.stores:
+                value = self.values.element(store.value, at).text
+                self.lines.add(f"{self.values.place(store.state)}{index(at)} = {value};")
 
     @contextmanager
     def _nest(self, shape: Shape) -> Generator[Indices]:
@@ -159,12 +161,6 @@ class StepWriter:
             else:
                 called = self.values.single(target, self.values.formula(work))
                 self.lines.add(f"const {self.functions.real} {called} = {value.text};")
-
-    def _stores(self, block: Block, at: Indices) -> None:
-        for store in block.stores:
-            self.lines.add(
-                f"{self.values.place(store.state)}{index(at)} = {self.values.element(store.value, at).text};"
-            )
 
     def _late(self, stores: Sequence[StateUpdate]) -> None:
         """States whose old values were needed until now. What is only moved from state to state is taken out first."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId, inside_buffers
-from gatewright.backends.llvm.codegen.panels import Panel
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.runner import Runner, aligned
@@ -44,16 +43,8 @@ class BufferPlan:
         )
         self.workspace_bytes = tables + runner.inside_bytes
         self.packed_bytes = runner.panel_bytes
-
-    @property
-    def panels(self) -> list[Panel]:
-        """The packed matrices."""
-        return self._runner.kernels.panels
-
-    @property
-    def packing(self) -> str:
-        """How matrices are packed: plans with the same packing can share packed matrices."""
-        return self._runner.kernels.layout
+        self.panels = kernels.panels  # the packed matrices
+        self.packing = kernels.layout  # how they are packed: plans with the same packing can share them
 
     def run(
         self,
