@@ -6,7 +6,6 @@ from gatewright.lang import cell, relu, sigmoid, tanh
 
 __all__ = ["gru", "gru_input_gates", "gru_reset_only", "gru_update_only", "ligru", "miru1", "miru2", "ugrnn"]
 
-CHOICES = {"reset": ("before", "after"), "update": ("keeps", "replaces")}
 OLD_STATE = "z = 1 keeps the old state"
 
 
@@ -30,7 +29,8 @@ def gru(x, h, W, U, b, *, reset="before", recurrent_bias=True, update="keeps", g
 
     Raises OptionError where `reset` or `update` is another word.
     """
-    one_of("gru", CHOICES, reset=reset, update=update)
+    choices = {"reset": ("before", "after"), "update": ("keeps", "replaces")}
+    one_of("gru", choices, reset=reset, update=update)
     r = gate(W.r @ x + U.r @ h + b.r)
     z = gate(W.z @ x + U.z @ h + b.z)
     if reset == "before":

@@ -194,9 +194,6 @@ def mclstm(x, h, v, c, W, U, b):
     return o * seen, k * seen, c
 
 
-SHORTCUTS = {"shortcut": ("matrix", "input")}
-
-
 @cell(
     title="Residual LSTM",
     paper="Kim, El-Khamy & Lee 2017, Residual LSTM: design of a deep recurrent architecture for distant speech "
@@ -213,7 +210,7 @@ def residual_lstm(x, h, c, W, U, b, p, P, *, shortcut="matrix"):
 
     Raises OptionError where `shortcut` is another word.
     """
-    one_of("residual_lstm", SHORTCUTS, shortcut=shortcut)
+    one_of("residual_lstm", {"shortcut": ("matrix", "input")}, shortcut=shortcut)
     i = sigmoid(W.i @ x + U.i @ h + p.i * c + b.i)
     f = sigmoid(W.f @ x + U.f @ h + p.f * c + b.f)
     g = tanh(W.g @ x + U.g @ h + b.g)

@@ -45,9 +45,6 @@ def minlstm(x, h, W, b, *, candidate=identity):
     return f / total * h + i / total * n
 
 
-SKIPS = {"skip": ("matrix", "input", "none")}
-
-
 @cell(
     title="Simple recurrent unit (SRU)",
     paper="Lei, Zhang, Wang, Dai & Artzi 2018, Simple recurrent units for highly parallelizable recurrence, "
@@ -66,7 +63,7 @@ def sru(x, h, c, W, b, p, *, peephole=False, output=identity, skip="matrix"):
 
     Raises OptionError where `skip` is another word.
     """
-    one_of("sru", SKIPS, skip=skip)
+    one_of("sru", {"skip": ("matrix", "input", "none")}, skip=skip)
     f = sigmoid(W.f @ x + p.f * c + b.f if peephole else W.f @ x + b.f)
     r = sigmoid(W.r @ x + p.r * c + b.r if peephole else W.r @ x + b.r)
     c = f * c + (1 - f) * (W.c @ x)
@@ -74,9 +71,6 @@ def sru(x, h, c, W, b, p, *, peephole=False, output=identity, skip="matrix"):
     if skip != "none":
         h = h + (1 - r) * (W.skip @ x if skip == "matrix" else relabel(x, like=c))
     return h, c
-
-
-POOLS = {"pool": ("f", "fo", "ifo")}
 
 
 @cell(
@@ -93,7 +87,7 @@ def qrnn(x, h, c, W, b, *, pool="fo"):
 
     Raises OptionError where `pool` is another word.
     """
-    one_of("qrnn", POOLS, pool=pool)
+    one_of("qrnn", {"pool": ("f", "fo", "ifo")}, pool=pool)
     z = tanh(W.z @ x + b.z)
     f = sigmoid(W.f @ x + b.f)
     i, o = 1 - f, 1.0

@@ -53,9 +53,6 @@ def mut3(x, h, W, U, b):
     return z * n + (1 - z) * h
 
 
-MERGES = {"merge": ("product", "sum")}
-
-
 @cell(
     title="Neural architecture search cell (NASCell)",
     paper="Zoph & Le 2017, Neural architecture search with reinforcement learning, ICLR, arXiv:1611.01578",
@@ -68,7 +65,7 @@ def nas(x, h, c, W, U, b, *, merge="product"):
 
     Raises OptionError where `merge` is neither "product" nor "sum".
     """
-    one_of("nas", MERGES, merge=merge)
+    one_of("nas", {"merge": ("product", "sum")}, merge=merge)
     first = tanh(sigmoid(W.a @ x + U.a @ h + b.a) * relu(W.b @ x + U.b @ h + b.b))
     second = sigmoid(W.c @ x + U.c @ h + b.c)
     merged = (W.d @ x) * (U.d @ h + b.d) if merge == "product" else W.d @ x + U.d @ h + b.d

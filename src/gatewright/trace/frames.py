@@ -34,7 +34,9 @@ def assigned_name(frame: FrameType | None) -> str | None:
     made in a notebook or with exec keep their names.
     """
     while frame is not None:
-        following = _following(frame.f_code, frame.f_lasti)
+        starts, next_use = _uses(frame.f_code)
+        # inside of a call the offset may point after the instruction, at its inline cache
+        following = next_use[bisect_right(starts, frame.f_lasti) - 1]
         if following != "return":
             return following
         frame = frame.f_back  # the result is returned as it is
@@ -43,16 +45,9 @@ def assigned_name(frame: FrameType | None) -> str | None:
     return None
 
 
-def _following(code: CodeType, offset: int) -> str | None:
-    """The variable that the instruction at `offset` stores its result in, or "return", or None."""
-    starts, next_use = _uses(code)
-    # inside of a call the offset may point after the instruction, at its inline cache
-    return next_use[bisect_right(starts, offset) - 1]
-
-
 @lru_cache(maxsize=512)
 def _uses(code: CodeType) -> tuple[list[int], list[str | None]]:
-    """Where each instruction starts, and what is done with its result."""
+    """Where each instruction starts, and the variable that its result is stored in next, or "return", or None."""
     instructions = list(dis.get_instructions(code))
     uses: list[str | None] = []
     for following in [*instructions[1:], None]:

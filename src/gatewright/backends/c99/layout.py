@@ -5,10 +5,9 @@ from math import prod
 
 import numpy as np
 
-from gatewright.backends.c99.arrays import byte_count
 from gatewright.backends.c99.functions import DEFINED, Functions
 from gatewright.backends.c99.names import Names, identifier
-from gatewright.backends.c99.parts import CellPart, CellStack, Constant
+from gatewright.backends.c99.parts import CellPart, CellStack, Constant, Quantised
 from gatewright.backends.c99.steps import StepWriter
 from gatewright.backends.c99.values import Values
 from gatewright.lang.ops import Op
@@ -82,7 +81,14 @@ class StackNames:
 
     def constant_bytes(self) -> int:
         """What all constants take."""
-        return sum(byte_count(self.stack, placed.constant) for placed in self.constants.values())
+        itemsize = np.dtype(self.stack.dtype).itemsize
+        constants = [placed.constant for placed in self.constants.values()]
+        return sum(
+            constant.numbers.size + constant.scales.size * itemsize
+            if isinstance(constant, Quantised)
+            else constant.size * itemsize
+            for constant in constants
+        )
 
     def _bounds(self) -> dict[str, dict[str, str]]:
         """For each part the names of its axes' sizes. A part's input is what the part below gives."""

@@ -1,11 +1,15 @@
 """The text of NAME.c."""
 
 import re
+from collections.abc import Iterator
+from textwrap import wrap
 
-from gatewright.backends.c99.arrays import definition
+import numpy as np
+
+from gatewright.backends.c99.expressions import number
 from gatewright.backends.c99.layout import StackNames
-from gatewright.backends.c99.lines import comment, function, loop
-from gatewright.backends.c99.parts import CellPart, Quantised
+from gatewright.backends.c99.lines import WIDTH, comment, function, loop
+from gatewright.backends.c99.parts import Array, CellPart, CellStack, Constant, Quantised
 from gatewright.backends.c99.steps import StepWriter
 
 _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
@@ -55,10 +59,40 @@ def _constants(layout: StackNames) -> str:
     if any(isinstance(value.constant, Quantised) for value in placed.values()):
         note.append("Row i of a matrix of whole numbers is to be multiplied by NAME_scale[i].")
     texts = [
-        definition(layout.stack, name, array.constant, array.bounds, by_column=array.by_column)
-        for name, array in placed.items()
+        _definition(layout.stack, name, array.constant, array.bounds, array.by_column) for name, array in placed.items()
     ]
     return "\n".join([comment(note), *texts]) + "\n"
+
+
+def _definition(stack: CellStack, name: str, constant: Constant, bounds: tuple[str, ...], by_column: bool) -> str:
+    """A constant array; `bounds` names the sizes of its axes. Matrices lie column by column, or as they are."""
+    turn = -1 if by_column else 1
+    brackets = "".join(f"[{bound}]" for bound in bounds[::turn])
+    if isinstance(constant, Quantised):
+        scale = _array(f"static const {stack.real} {name}_scale[{bounds[0]}]", constant.scales, stack.dtype)
+        numbers = constant.numbers.T if by_column else constant.numbers
+        return f"{scale}\n{_array(f'static const signed char {name}{brackets}', numbers, None)}"
+    numbers = np.asarray(constant, stack.dtype)
+    return _array(f"static const {stack.real} {name}{brackets}", numbers.T if by_column else numbers, stack.dtype)
+
+
+def _array(head: str, array: Array, dtype: str | None) -> str:
+    return "\n".join([f"{head} = {{", *_rows(array, dtype), "};", ""])
+
+
+def _rows(array: Array, dtype: str | None) -> Iterator[str]:
+    if array.ndim == 1:
+        yield from _filled("    ", array, dtype, "")
+        return
+    for row in array:
+        lines = list(_filled("     ", row, dtype, " "))
+        lines[0] = "    {" + lines[0].strip()
+        yield from [*lines[:-1], lines[-1].rstrip(",") + "},"]
+
+
+def _filled(indent: str, row: Array, dtype: str | None, end: str) -> Iterator[str]:
+    texts = [str(int(element)) if dtype is None else number(float(element), dtype).text for element in row]
+    yield from wrap(", ".join(texts) + ",", WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _part(layout: StackNames, part: CellPart, step: StepWriter) -> str:

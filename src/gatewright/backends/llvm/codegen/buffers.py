@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.backends.llvm.emit.emitter import POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 from gatewright.schedule.program import Program, RowSum, Storage, Store
 from gatewright.trace.ir import Var
@@ -36,11 +36,6 @@ def inside_buffers(program: Program) -> list[BufferId]:
 def sum_buffer(total: RowSum) -> BufferId:
     """The buffer that a sum goes to."""
     return BufferId("sum", total.target.name)
-
-
-def sum_buffers(program: Program) -> list[BufferId]:
-    """The buffers of all sums."""
-    return [sum_buffer(total) for total in program.row_sums]
 
 
 LINES = BufferId("active", "lines")
@@ -120,7 +115,7 @@ class Memory:
         for."""
         slot = self.bound.slot(key)
         if slot not in self._pointers:
-            self._pointers[slot] = self._scalar.load_pointer(self._table, slot, " ".join(key))
+            self._pointers[slot] = self._scalar.load_entry(POINTER, self._table, slot, " ".join(key))
         return self._pointers[slot]
 
     def of(self, value: Var, cursor: Cursor, column: Index) -> Value:

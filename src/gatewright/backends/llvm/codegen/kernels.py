@@ -17,7 +17,7 @@ from llvmlite import ir
 from gatewright.backends.llvm.codegen import buffers
 from gatewright.backends.llvm.codegen.buffers import Bound, BufferId, Memory
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
-from gatewright.backends.llvm.codegen.panels import Panel, matrix_buffer, panels_of
+from gatewright.backends.llvm.codegen.panels import Panel, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
 from gatewright.backends.llvm.codegen.row_sums import OperandLines, SumResult, emit_outer, emit_sum
 from gatewright.backends.llvm.codegen.rows import ListedRows, StepRows
@@ -101,7 +101,7 @@ class Kernels:
         """The Program with its sizes and its table of buffers, in a fixed order."""
         bound = Bound(self.program, self.sizes, self.backwards)
         keys = [*buffers.outside_buffers(self.program), *buffers.inside_buffers(self.program)]
-        keys += [*(panel.key for panel in self.panels), *buffers.sum_buffers(self.program)]
+        keys += [*(panel.key for panel in self.panels), *map(buffers.sum_buffer, self.program.row_sums)]
         keys += (buffers.LINES, buffers.STARTS) if self.ragged else ()
         for key in keys:
             bound.slot(key)
@@ -298,7 +298,8 @@ class _ModuleWriter:
             memory = Memory(scalar, self.bound, args.table)
             panels = self.kernels.panels
             targets = [memory.pointer(panel.key) for panel in panels]
-            sources = [{p.matrix: memory.pointer(matrix_buffer(p.matrix)) for p in panel.parts} for panel in panels]
+            names = [[part.matrix for part in panel.parts] for panel in panels]
+            sources = [{name: memory.pointer(BufferId(Storage.SHARED, name)) for name in own} for own in names]
             before = 0
             for panel, matrices, target in zip(panels, sources, targets, strict=True):
                 first = scalar.larger_index(scalar.add_index(args.first, -before), 0)

@@ -10,7 +10,7 @@ from math import ceil
 
 from gatewright.backends.llvm.codegen.buffers import Bound, BufferId
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
-from gatewright.schedule.program import Stage, Storage
+from gatewright.schedule.program import Stage
 from gatewright.trace.ir import Var
 
 
@@ -84,8 +84,3 @@ def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:
     if isinstance(start, int):
         return min(start, last)
     return start if units % lanes == 0 and last == 0 else emitter.smaller_index(start, last, "column")
-
-
-def matrix_buffer(name: str) -> BufferId:
-    """The buffer of a matrix."""
-    return BufferId(Storage.SHARED, name)

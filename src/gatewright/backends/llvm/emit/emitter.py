@@ -105,27 +105,30 @@ class Emitter(Arithmetic):
         """The smaller one: a number where both are."""
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
-        return self._builder.select(self.compare_index("<", a, b), self.index(a), self.index(b), self._name(name))
+        return self.choose_index(self.compare_index("<", a, b), a, b, name)
 
     def larger_index(self, a: Index, b: Index, name: str = "") -> Index:
         """The larger one: a number where both are."""
         if isinstance(a, int) and isinstance(b, int):
             return max(a, b)
-        return self._builder.select(self.compare_index(">", a, b), self.index(a), self.index(b), self._name(name))
+        return self.choose_index(self.compare_index(">", a, b), a, b, name)
+
+    def choose_index(self, condition: Value, a: Index, b: Index, name: str = "") -> Value:
+        """The first number where a condition holds, else the second."""
+        return self._builder.select(condition, self.index(a), self.index(b), self._name(name))
 
     def div_index(self, a: Index, b: Index, name: str = "") -> Value:
         """The whole part of a quotient."""
         return self._builder.sdiv(self.index(a), self.index(b), self._name(name))
 
-    def load_pointer(self, table: Value, entry: int, name: str = "") -> Value:
-        """The pointer that a table of pointers holds at an entry."""
-        place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=POINTER)
-        return self._builder.load(place, self._name(name), typ=POINTER)
+    def load_entry(self, kind: Any, table: Value, entry: Index, name: str = "") -> Value:
+        """The number (INDEX) or the address (POINTER) that a table holds at an entry."""
+        place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=kind)
+        return self._builder.load(place, self._name(name), typ=kind)
 
     def load_index(self, table: Value, entry: Index, name: str = "") -> Value:
         """The number that a table of indices holds at an entry."""
-        place = self._builder.gep(table, [self.index(entry)], inbounds=True, source_etype=INDEX)
-        return self._builder.load(place, self._name(name), typ=INDEX)
+        return self.load_entry(INDEX, table, entry, name)
 
     # Functions
 

@@ -126,10 +126,6 @@ class NativeEmitter(Emitter):
         """The remainder of a quotient."""
         return self._builder.srem(self.index(a), self.index(b), self._name(name))
 
-    def choose_index(self, condition: Value, a: Index, b: Index, name: str = "") -> Value:
-        """The first number where a condition holds, else the second."""
-        return self._builder.select(condition, self.index(a), self.index(b), self._name(name))
-
     def byte(self, pointer: Value, offset: Index, name: str = "") -> Value:
         """The address so many bytes after a pointer."""
         return self._builder.gep(pointer, [self.index(offset)], True, self._name(name), source_etype=_BYTE)

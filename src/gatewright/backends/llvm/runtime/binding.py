@@ -1,6 +1,6 @@
 """Where the values of a Program lie in the arrays of a call."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -14,6 +14,8 @@ from gatewright.schedule.program import Program, Storage
 from gatewright.trace.ir import Atom, Literal, Trace, Var
 
 Locations = Mapping[str, Location]
+Results = Sequence[tuple[str, Atom]]
+"""What is emitted, or summed: names and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +51,25 @@ class Binding:
     @cached_property
     def written(self) -> dict[str, Location]:
         """Where kernels write what is emitted, by the names of values."""
-        written: dict[str, Location] = {}
-        for name, slot in self.emitted.items():
-            value = self._emits[name]
-            if isinstance(value, Var) and self.program.storage[value.name] is Storage.SEQUENCE:
-                written.setdefault(value.name, slot.location)
-        return written
+        storage = self.program.storage
+        return _written(self.emitted, self.program.trace.emits, lambda name, _: storage[name] is Storage.SEQUENCE)
 
     @cached_property
     def fills(self) -> tuple[tuple[Slot, Atom], ...]:
         """What is emitted without a kernel that writes it: numbers, given values, new states, and second copies."""
-        return _not_written(self.emitted, self._emits, self.written)
+        return _not_written(self.emitted, self.program.trace.emits, self.written)
 
     @cached_property
     def sums(self) -> dict[str, Location]:
         """Where kernels write sums over rows that are a result as they are, by the names of values."""
         targets = [row_sum.target for row_sum in self.program.row_sums]
         sizes = {target.name: prod(bind(target.shape, self.engine.sizes)) for target in targets}
-        sums: dict[str, Location] = {}
-        for name, slot in self.summed.items():
-            value = self._sums[name]
-            if isinstance(value, Var) and sizes.get(value.name) == prod(slot.shape):
-                sums.setdefault(value.name, slot.location)
-        return sums
+        return _written(self.summed, self.program.sums, lambda name, slot: sizes.get(name) == prod(slot.shape))
 
     @cached_property
     def unwritten_sums(self) -> tuple[tuple[Slot, Atom], ...]:
         """What is summed without a kernel that writes it: numbers, what the epilogue computes, second copies."""
-        return _not_written(self.summed, self._sums, self.sums)
+        return _not_written(self.summed, self.program.sums, self.sums)
 
     @cached_property
     def computed(self) -> dict[str, Location]:
@@ -92,19 +85,22 @@ class Binding:
         outside = {buffer: locations[buffer.name] for buffer in outside_buffers(self.program)}
         return outside | {sum_buffer(row_sum): sums[row_sum.target.name] for row_sum in self.program.row_sums}
 
-    @cached_property
-    def _emits(self) -> dict[str, Atom]:
-        return dict(self.program.trace.emits)
 
-    @cached_property
-    def _sums(self) -> dict[str, Atom]:
-        return dict(self.program.sums)
+def _written(
+    slots: Mapping[str, Slot], results: Results, is_written: Callable[[str, Slot], bool]
+) -> dict[str, Location]:
+    """Where kernels write results, by the names of their values: one result for each value."""
+    values, written = dict(results), dict[str, Location]()
+    for name, slot in slots.items():
+        value = values[name]
+        if isinstance(value, Var) and is_written(value.name, slot):
+            written.setdefault(value.name, slot.location)
+    return written
 
 
-def _not_written(
-    slots: Mapping[str, Slot], values: Mapping[str, Atom], written: Locations
-) -> tuple[tuple[Slot, Atom], ...]:
+def _not_written(slots: Mapping[str, Slot], results: Results, written: Locations) -> tuple[tuple[Slot, Atom], ...]:
     """The slots with another value than kernels write there."""
+    values = dict(results)
     pairs = ((slot, values[name]) for name, slot in slots.items())
     return tuple(
         (slot, value) for slot, value in pairs if isinstance(value, Literal) or written.get(value.name) != slot.location
@@ -122,9 +118,7 @@ def bind_by_name(engine: Engine) -> Binding:
     return Binding(engine, given, emitted, summed, next(numbers))
 
 
-def result_slots(
-    trace: Trace, results: Sequence[tuple[str, Atom]], sizes: Mapping[str, int], numbers: Iterator[int]
-) -> dict[str, Slot]:
+def result_slots(trace: Trace, results: Results, sizes: Mapping[str, int], numbers: Iterator[int]) -> dict[str, Slot]:
     """An array for each result, with the next of the numbers."""
     return {
         name: Slot(Location(next(numbers)), bind(trace.output_shape(name, value), sizes)) for name, value in results
