@@ -1,4 +1,4 @@
-"""Digests of data in memory, by which a resumed run knows that its data is still the same."""
+"""Digests of data in memory: a resumed run checks that its data is still the same."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from gatewright.tasks.data.ragged import LabelledSequences
 def digest(source: object) -> str:
     """A SHA-256 of what arrays, DataFrames, texts, numbers, and lists or mappings of these hold.
 
-    Raises DataError for an object whose content cannot be read.
+    Raises DataError for an object with content that cannot be read.
     """
     state = hashlib.sha256()
     _add(state, source)

@@ -153,7 +153,7 @@ def class_numbers(
 
 
 def check_classes(source: object, labels: Numbers, names: Sequence[str]) -> None:
-    """Refuse data in which all examples have the same class."""
+    """Refuse data with a single class."""
     if len(present := np.unique(labels)) == 1:
         raise DataError(
             f"{source}: every example is of the class {names[int(present[0])]!r}",

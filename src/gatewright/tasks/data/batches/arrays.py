@@ -1,4 +1,4 @@
-"""The order in which an epoch takes its items, and batches of arrays in that order."""
+"""The order of the items of an epoch, and batches of arrays in that order."""
 
 import math
 from collections.abc import Callable

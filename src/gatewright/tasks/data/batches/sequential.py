@@ -84,7 +84,7 @@ class SequentialBatches:
 class StreamBatch(NamedTuple):
     """Inputs and targets (longest, rows, ...), the rows' lengths (rows,), and which rows `continues` (rows,).
 
-    A row that continues goes on with the state in which the same row of the batch before it ended; another one begins a
+    A row that continues starts from the final state of the same row of the batch before it; another one begins a
     sequence. A row without a step has length 0 and changes no state.
     """
 

@@ -84,7 +84,7 @@ class _FoldForecasts(NamedTuple):
 class Fold(NamedTuple):
     """Of each series, the regressions are fitted to the steps before `fitted`.
 
-    They are judged by windows whose first target lies in [fitted, next); all targets lie before `end`.
+    They are judged by windows with their first target in [fitted, next); all targets lie before `end`.
     """
 
     fitted: Sequence[int]

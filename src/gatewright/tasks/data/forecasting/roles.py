@@ -149,7 +149,7 @@ def _is_of_time(table: Table, column: str) -> bool:
 
 
 def _check_one_series(table: Table, named: Roles, known: Roles) -> None:
-    """Refuse a table in which another column tells rows of the same time apart."""
+    """Refuse a table with several series: another column differs between rows of the same time."""
     time = known.time
     counts = Counter(zip(*map(table.texts, time), strict=True))
     (twice, most), *_ = counts.most_common(1)

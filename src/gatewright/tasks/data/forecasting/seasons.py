@@ -74,7 +74,7 @@ def _error(scaled: Sequence[Values], lags: NDArray[np.int64]) -> float:
 
 
 _PERIODS = {"year": (365.25, 100), "week": (7, 1.5), "day": (1, 0.6)}
-"""Lengths of time in which things come back: their days, and the longest step, in days, that shows them."""
+"""Periods of the calendar: their length, and the longest step that shows them, both in days."""
 _LEAST_PERIODS = 2  # in the training part, so that each of its phases has been seen more than once
 
 

@@ -51,7 +51,7 @@ class Span(NamedTuple):
 class WindowBatches:
     """Windows of a series: `history` steps to read, (history, batch, variables), and the `horizon` steps after them.
 
-    Each window whose targets lie in the part [start, end) comes once an epoch, in an order drawn from
+    Each window with its targets in the part [start, end) comes once an epoch, in an order drawn from
     (seed, epoch), or in order of time without a seed. What is read may lie before `start`, as in the literature: a
     forecast for the first step of the test part knows the end of the validation part. Where `values` are several
     series, one after the other, `spans` are their parts, and no window reaches from one series into the next.
@@ -112,7 +112,7 @@ class ForecastBatches:
     """Windows of what is forecast and of what is known: (history + horizon, batch, variables + known).
 
     In the steps to come the variables are the seasonal naive forecast, beside which errors are reported; it may repeat
-    a season that lies before the window. `known` are inputs whose future is known, (steps, known).
+    a season that lies before the window. `known` are inputs with a known future, (steps, known).
     """
 
     carries_state = False

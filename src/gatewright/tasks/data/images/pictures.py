@@ -27,7 +27,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 BRIGHTEST = 255
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP")
 _MOST_PIXELS = 1 << 26
-_SAME_SHAPE = 0.02  # by which the proportions of a picture may differ from those of the training's images
+_SAME_SHAPE = 0.02  # how far the proportions of a picture may differ from those of the training's images
 _DARK, _BRIGHT = 64, 191  # a border is dark below, and bright above these means
 
 Grey = NDArray[np.uint8]

@@ -40,7 +40,7 @@ class _Element(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A matrix whose content is not parsed yet."""
+    """A matrix with content that is not parsed yet."""
 
     kind: int
     shape: tuple[int, ...]

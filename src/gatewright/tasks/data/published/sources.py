@@ -92,7 +92,7 @@ def conversion(files: Iterable[str]) -> str | None:
 
 
 def required_file(files: Files, pattern: str, meaning: str) -> Path:
-    """The one file whose whole name matches the pattern, ignoring case. Raises DataError for none or several."""
+    """The one file with a name that matches the whole pattern, ignoring case. Raises DataError for none or several."""
     file = optional_file(files, pattern, meaning)
     if file is None:
         raise DataError(f"there is no file of {meaning}", got=", ".join(list(files)[:10]), do=conversion(files))

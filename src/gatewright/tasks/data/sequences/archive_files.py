@@ -4,7 +4,7 @@
 https://www.sktime.net/en/stable/api_reference/file_specifications/ts.html
 
 `.arff` is the format of Weka. A univariate case is its values as attributes; a multivariate one is a relational
-attribute, a quoted text in which each channel is a line ("\\n" between them):
+attribute, a quoted text with a line for each channel ("\\n" between them):
 https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
 """
 

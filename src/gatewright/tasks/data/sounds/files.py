@@ -117,7 +117,7 @@ def check_rate(rate: int, name: str) -> None:
 
 
 def at_rate(sound: Sound, rate: int) -> Samples:
-    """The samples at another rate (SciPy's resample_poly, whose filter passes what both rates can hold)."""
+    """The samples at another rate (SciPy's resample_poly, low-pass filtered at the lower Nyquist frequency)."""
     if sound.rate == rate:
         return sound.samples
     from scipy.signal import resample_poly

@@ -1,1 +1,1 @@
-"""Made-up tasks, in which every answer is known."""
+"""Made-up tasks with a known answer for every example."""

@@ -1,6 +1,6 @@
-"""Adding two numbers, bit by bit from the lowest: a task whose answer is known, at any length.
+"""Adding two numbers, bit by bit from the lowest, at any length: a task with known answers.
 
-What a network must learn to keep in its state is the carry. Numbers are Python's, so 64 bits and more work.
+A network must learn to keep the carry in its state. Numbers are Python's, so 64 bits and more work.
 """
 
 import random

@@ -209,7 +209,7 @@ def _of_frame(frame: Any, name: str) -> TableContent:
 
 
 def _zone_of(column: Any) -> str:
-    """The name of a column's time zone, where it has one by which it is found again."""
+    """The name of a column's time zone; "" where it has none, or one without a name that pandas knows."""
     import pandas as pd
 
     if not isinstance(column.dtype, pd.DatetimeTZDtype):

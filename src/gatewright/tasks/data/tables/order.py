@@ -56,7 +56,7 @@ def open_dated(source: object, columns: TimeColumns | StepColumns) -> Table:
 def time_values(table: Table, columns: tuple[str, ...]) -> ParsedDates | NDArray[Any]:
     """The dates of the column of times (or of several together), its numbers, or its texts as labels.
 
-    Raises DataError for a column of dates in which one is missing or wrong.
+    Raises DataError where a date of the column is missing or wrong.
     """
     parsed = table.dates(columns, named=True)
     if parsed is not None:
@@ -120,7 +120,7 @@ def _fall(labels: list[str]) -> bool:
 
 
 def _rise(before: str, after: str) -> int:
-    """1 or -1 where the first number in which two labels differ rises or falls; 0 where more than numbers differ."""
+    """1 or -1 where the first number that differs rises or falls; 0 where the labels differ in more than numbers."""
     if _DIGITS.sub("0", before) != _DIGITS.sub("0", after):
         return 0
     numbers = zip(map(int, _DIGITS.findall(before)), map(int, _DIGITS.findall(after)), strict=True)
@@ -248,7 +248,7 @@ def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64], id: str
 
 
 def frequency_of(dates: Dates) -> str | None:
-    """The pandas offset alias of rising dates, of which some may be left out; None where they are irregular."""
+    """The pandas offset alias of rising dates, some of them left out or not; None where they are irregular."""
     import pandas as pd
 
     if len(dates) < FEWEST_DATES or (np.diff(dates) <= np.timedelta64(0)).any():  # a clock put back repeats an hour

@@ -192,7 +192,7 @@ def _with_channels(table: Table, kind: TableKind, known: Roles) -> Roles:
 
 
 def _check_clear(table: Table, kind: TableKind, named: Roles, known: Roles) -> None:
-    """Refuse a table in which a needed role is nobody's, or several columns have a well-known name for a role."""
+    """Refuse a table without a column for a needed role, or with several well-known names for one role."""
     unclear = [
         role
         for role in kind.roles

@@ -1,4 +1,4 @@
-"""Delimited text divided into rows of fields, each row with the line in which it begins."""
+"""Delimited text divided into rows of fields, each row with the number of its first line."""
 
 import csv
 import re
@@ -20,7 +20,7 @@ Lines = Callable[[], Iterable[str]]  # begins a reading of the file anew
 
 
 class TableRow(NamedTuple):
-    """The fields of one row, and the line in which it begins."""
+    """The fields of one row, and the number of its first line."""
 
     line: int
     fields: list[str]

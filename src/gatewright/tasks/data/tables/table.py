@@ -62,7 +62,7 @@ class Table(TableContent):
         return f"{self.name}, {self.place_word} {self.line(row)}"
 
     def line(self, row: int) -> int:
-        """The line in which a row begins, or its number in a table without lines."""
+        """The first line of a row, or its number in a table without lines."""
         return int(self.places[row if self.rows is None else self.rows[row]])
 
     def require(self, columns: Sequence[str], setting: str = "") -> None:
@@ -144,7 +144,7 @@ class Table(TableContent):
         return isinstance(content, list) and are_with_units(content)
 
     def rows_without_number(self, column: str) -> list[int]:
-        """The rows in which a column has no finite number, or none at all."""
+        """The rows where a column has no finite number."""
         values = self._column(column).values
         return np.flatnonzero(np.isnan(values if self.rows is None else values[self.rows])).tolist()
 
@@ -237,7 +237,7 @@ class Table(TableContent):
             ) from error
 
     def groups(self, id: str = "") -> list[RowGroup]:
-        """The rows of each value of the column `id`, in the order in which they first appear; all rows without one."""
+        """The rows of each value of the column `id`, in order of first appearance; without `id`, one group."""
         if not id:
             return [RowGroup("", np.arange(len(self)))]
         places: dict[str, list[int]] = {}
@@ -261,8 +261,8 @@ def open_table(
 
     A file is CSV, TSV or its like (divided by commas, tabs, semicolons or bars; gzip or not), JSON lines (.jsonl) or
     Parquet. `encoding` names that of a text file, which is found otherwise; `header` says whether its first row holds
-    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February; `zone` of which
-    time zone the times are.
+    names; `decimal` which sign stands before decimals; `dayfirst` whether 01/02/2020 is in February; `zone` is
+    the time zone of the times.
 
     Raises DataError with file, line and column for what is no table, and where the first row may be either.
     """

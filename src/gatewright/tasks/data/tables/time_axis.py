@@ -14,7 +14,7 @@ Dates = NDArray[np.datetime64]
 Offsets = NDArray[np.int64]
 
 FEWEST_DATES = 3
-"""Dates by which a frequency or a distance is told."""
+"""The fewest dates that show a frequency or a distance."""
 
 _NEAR = 1.5  # distances of steps are the same up to this factor
 _START = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Tags that mark entities: which scheme a data set uses, and the entities as BIO or BIOES tags.
 
-The schemes differ in which letter an entity's first and last token have (Ramshaw & Marcus 1995; Tjong Kim Sang &
+The schemes differ in the letters of an entity's first and last token (Ramshaw & Marcus 1995; Tjong Kim Sang &
 Veenstra 1999). BIO, which is also called IOB2, begins every entity with B. IOB1 writes B only where an entity follows
 another of its type. BIOES, also called IOBES, writes E at the end and S for an entity of one token; BILOU and BMES are
 BIOES with other letters.

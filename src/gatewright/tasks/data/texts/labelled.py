@@ -103,7 +103,7 @@ def load_texts_to_measure(
 ) -> dict[str, LabelledSequences]:
     """All texts of a source by the parts that it has, or as "test" where it has none; nothing is held out.
 
-    Labels are among `classes`, of which some may be missing. Raises DataError for others.
+    Raises DataError for labels that are none of `classes`; some of these may be missing.
     """
     read = _parts_of(source, columns or TextColumns(), usual)
     labels = {label for part in read.values() for label in part.labels if label}

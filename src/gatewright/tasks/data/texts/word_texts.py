@@ -55,8 +55,8 @@ def load_words(
 ) -> WordText:
     """A text as one stream of words for each part, with "<eos>" for each line's end unless `end_of_line` is False.
 
-    Sources are those of `parted_sources`, whose words are divided by spaces, or one text, whose last shares are held
-    out and whose words are found by `plain_words`; `tokenise` ("spaces" or "words") decides otherwise. The vocabulary
+    Sources are those of `parted_sources`, with words divided by spaces, or one text: its last shares are held out, and
+    its words are found by `plain_words`. `tokenise` ("spaces" or "words") decides otherwise. The vocabulary
     is the `size` most frequent words of the training part, or all of them; see WordVocabulary.from_counts.
 
     The Penn Treebank as Mikolov et al. (2010) prepared it has 929,589 / 73,760 / 82,430 tokens and 10,000 types, with
@@ -120,7 +120,7 @@ def split_sentences(text: str, *, by_lines: bool) -> Iterator[str]:
 
 
 class _Gathered:
-    """Words as numbers in the order in which they are first met, until it is known how frequent each is."""
+    """Words numbered in order of first appearance, until all are counted."""
 
     def __init__(self) -> None:
         self._numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
