@@ -72,8 +72,8 @@ def check_scales(trained: Scales, scales: Scales, source: str) -> None:
         if name in trained and _is_absurd(trained[name], scale):
             raise DataError(
                 f"{source}: the numbers of {name!r} are of another scale than those that the model was trained on",
-                expected=_told(trained[name]),
-                got=_told(scale),
+                expected=_described(trained[name]),
+                got=_described(scale),
                 do="give them in the units of the training data, or accept any with any_scale=True",
                 shell="give them in the units of the training data, or accept any with --any-scale",
             )
@@ -87,6 +87,6 @@ def _is_absurd(trained: Mapping[str, float], scale: Mapping[str, float]) -> bool
     return far or wider or (smaller and abs(trained["mean"]) > trained["deviation"])
 
 
-def _told(scale: Mapping[str, float]) -> str:
+def _described(scale: Mapping[str, float]) -> str:
     mean, deviation, least, greatest = (spell(scale[name]) for name in ("mean", "deviation", "least", "greatest"))
     return f"a mean of {mean} with a deviation of {deviation}, from {least} to {greatest}"

@@ -15,7 +15,7 @@ from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sounds.batches import SoundBatches, SoundVariation
-from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts, usual_rate
+from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts
 from gatewright.tasks.data.sounds.log_mel import LogMel, seconds_to_samples
 from gatewright.tasks.data.sounds.sources import FORMS, SoundSource, sound_source
 from gatewright.tasks.recipe import BidirectionalRecipe, Expected
@@ -113,7 +113,7 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
             )
         sounds = sound_source(source, self)
         divided = sounds_in_parts(sounds, validation=self.held_out, test=self.held_out, seed=self.seed)
-        rate, classes = self.sample_rate or usual_rate(divided.train), class_names(sounds)
+        rate, classes = self.sample_rate or divided.train.usual_rate(), class_names(sounds)
         log_mel = self.restored({**self.settings(), "sample_rate": rate}).log_mel()
         train, seconds, cut = labelled(divided.train, log_mel, classes, longest=self.longest)
         scaling = Scaling.of(train.sequences.compact().values)

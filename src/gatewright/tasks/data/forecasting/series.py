@@ -82,9 +82,13 @@ class SeriesCollection:
         several = tuple(
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
         )
-        remarks = [*table.remarks, _told_of(roles, several), *table.fitted_remark((*roles.target, *roles.covariates))]
+        remarks = [
+            *table.remarks,
+            _remark(roles, several),
+            *table.fitted_remark((*roles.target, *roles.covariates)),
+        ]
         if columns.missing != "refuse":
-            remarks.append(_told_of_filled(columns.missing, taken, ordered, several))
+            remarks.append(_filled_remark(columns.missing, taken, ordered, several))
         return cls(several, tuple(remarks))
 
 
@@ -159,7 +163,7 @@ def _values(table: Table, names: tuple[str, ...], ordered: OrderedRows, missing:
     return filled_in
 
 
-def _told_of_filled(
+def _filled_remark(
     missing: str, tables: Sequence[tuple[str, Table]], ordered: Sequence[OrderedRows], several: Sequence[TimeSeries]
 ) -> str:
     """How much was filled in, as in "missing=interpolate: 3 times and 1 value filled in"."""
@@ -172,7 +176,7 @@ def _told_of_filled(
     return f"missing={missing}: {counted(times, 'time')} and {counted(values, 'value')} filled in"
 
 
-def _told_of(roles: Roles, several: tuple[TimeSeries, ...]) -> str:
+def _remark(roles: Roles, several: tuple[TimeSeries, ...]) -> str:
     """As in "time: Date (daily), forecast: sales"."""
     first = several[0]
     parts = [f"time: {first.times.described}" if first.times else "time: none, the rows are in order"]

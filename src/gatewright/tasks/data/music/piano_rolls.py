@@ -1,8 +1,5 @@
 """Music as piano rolls: which of 88 keys sound in each frame."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,20 +21,17 @@ def load_piano_rolls(source: Source = "jsb") -> Splits[Ragged]:
     piano's lowest, A0. What a network reads of a piece is `without_last()`, what it predicts `without_first()`.
     """
     path = required_file(files_of(source, "piano rolls"), r".*\.mat", "piano rolls (*.mat)")
-    cells = read_cells(path)
-    return Splits(*(_part(path, name, cells) for name in _VARIABLES))
-
-
-def _part(path: Path, name: str, cells: Mapping[str, list[Array]]) -> Ragged:
-    if not cells.get(name):
-        raise DataError(
-            f"{path} has no pieces in {name!r}",
-            expected="a cell array of pieces in each of " + ", ".join(_VARIABLES),
-            got=", ".join(cells) or "no cell array",
-        )
-    return Ragged.join(
-        [check_piece(f"{path}, {name}, piece {place}", piece) for place, piece in enumerate(cells[name], 1)]
-    )
+    cells, parts = read_cells(path), list[Ragged]()
+    for name in _VARIABLES:
+        if not cells.get(name):
+            raise DataError(
+                f"{path} has no pieces in {name!r}",
+                expected="a cell array of pieces in each of " + ", ".join(_VARIABLES),
+                got=", ".join(cells) or "no cell array",
+            )
+        pieces = enumerate(cells[name], 1)
+        parts.append(Ragged.join([check_piece(f"{path}, {name}, piece {place}", piece) for place, piece in pieces]))
+    return Splits(*parts)
 
 
 def check_piece(where: str, piece: Array) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Series as rows of a text file, as in the UCR archive: the label first, then a value a step, without a header."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
@@ -19,8 +20,13 @@ _FEWEST = 3  # fields of a row that can be a series
 
 
 def is_of_rows(path: Path) -> bool:
-    """Whether the first row of a text file is a series: all that stands after its first field is numbers."""
-    fields = next((row.fields for row in _rows(path)), [])
+    """Whether the first row of a text file is a series: all fields after the first are numbers.
+
+    A file that is not UTF-8 is a table.
+    """
+    fields: list[str] = []
+    with suppress(DataError):
+        fields = next((row.fields for row in _rows(path)), [])
     return len(fields) >= _FEWEST and all(_is_value(text) for text in fields[1:])
 
 

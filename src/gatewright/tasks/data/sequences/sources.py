@@ -62,7 +62,7 @@ def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) 
     path = _file(source)
     if path is not None and known.key == "file" and (path.is_dir() or path.suffix.lower() in _TABLES):
         series = _tables_in(path, reading)
-    elif path is not None and path.is_file() and _is_of_rows(path):
+    elif path is not None and path.is_file() and path.suffix.lower() in _TEXTS and rows.is_of_rows(path):
         series = rows.read_rows(path, _labels_of(path, known))
     elif is_frame(source) or (path is not None and path.suffix.lower() in _TABLES):
         series = long_tables.read_long(source, reading, channels=known.channels, labelled=False)
@@ -150,7 +150,7 @@ def _of_files(files: Mapping[str, Path], reading: SeriesReading) -> Pair:
 def _of_file(path: Path, reading: SeriesReading) -> Pair:
     readers: dict[str, Callable[[Path], SeriesCases]] = {".ts": archive_files.read_ts, ".arff": archive_files.read_arff}
     suffix = path.suffix.lower()
-    if suffix in _TABLES and not _is_of_rows(path):
+    if suffix in _TABLES and not (suffix in _TEXTS and rows.is_of_rows(path)):
         return long_tables.read_long(path, reading), None
     _refuse_columns(path, reading)
     if suffix in _TEXTS:
@@ -165,16 +165,6 @@ def _of_file(path: Path, reading: SeriesReading) -> Pair:
             do=sources.conversion([path.name]),
         )
     return readers[suffix](path), None
-
-
-def _is_of_rows(path: Path) -> bool:
-    """Whether each row of a text file is a series. A file that is not UTF-8 is read as a table."""
-    if path.suffix.lower() not in _TEXTS:
-        return False
-    try:
-        return rows.is_of_rows(path)
-    except DataError:
-        return False
 
 
 def _refuse_columns(path: Path, reading: SeriesReading) -> None:

@@ -14,7 +14,6 @@ from gatewright.tasks.data.sounds.log_mel import LogMel
 from gatewright.tasks.data.sounds.sources import SoundSource
 
 _THREADS = 8
-_HIGHEST_RATE = 16_000  # that is chosen where nobody asks for another
 
 
 def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed: int) -> Splits[SoundSource]:
@@ -33,11 +32,6 @@ def sounds_in_parts(source: SoundSource, *, validation: float, test: float, seed
 def class_names(source: SoundSource) -> tuple[str, ...]:
     """The classes in the order of their names."""
     return tuple(sorted(set(source.labels or ())))
-
-
-def usual_rate(source: SoundSource) -> int:
-    """The sample rate of most sounds, 16,000 at most."""
-    return min(source.usual_rate(), _HIGHEST_RATE)
 
 
 def labelled(

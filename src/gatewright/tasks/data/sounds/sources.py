@@ -30,6 +30,7 @@ _PARTS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+_HIGHEST_RATE = 16_000  # that is chosen where no setting names another
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 _of_sound_files = columns_where(lambda texts: all(Path(text).suffix.lower() in SUFFIXES for text in texts[:100]))
 _of_parts = columns_where(lambda texts: {text.lower() for text in texts} <= set(_PARTS))
@@ -80,9 +81,9 @@ class SoundSource:
         return replace(self, sounds=[self.sounds[place] for place in places], keys=keys, **texts)
 
     def usual_rate(self) -> int:
-        """The sample rate that most sounds have; of two the higher one."""
+        """The sample rate that most sounds have, 16,000 at most; of two equally frequent ones the higher."""
         rates = Counter(sound_rate(sound) if isinstance(sound, Path) else sound.rate for sound in self.sounds)
-        return max(rates, key=lambda rate: (rates[rate], rate))
+        return min(max(rates, key=lambda rate: (rates[rate], rate)), _HIGHEST_RATE)
 
 
 def sound_source(source: object, columns: SoundColumns, *, labelled: bool = True) -> SoundSource:

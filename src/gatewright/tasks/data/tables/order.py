@@ -248,7 +248,7 @@ def _check_twice(table: Table, axis: TimeAxis, order: NDArray[np.int64], id: str
 
 
 def frequency_of(dates: Dates) -> str | None:
-    """The pandas offset alias of rising dates, some of them left out or not; None where they are irregular."""
+    """The pandas offset alias of rising dates, which may have gaps; None where they are irregular."""
     import pandas as pd
 
     if len(dates) < FEWEST_DATES or (np.diff(dates) <= np.timedelta64(0)).any():  # a clock put back repeats an hour

@@ -116,17 +116,18 @@ class Table(TableContent):
         row = int(absent[0])
         several = f", and in {counted(len(absent) - 1, 'more row')}" if len(absent) > 1 else ""
         if missing == "refuse":
-            do = "missing='forward' or 'interpolate' fills values in", "add --set missing=interpolate, or forward"
-        else:
-            do = (
-                "forward has no value before it to repeat: fill in the value, or use missing='interpolate'",
-                "forward has no value before it to repeat: fill in the value, or add --set missing=interpolate",
+            do, shell = (
+                "missing='forward' or 'interpolate' fills values in",
+                "add --set missing=interpolate, or forward",
             )
-            if np.isnan(values).all():
-                option = shlex.quote(f"ignore={column}")
-                do = f"the column has no value: leave it out, with ignore={column!r}", f"add --set {option}"
+        elif np.isnan(values).all():
+            do = f"the column has no value: leave it out, with ignore={column!r}"
+            shell = f"add --set {shlex.quote(f'ignore={column}')}"
+        else:
+            do = "forward has no value before it to repeat: fill in the value, or use missing='interpolate'"
+            shell = do.replace("use missing='interpolate'", "add --set missing=interpolate")
         problem, got = f"{self.where(row, column)}: a value is missing{several}", repr(self.texts(column)[row])
-        return DataError(problem, expected="a number such as -12.5", got=got, do=do[0], shell=do[1])
+        return DataError(problem, expected="a number such as -12.5", got=got, do=do, shell=shell)
 
     def is_numeric(self, column: str) -> bool:
         """Whether all fields of a column are numbers or missing, and one at least is a number."""

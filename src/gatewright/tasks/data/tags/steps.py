@@ -14,18 +14,17 @@ from gatewright.errors import DataError
 from gatewright.tasks.columns import StepColumns
 from gatewright.tasks.data.published.sources import Source, files_of
 from gatewright.tasks.data.sequences import cases
+from gatewright.tasks.data.tables import header
 from gatewright.tasks.data.tables.encoding import encoded_lines, encoding_of
-from gatewright.tasks.data.tables.header import ID_NAMES
-from gatewright.tasks.data.tables.header import LABEL_NAMES as TABLE_LABEL_NAMES
 from gatewright.tasks.data.tables.order import dated_rows, group_in_order, open_dated
 from gatewright.tasks.data.tables.roles import TIMES, ColumnRole, Roles, TableKind, asks_for, infer_roles
 from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.data.tags.conll_file import LABEL_NAMES, TOKEN_NAMES
 from gatewright.tasks.data.tags.sentences import part_files
 
-_LABELS = {*LABEL_NAMES, *TABLE_LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
+_LABELS = {*LABEL_NAMES, *header.LABEL_NAMES, "activity", "state", "event", "phase", "stage", "gesture"} - {"y"}
 _SENTENCES = {"sentence", "sentence #", "sentence_id", "sent_id"}
-_IDS = {*ID_NAMES, *_SENTENCES, "subject", "recording", "session", "trial", "user"}
+_IDS = {*header.ID_NAMES, *_SENTENCES, "subject", "recording", "session", "trial", "user"}
 _TABLES = (".csv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".jsonl.gz")
 _MAYBE_TABLES = (".tsv", ".tsv.gz")
 _LOOKED_AT = 10_000
