@@ -2,7 +2,8 @@
 
     report = gw.convert.convert("model.h5", "model.pt")
 
-A conversion computes the same function, or it is refused with the reason.
+A conversion computes the same function, or it is refused with the reason: every reader and writer of this package
+raises ConversionError where it cannot do what it says. The name of the file is put before the error once, in `formats`.
 """
 
 import os
@@ -196,7 +197,6 @@ def _merged(overrides: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
 
 
 def _left_out(network: Network, again: Network) -> tuple[str, ...]:
-    """Notes of what the source has and the target has not."""
     kept = {kind_of(part) for part in again.parts}
     lost = [part.kind for part in network.parts if kind_of(part) not in kept]
     ends = [side.recurrent[-1].returns == "last" for side in (network, again)]
@@ -208,7 +208,6 @@ def _left_out(network: Network, again: Network) -> tuple[str, ...]:
 
 
 def _unused(source: Path, network: Network) -> tuple[str, ...]:
-    """Which arrays of the file are no part of the network."""
     count = len(network.rest)
     what = "1 array is" if count == 1 else f"{count} arrays are"
     return (f"left out of {source.name}: {what} no part of this network: {_shortened(network.rest)}",) if count else ()

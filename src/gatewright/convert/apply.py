@@ -22,8 +22,6 @@ def read(layout: Layout, arrays: Arrays, config: CellConfig | None = None) -> Pa
     """The parameters in arrays of that layout, by their names in the equations.
 
     `b.r` is the bias beside W, `bh.r` that beside U, where a layout keeps the two apart.
-
-    Raises ConversionError where an array is missing or does not fit.
     """
     config = config or layout.cell_config
     present = [(name, stored, stored.kinds.split(), gates) for name, stored, gates in _present(layout, arrays)]
@@ -57,10 +55,7 @@ _BIASES = ("b", "bh")
 
 
 def write(layout: Layout, parameters: Parameters, config: CellConfig) -> dict[str, NDArray[Any]]:
-    """The arrays of a layout that computes the same as those parameters in those equations.
-
-    Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
-    """
+    """The arrays of a layout that computes the same as those parameters in those equations."""
     _refuse_other_functions(layout, config)
     parts: dict[Param, NDArray[Any]] = {Param.parse(name): np.asarray(value) for name, value in parameters.items()}
     sizes = _sizes(parts)
@@ -85,10 +80,7 @@ def write(layout: Layout, parameters: Parameters, config: CellConfig) -> dict[st
 def write_directions(
     layout: Layout, directions: Sequence[Parameters], configs: Sequence[CellConfig]
 ) -> list[dict[str, NDArray[Any]]]:
-    """The arrays of each direction of a layer, with zeros for those that the other direction alone has.
-
-    Raises ConversionError, with the reason, where the framework's layer cannot compute the same.
-    """
+    """The arrays of each direction of a layer, with zeros for those that the other direction alone has."""
     written = [write(layout, parameters, config) for parameters, config in zip(directions, configs, strict=True)]
     samples = {name: array for arrays in written for name, array in arrays.items()}
     names = [name for name, *_ in layout.stored() if name in samples]
@@ -105,10 +97,7 @@ def read_layers(
 
 
 def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
-    """The arrays of each layer, of a layout that has those of all layers in one.
-
-    Raises ConversionError where the arrays are not of the same number of layers.
-    """
+    """The arrays of each layer, of a layout that has those of all layers in one."""
     gates = {name: len(of_array) for name, stored, of_array in layout.stored() if name in arrays and stored.layers}
     if not gates:
         return [arrays]
@@ -130,10 +119,7 @@ def split_layers(layout: Layout, arrays: Arrays) -> list[Arrays]:
 
 
 def join_layers(layout: Layout, layers: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
-    """The arrays of all layers in one, as `split_layers` takes them apart.
-
-    Raises ConversionError where the layers differ in shape.
-    """
+    """The arrays of all layers in one, as `split_layers` takes them apart."""
     shapes = [{name: array.shape for name, array in layer.items()} for layer in layers]
     if any(shape != shapes[0] for shape in shapes):
         raise ConversionError(
@@ -251,10 +237,7 @@ def with_slope(parameters: Parameters, config: CellConfig, gate: str) -> tuple[P
 
 
 def config_of(layout: Layout, **overrides: Any) -> CellConfig:
-    """The cell config of a layer of that layout, with overrides of activations and constants.
-
-    Raises ConversionError where the layout has one activation for two that are overridden differently.
-    """
+    """The cell config of a layer of that layout, with overrides of activations and constants."""
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if not layout.output and "activation" in overrides:
         overrides.setdefault("output", overrides["activation"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gatewright.cell_config.activations import ODD_ABOUT_HALF
-from gatewright.convert.layout import Layout, Stored
+from gatewright.convert.layout import FUSED, Layout, Stored, row_arrays
 
 _ANY = ("tanh", "relu", "sigmoid", "softsign", "identity")
 _GLUON = "https://mxnet.apache.org/versions/1.9.1/api/python/docs/api/gluon/rnn/index.html"
@@ -28,18 +28,10 @@ _TF1_PROJECTION = Stored("projection/kernel", "P", "hidden state", "h")
 _TF1_LSTMS = ("basic_lstm_cell", "lstm_cell", "lstm_fused_cell")
 _TF1_NAMES = {"z": "u", "n": "c", "g": "j"}
 _D2L = "https://d2l.ai/chapter_recurrent-modern/"
-_D2L_ARRAYS = (
-    Stored("W_x{gate}", "W", "input hidden"),
-    Stored("W_h{gate}", "U", "state hidden"),
-    Stored("b_{gate}", "b", "hidden"),
-)
+_D2L_ARRAYS = row_arrays("W_x{gate}", "W_h{gate}", "b_{gate}")
 _FLAX = "https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html"
 _NNX = "https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/recurrent.html"
-_FLAX_LSTM = (
-    Stored("i{gate}/kernel", "W", "input hidden"),
-    Stored("h{gate}/kernel", "U", "state hidden"),
-    Stored("h{gate}/bias", "b", "hidden"),
-)
+_FLAX_LSTM = row_arrays("i{gate}/kernel", "h{gate}/kernel", "h{gate}/bias")
 _EQUINOX = "https://docs.kidger.site/equinox/api/nn/rnn/"
 _EQUINOX_ARRAYS = (
     Stored("weight_ih", "W", "(gate hidden) input"),
@@ -100,12 +92,7 @@ ROWS: tuple[Layout, ...] = (
         theirs={"g": "c"}, forget_bias=1.0, peepholes=True, clips=True, scopes=_TF1_LSTMS,
     ),
     Layout(
-        "theano", "lstm", "the LSTM of Theano's tutorial", "i f o g",
-        (
-            Stored("W", "W", "input (gate hidden)"),
-            Stored("U", "U", "state (gate hidden)"),
-            Stored("b", "b", "(gate hidden)"),
-        ),
+        "theano", "lstm", "the LSTM of Theano's tutorial", "i f o g", row_arrays("W", "U", "b", FUSED),
         "http://deeplearning.net/tutorial/lstm.html", theirs={"g": "c"},
     ),
     Layout(
@@ -149,13 +136,8 @@ ROWS: tuple[Layout, ...] = (
         theirs={"g": "c"},
     ),
     Layout(
-        "flax", "rnn", "flax.linen.SimpleCell", "h",
-        (
-            Stored("i/kernel", "W", "input hidden"),
-            Stored("i/bias", "b", "hidden"),
-            Stored("h/kernel", "U", "state hidden"),
-        ),
-        _FLAX, activation=_ANY,
+        "flax", "rnn", "flax.linen.SimpleCell", "h", row_arrays("i/kernel", "h/kernel", "i/bias"), _FLAX,
+        activation=_ANY,
     ),
     Layout(
         "flax", "gru", "flax.linen.GRUCell", "r z n",
@@ -172,22 +154,13 @@ ROWS: tuple[Layout, ...] = (
         activation=_ANY, output=(),
     ),
     Layout(
-        "nnx", "rnn", "flax.nnx.SimpleCell", "h",
-        (
-            Stored("dense_i/kernel", "W", "input hidden"),
-            Stored("dense_i/bias", "b", "hidden"),
-            Stored("dense_h/kernel", "U", "state hidden"),
-        ),
-        _NNX, activation=_ANY,
+        "nnx", "rnn", "flax.nnx.SimpleCell", "h", row_arrays("dense_i/kernel", "dense_h/kernel", "dense_i/bias"), _NNX,
+        activation=_ANY,
     ),
     Layout(
         "nnx", "gru", "flax.nnx.GRUCell", "r z n",
-        (
-            Stored("dense_i/kernel", "W", "input (gate hidden)"),
-            Stored("dense_i/bias", "b", "(gate hidden)"),
-            Stored("dense_h/kernel", "U", "state (gate hidden)"),
-        ),
-        _NNX, reset="after", gate=ODD_ABOUT_HALF, activation=_ANY,
+        row_arrays("dense_i/kernel", "dense_h/kernel", "dense_i/bias", FUSED), _NNX, reset="after",
+        gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
         "nnx", "lstm", "flax.nnx.LSTMCell", "i f g o",
@@ -201,12 +174,8 @@ ROWS: tuple[Layout, ...] = (
     ),
     Layout(
         "nnx", "lstm", "flax.nnx.OptimizedLSTMCell", "i f g o",
-        (
-            Stored("dense_i/kernel", "W", "input (gate hidden)"),
-            Stored("dense_h/kernel", "U", "state (gate hidden)"),
-            Stored("dense_h/bias", "b", "(gate hidden)"),
-        ),
-        _NNX, variant="optimized", gate=ODD_ABOUT_HALF, activation=_ANY, output=(),
+        row_arrays("dense_i/kernel", "dense_h/kernel", "dense_h/bias", FUSED), _NNX, variant="optimized",
+        gate=ODD_ABOUT_HALF, activation=_ANY, output=(),
     ),
     Layout(
         "equinox", "gru", "equinox.nn.GRUCell", "r z n",

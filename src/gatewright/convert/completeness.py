@@ -1,7 +1,7 @@
 """Checks that layers were read as a whole: arrays beside them that belong to no layer are refused."""
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -52,27 +52,17 @@ def check(index: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> N
 
 
 def check_rest(index: LayerIndex, places: Sequence[LayerPlace], used: Set[str]) -> None:
-    """Refuse arrays that have names of a layer's module and belong to no layer.
-
-    Raises NotWholeError, which names the arrays.
-    """
-    paths = {name: path_of(name, index.framework) for name in index.arrays}
+    """Refuse arrays that have names of a layer's module and belong to no layer."""
     beside = {name for place in places for name in index.groups[place].names.values()}
     inside = {territory(place, index.groups[place].naming) for place in places}
     alone = "" in inside and index.framework in ("torch", "equinox")  # the module is the whole file
     lengths = sorted({len(path) for path in inside if path})
-    shapes = {paths[name]: np.shape(index.arrays[name]) for name in used}
-    strays = [
-        name
-        for name in index.arrays
-        if name not in used
-        and (
-            name in beside
-            or any(paths[name][:length] in inside for length in lengths)
-            or (alone and not re.search(r"[./]", paths[name]))
-        )
-        and not _is_harmless(paths[name], np.shape(index.arrays[name]), shapes)
-    ]
+
+    def is_of_a_layer(name: str, path: str) -> bool:
+        within = name in beside or any(path[:length] in inside for length in lengths)
+        return within or (alone and not re.search(r"[./]", path))
+
+    strays = _strays(index, used, is_of_a_layer)
     if strays:
         raise _error(
             index,
@@ -104,10 +94,12 @@ def check_stack(
     place, column = next(iter(counts.items()))
     if len(counts) > 1 or list(column) != list(range(column[0], column[0] + len(modules))):
         raise unordered(index, places, "the numbers of these modules do not follow one another")
-    if others := _between(index, [_up_to_number(prefix, place) for prefix in modules], places):
-        raise unordered(
-            index, places, f"with these modules lie other arrays, such as {others[0]}, which may act on them"
-        )
+    used = {name for place in places for name in index.layers[place][1].values()}
+    ends = map(re.escape, (_up_to_number(prefix, place) for prefix in modules))
+    within = re.compile(f"(?:{'|'.join(ends)})(?!\\d).*", re.DOTALL)
+    if others := _strays(index, used, lambda _, path: within.fullmatch(path) is not None):
+        problem = f"with these modules lie other arrays, such as {others[0]}, which may act on them"
+        raise unordered(index, places, problem)
     inputs = {layers[0].inputs for layers in modules.values()}
     if len(inputs) == 1:
         raise unordered(index, places, "these modules may be one above the other, or side by side")
@@ -120,17 +112,13 @@ def _up_to_number(prefix: str, place: int) -> str:
     return prefix[: ends[place]] if place < len(ends) else prefix
 
 
-def _between(index: LayerIndex, numbered: Sequence[str], places: Sequence[LayerPlace]) -> list[str]:
-    """Arrays in the numbered modules that belong to no recurrent layer, such as a normalisation between them."""
-    used = {name for place in places for name in index.layers[place][1].values()}
+def _strays(index: LayerIndex, used: Set[str], is_inside: Callable[[str, str], bool]) -> list[str]:
+    """Arrays inside of some modules, by their name and path, that belong to no recurrent layer."""
     paths = {name: path_of(name, index.framework) for name in index.arrays}
-    shapes = {paths[name]: np.shape(index.arrays[name]) for name in used}
-    within = re.compile(f"(?:{'|'.join(map(re.escape, numbered))})(?!\\d).*", re.DOTALL)
-    return [
-        name
-        for name, path in paths.items()
-        if name not in used and within.fullmatch(path) and not _is_harmless(path, np.shape(index.arrays[name]), shapes)
-    ]
+    shapes = {name: np.shape(array) for name, array in index.arrays.items()}
+    read = {paths[name]: shapes[name] for name in used}
+    unread = [(name, path) for name, path in paths.items() if name not in used and is_inside(name, path)]
+    return [name for name, path in unread if not _is_harmless(path, shapes[name], read)]
 
 
 def _different(index: LayerIndex, places: Sequence[LayerPlace]) -> tuple[str, ...]:
@@ -177,7 +165,6 @@ def _broken(index: LayerIndex, place: LayerPlace, group: NamedArrays) -> NotWhol
 
 
 def _refuse_half(index: LayerIndex, place: LayerPlace) -> None:
-    """Refuse a layer with a part of its biases."""
     row, names = index.layers[place]
     biases = [name for name, stored, _ in row.stored() if stored.optional and stored.kinds in _BIASES]
     missing = [name for name in biases if name not in names]
@@ -226,8 +213,7 @@ def _units(index: LayerIndex, place: LayerPlace) -> dict[str, Any]:
 
 
 def _refuse_gaps(index: LayerIndex, places: Sequence[LayerPlace]) -> None:
-    """Refuse numbers of layers that do not follow one another; before the first, others may be of layers that are not
-    recurrent."""
+    """Refuse layer numbers with gaps; numbers before the first may be of layers that are not recurrent."""
     naming = index.groups[places[0]].naming
     if "{layer}" not in naming.template:
         return

@@ -36,10 +36,7 @@ class LayoutMapping:
 
 
 def explain(source: str, target: str) -> tuple[LayoutMapping, ...]:
-    """The mappings between all layers of two frameworks that are of one kind.
-
-    Raises ConversionError where a framework is unknown, or the two have no kind of layer in common.
-    """
+    """The mappings between all layers of two frameworks that are of one kind."""
     for name in (source, target):
         if not layouts(name):
             known = dict.fromkeys(row.framework for row in layouts())
@@ -90,7 +87,6 @@ def _cut(name: str, stored: Stored, kind: str, gate: int, gates: int) -> str:
 
 
 def _along(axes: Pattern, index: int, kinds: list[str], kind: str, gate: int, gates: int) -> str:
-    """The slice along one axis of the array."""
     group = axes.groups[index]
     if index == axes.joined:
         first = LETTERS[group[0]]

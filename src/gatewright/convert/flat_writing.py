@@ -17,10 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write(network: Network, framework: str) -> dict[str, NDArray[Any]]:
-    """The arrays of the framework's layers, by name, and of the parts that it keeps around them.
-
-    Raises ConversionError, with the reason, where they cannot compute the same.
-    """
+    """The arrays of the framework's layers, by name, and of the parts that it keeps around them."""
     stack = network.recurrent
     if not stack:
         raise ConversionError(f"{framework} keeps recurrent layers, and this network has none")
@@ -95,10 +92,7 @@ def between(network: Network) -> tuple[list[str], list[str]]:
 
 
 def choose(framework: str, config: CellConfig, parameters: Parameters) -> Layout:
-    """The first row of the framework that computes these equations.
-
-    Raises ConversionError with the reasons of all rows where none does.
-    """
+    """The first row of the framework that computes these equations."""
     reasons: list[str] = []
     for row in layouts(framework, config.family):
         try:

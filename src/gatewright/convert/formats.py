@@ -73,6 +73,11 @@ def _write_flat(framework: str, network: Network, path: Path) -> None:
     files.write_arrays(path, flat_writing.write(network, framework))
 
 
+def _runnable(name: str, suffixes: tuple[str, ...], module: Any, runtime: str, **options: Any) -> Format:
+    """The format of files that their framework can run, from the functions of a module."""
+    return Format(name, suffixes, module.read, module.write, module.run, runtime, module.fixed_sizes, **options)
+
+
 _FLAT_SUFFIXES = (".npz", ".safetensors")
 _SUFFIXES = {
     "torch": (".pt", ".pth", ".safetensors", ".ckpt", ".npz"),
@@ -80,50 +85,21 @@ _SUFFIXES = {
     "tf1": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
     "tf1-block": (*_FLAT_SUFFIXES, tables.ARCHIVE, tables.FOLDER),
 }
-_EQUATIONS = frozenset(field.name for field in fields(CellConfig))
-_LAYERS = _EQUATIONS | {PREFIX}
-_SAID = _LAYERS | {DEQUANTISE}
+_CONFIG = frozenset(field.name for field in fields(CellConfig))
+_LAYERS = _CONFIG | {PREFIX}
+_KNOWN = _LAYERS | {DEQUANTISE}
+_ONNX = {"initial": True, "fixed_lengths": True, "second": True}
 _KERAS = frozenset({"reset", "gate", "activation", "output", PREFIX})
 FORMATS: Mapping[str, Format] = {
-    one.name: one
-    for one in (
+    entry.name: entry
+    for entry in (
         Format("gatewright", (".safetensors",), own_file.read, own_file.write),
-        Format(
-            "onnx",
-            (".onnx",),
-            onnx_files.read,
-            onnx_files.write,
-            onnx_files.run,
-            "ONNX Runtime",
-            onnx_files.fixed_sizes,
-            overrides=frozenset({DEQUANTISE}),
-            initial=True,
-            fixed_lengths=True,
-            second=True,
-        ),
-        Format(
-            "keras",
-            (".keras", *keras_files.SUFFIXES),
-            keras_files.read,
-            keras_files.write,
-            keras_files.run,
-            "Keras",
-            keras_files.fixed_sizes,
-            overrides=_KERAS,
-            second=True,
-        ),
+        _runnable("onnx", (".onnx",), onnx_files, "ONNX Runtime", overrides=frozenset({DEQUANTISE}), **_ONNX),
+        _runnable("keras", (".keras", *keras_files.SUFFIXES), keras_files, "Keras", overrides=_KERAS, second=True),
         Format("keras1", keras_files.SUFFIXES, keras_files.read, keras_files.write_keras1, overrides=_KERAS),
-        Format(
-            "tf2",
-            (tensorflow_checkpoint.SUFFIX,),
-            tensorflow_checkpoint.read,
-            tensorflow_checkpoint.write,
-            overrides=_LAYERS,
-        ),
-        Format("rtneural", (".json",), rtneural.read, rtneural.write, overrides=_EQUATIONS),
-        Format(
-            "rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, overrides=_EQUATIONS, named_only=True
-        ),
+        Format("tf2", (".index",), tensorflow_checkpoint.read, tensorflow_checkpoint.write, overrides=_LAYERS),
+        Format("rtneural", (".json",), rtneural.read, rtneural.write, overrides=_CONFIG),
+        Format("rtneural-torch", (".json",), rtneural.read, rtneural.write_torch, overrides=_CONFIG, named_only=True),
         *(
             Format(
                 name,
@@ -137,16 +113,13 @@ FORMATS: Mapping[str, Format] = {
             )
             for name in NAMINGS
         ),
-        Format("d2l-list", (".npz",), listed.read, listed.write, overrides=_EQUATIONS, of_arrays=True),
+        Format("d2l-list", (".npz",), listed.read, listed.write, overrides=_CONFIG, of_arrays=True),
     )
 }
 
 
 def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Format]:
-    """The formats that a file may have: the one that is named, or those of its suffix.
-
-    Raises ConversionError where there is none, or the named one has other suffixes.
-    """
+    """The formats that a file may have: the one that is named, or those of its suffix."""
     if name is not None and name not in FORMATS:
         raise ConversionError(f"there is no layout {name!r}", expected=", ".join(FORMATS))
     kind = files.kind_of(path)
@@ -177,10 +150,7 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
 
 
 def write(network: Network, path: Path, file_format: Format) -> None:
-    """Write a network in that format.
-
-    Raises ConversionError, with the reason, where it cannot compute the same.
-    """
+    """Write a network in that format."""
     if not file_format.initial and any(layer.initial for layer in network.recurrent):
         raise ConversionError(
             f"a layer begins with states of its own, and files of {file_format.name} keep none",
@@ -211,8 +181,8 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
 
     Raises ConversionError where no layout fits, or several fit and would compute different things.
     """
-    if unknown := [name for name in overrides or {} if name not in _SAID]:
-        raise ConversionError(f"there is no override {' or '.join(unknown)}", expected=", ".join(sorted(_SAID)))
+    if unknown := [name for name in overrides or {} if name not in _KNOWN]:
+        raise ConversionError(f"there is no override {' or '.join(unknown)}", expected=", ".join(sorted(_KNOWN)))
     candidates = list({reading.read: reading for reading in format_of(path, name)}.values())
     file = _File(path)
     if len(candidates) == 1:
@@ -236,10 +206,7 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
 
 
 def _read_as(file_format: Format, file: _File, overrides: Overrides) -> Network:
-    """The network in a file of that format, with the user's overrides.
-
-    Raises ConversionError for overrides that such files state themselves, or do not have.
-    """
+    """The network in a file of that format; overrides that such files state themselves, or do not have, are refused."""
     source = file.arrays if file_format.of_arrays else file.path
     try:
         network = file_format.read(
@@ -269,10 +236,7 @@ def _refuse_whole_numbers(network: Network) -> None:
 
 
 def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides) -> list[Network]:
-    """The network in the file by each format that can read it. A file of our own is read as such only.
-
-    Raises ConversionError where none does, or the one that knows the most arrays misses something.
-    """
+    """The network in the file by each format that can read it. A file of our own is read as such only."""
     readings: list[Network] = []
     reasons: list[str] = []
     strangers: list[str] = []

@@ -59,10 +59,7 @@ def around(framework: str, family: Family) -> Around | None:
 def read(
     row: Around, layers: tuple[RecurrentPart, ...], arrays: Arrays
 ) -> tuple[tuple[Part, ...], set[str], tuple[str, ...]]:
-    """All parts in order, which arrays those around the layers were made of, and a note of what is not there.
-
-    Raises ConversionError where an array does not fit the layers, or a head has no bias.
-    """
+    """All parts in order, which arrays those around the layers were made of, and a note of what is not there."""
     before: list[Part] = []
     after: list[Part] = []
     used: set[str] = set()
@@ -110,21 +107,19 @@ def write(row: Around, network: Network) -> dict[str, NDArray[Any]] | None:
     if after and not (row.weight and [type(part) for part in after] == [Mean, Dense][0 if row.mean else 1 :]):
         return None
     head = next((part for part in after if isinstance(part, Dense)), None)
-    return arrays if head is None else _head(row, head, arrays)
-
-
-def width(parameters: Mapping[str, NDArray[Any]]) -> int:
-    """How many features a layer of these parameters gives."""
-    return next(iter(in_space(parameters, "U").values())).shape[1]
-
-
-def _head(row: Around, head: Dense, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+    if head is None:
+        return arrays
     if row.weight is None or head.activation != row.activation or (head.bias is not None and not row.bias):
         return None
     arrays[row.weight[0]] = _laid(head.weight, row.weight[1], ("output", "input"))
     if row.bias:
         arrays[row.bias] = np.zeros(len(head.weight), head.weight.dtype) if head.bias is None else head.bias
     return arrays
+
+
+def width(parameters: Mapping[str, NDArray[Any]]) -> int:
+    """How many features a layer of these parameters gives."""
+    return next(iter(in_space(parameters, "U").values())).shape[1]
 
 
 def _named(name: str, arrays: Arrays) -> str | None:

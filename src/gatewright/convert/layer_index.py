@@ -154,10 +154,7 @@ def _fitting(
 
 
 def _best(fitting: Sequence[NamedRow]) -> NamedRow:
-    """The row that explains the most arrays of one layer.
-
-    Raises ConversionError where several do.
-    """
+    """The row that explains the most arrays of one layer; several such rows are refused."""
     most = max(len(names) for _, names in fitting)
     best = [(row, names) for row, names in fitting if len(names) == most]
     if len(best) > 1:
@@ -176,10 +173,7 @@ def cell_of(place: LayerPlace) -> str:
 
 
 def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[LayerPlace]:
-    """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all.
-
-    Raises ConversionError where there are none of a prefix, or their order is not known.
-    """
+    """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all."""
     places = sorted(index.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
     if prefix is not None:
         wanted = [path_of(one, index.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]

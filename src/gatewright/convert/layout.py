@@ -28,6 +28,15 @@ class Stored:
     buffer: str = ""
 
 
+def row_arrays(kernel: str, recurrent: str, bias: str, gates: str = "hidden") -> tuple[Stored, ...]:
+    """The arrays of a layer that multiplies rows from the left: `gates` is how the units of its gates lie in them."""
+    return Stored(kernel, "W", f"input {gates}"), Stored(recurrent, "U", f"state {gates}"), Stored(bias, "b", gates)
+
+
+FUSED = "(gate hidden)"
+"""All gates side by side in one array."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How one framework keeps one kind of layer."""

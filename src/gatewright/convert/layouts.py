@@ -9,7 +9,7 @@ from gatewright.backends.onnx.operators import OPERATORS
 from gatewright.cell_config.activations import ODD_ABOUT_HALF
 from gatewright.cell_config.config import Family
 from gatewright.convert import by_name
-from gatewright.convert.layout import Layout, Stored
+from gatewright.convert.layout import FUSED, Layout, Stored, row_arrays
 
 __all__ = ["BY_KEY", "LAYOUTS", "Layout", "Stored", "layouts"]
 
@@ -22,11 +22,9 @@ _TORCH_ARRAYS = (
 )
 _KERAS = "https://keras.io/api/layers/recurrent_layers/"
 _ANY = ("tanh", "relu", "sigmoid", "identity")
-_KERAS_MATRICES = (
-    Stored("kernel", "W", "input (gate hidden)"),
-    Stored("recurrent_kernel", "U", "state (gate hidden)"),
-)
-_KERAS_BIAS = Stored("bias", "b", "(gate hidden)", optional=True)
+_RTNEURAL_ARRAYS = row_arrays("kernel", "recurrent_kernel", "bias", FUSED)
+_KERAS_MATRICES = _RTNEURAL_ARRAYS[:2]
+_KERAS_ARRAYS = (*_KERAS_MATRICES, Stored("bias", "b", FUSED, optional=True))
 _CUDNN = "https://github.com/keras-team/keras/blob/2.2.4/keras/layers/cudnn_recurrent.py"
 _CUDNN_ARRAYS = (
     Stored("kernel", "W", "input (gate hidden)", buffer="hidden input"),
@@ -34,14 +32,8 @@ _CUDNN_ARRAYS = (
     Stored("bias", "b bh", "(side gate hidden)"),
 )
 _KERAS1 = "https://github.com/keras-team/keras/blob/1.2.2/keras/layers/recurrent.py"
-_KERAS1_ARRAYS = (
-    Stored("W_{gate}", "W", "input hidden"),
-    Stored("U_{gate}", "U", "state hidden"),
-    Stored("b_{gate}", "b", "hidden"),
-)
-_KERAS1_FUSED = tuple(
-    Stored(name, array.kinds, array.axes) for name, array in zip("WUb", (*_KERAS_MATRICES, _KERAS_BIAS), strict=True)
-)
+_KERAS1_ARRAYS = row_arrays("W_{gate}", "U_{gate}", "b_{gate}")
+_KERAS1_FUSED = row_arrays("W", "U", "b", FUSED)
 _ONNX = "https://onnx.ai/onnx/operators/onnx__"
 _ONNX_FUNCTIONS = (
     "sigmoid", "hard_sigmoid_theano", "hard_sigmoid_keras3", "tanh", "relu", "identity", "softplus", "softsign",
@@ -71,7 +63,7 @@ LAYOUTS: tuple[Layout, ...] = (
         variant="projected", projection=True,
     ),
     Layout(
-        "keras", "rnn", "keras.layers.SimpleRNN", "h", (*_KERAS_MATRICES, _KERAS_BIAS), f"{_KERAS}simple_rnn/",
+        "keras", "rnn", "keras.layers.SimpleRNN", "h", _KERAS_ARRAYS, f"{_KERAS}simple_rnn/",
         activation=_ANY,
     ),
     Layout(
@@ -80,12 +72,12 @@ LAYOUTS: tuple[Layout, ...] = (
         reset="after", theirs={"n": "h"}, gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
-        "keras", "gru", "keras.layers.GRU, reset_after=False", "z r n", (*_KERAS_MATRICES, _KERAS_BIAS),
+        "keras", "gru", "keras.layers.GRU, reset_after=False", "z r n", _KERAS_ARRAYS,
         f"{_KERAS}gru/",
         variant="before", reset="before", theirs={"n": "h"}, gate=ODD_ABOUT_HALF, activation=_ANY,
     ),
     Layout(
-        "keras", "lstm", "keras.layers.LSTM", "i f g o", (*_KERAS_MATRICES, _KERAS_BIAS), f"{_KERAS}lstm/",
+        "keras", "lstm", "keras.layers.LSTM", "i f g o", _KERAS_ARRAYS, f"{_KERAS}lstm/",
         theirs={"g": "c"}, gate=ODD_ABOUT_HALF, activation=_ANY, output=_ANY,
     ),
     Layout("keras", "gru", "keras.layers.CuDNNGRU", "z r n", _CUDNN_ARRAYS, _CUDNN, "cudnn", "after",
@@ -93,8 +85,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("keras", "lstm", "keras.layers.CuDNNLSTM", "i f g o", _CUDNN_ARRAYS, _CUDNN, "cudnn", theirs={"g": "c"}),
     Layout(
         "keras1", "rnn", "Keras 1 SimpleRNN", "h",
-        (Stored("W", "W", "input hidden"), Stored("U", "U", "state hidden"), Stored("b", "b", "hidden")), _KERAS1,
-        activation=_ANY,
+        row_arrays("W", "U", "b"), _KERAS1, activation=_ANY,
     ),
     Layout(
         "keras1", "gru", "Keras 1 GRU", "z r n", _KERAS1_ARRAYS, _KERAS1, reset="before", theirs={"n": "h"},
@@ -138,8 +129,7 @@ LAYOUTS: tuple[Layout, ...] = (
         (*_KERAS_MATRICES, Stored("bias", "b bh", "side (gate hidden)")), _RTNEURAL, reset="after", theirs={"n": "h"},
     ),
     Layout(
-        "rtneural", "lstm", "RTNeural LSTM", "i f g o", (*_KERAS_MATRICES, Stored("bias", "b", "(gate hidden)")),
-        _RTNEURAL, theirs={"g": "c"},
+        "rtneural", "lstm", "RTNeural LSTM", "i f g o", _RTNEURAL_ARRAYS, _RTNEURAL, theirs={"g": "c"},
     ),
     *by_name.ROWS,
 )  # fmt: skip

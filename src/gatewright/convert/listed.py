@@ -18,10 +18,7 @@ BOOK = "d2l"
 
 
 def read(arrays: files.Arrays, overrides: dict[str, Any]) -> Network:
-    """The network in such a list. Its length tells the layer.
-
-    Raises ConversionError where no layer has so many arrays.
-    """
+    """The network in such a list. Its length tells the layer."""
     for row in layouts(BOOK):
         names = _names(row)
         for count in (len(names), len(row.by_gate())):
@@ -36,10 +33,7 @@ def read(arrays: files.Arrays, overrides: dict[str, Any]) -> Network:
 
 
 def write(network: Network, path: Path) -> None:
-    """Write the list, as `params = [numpy.load(path)[f"arr_{i}"] for i in range(11)]` reads it.
-
-    Raises ConversionError where the book's layer does not compute the same.
-    """
+    """Write the list, as `params = [numpy.load(path)[f"arr_{i}"] for i in range(11)]` reads it."""
     arrays = flat_writing.write(network, BOOK)
     row = flat_writing.choose(BOOK, network.recurrent[0].cell_config, network.recurrent[0].directions[0])
     ordered = [arrays[name] for name in _names(row) if name in arrays]
@@ -47,6 +41,5 @@ def write(network: Network, path: Path) -> None:
 
 
 def _names(row: Layout) -> tuple[str, ...]:
-    """The names in the order of the list."""
     head = next(head_row for head_row in AROUND if head_row.framework == BOOK)
     return (*row.by_gate(), *((head.weight[0], head.bias) if head.weight else ()))

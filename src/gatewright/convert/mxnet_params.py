@@ -22,10 +22,7 @@ MOST_AXES = 32
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name, without the `arg:` and `aux:` before the names of whole models.
-
-    Raises ConversionError where it is no such file, or cut short.
-    """
+    """The arrays of a file by name, without the `arg:` and `aux:` before the names of whole models."""
     content = _ParamsContent(path)
     if content.number("<Q") != _LIST:
         raise ConversionError(f"{path} is no file of MXNet's arrays")
@@ -38,10 +35,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def write(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The content of such a file.
-
-    Raises ConversionError for a type that MXNet does not have.
-    """
+    """The content of such a file."""
     parts = [struct.pack("<QQQ", _LIST, 0, len(arrays))]
     for name, array in arrays.items():
         kind = next((kind for kind, dtype in _TYPES.items() if np.dtype(dtype) == array.dtype), None)

@@ -1,6 +1,6 @@
 """What a file does not state of its layers: overrides that the user gives, and the values assumed without them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations, product
 from typing import Any
 
@@ -106,24 +106,22 @@ def overrides_for(
             *(other for other in others if other in HARD_SLOPES),
         )  # weights can change its slope
     failed: ConversionError | None = None
-    for count in range(len(differing), -1, -1):  # a writer may have put a difference into the weights
-        for chosen in _choices(differing, count):
-            declared = overrides | chosen
-            try:
-                again = read(declared) if chosen else stranger
-                prove(again)
-            except ConversionError as error:
-                failed = failed or error
-            else:
-                return declared, again
+    choices = (  # the most overrides first: a writer may have put a difference into the weights
+        dict(zip(names, chosen, strict=True))
+        for count in range(len(differing), -1, -1)
+        for names in combinations(differing, count)
+        for chosen in product(*(differing[name] for name in names))
+    )
+    for chosen in choices:
+        declared = overrides | chosen
+        try:
+            again = read(declared) if chosen else stranger
+            prove(again)
+        except ConversionError as error:
+            failed = failed or error
+        else:
+            return declared, again
     raise failed or ConversionError("what was written cannot be read")
-
-
-def _choices(values: Mapping[str, tuple[Any, ...]], count: int) -> Iterator[Overrides]:
-    """Every choice of that many overrides, each with one of its values."""
-    for names in combinations(values, count):
-        for chosen in product(*(values[name] for name in names)):
-            yield dict(zip(names, chosen, strict=True))
 
 
 class UnorderedError(ConversionError):

@@ -110,10 +110,7 @@ def _with_cell(part: Part, layer: RecurrentPart | None) -> Part:
 
 
 def _configured(layer: RecurrentPart, record: LayerRecord, settings: Any) -> RecurrentPart:
-    """The layer with the cell config of its Trace, and parameters by kind and gate.
-
-    Raises ConversionError where no framework has the cell, or the file's own settings cannot be chosen.
-    """
+    """The layer with the cell config of its Trace, and parameters by kind and gate."""
     config, inverted = _chosen(record, settings) or config_of(without_chance(record.trace))
     directions: list[Parameters] = []
     for named in layer.directions:
@@ -123,10 +120,7 @@ def _configured(layer: RecurrentPart, record: LayerRecord, settings: Any) -> Rec
 
 
 def _chosen(record: LayerRecord, settings: Any) -> tuple[CellConfig, bool] | None:
-    """The choices that the file says, where the layer's Trace is really made by them.
-
-    Raises ConversionError where what it says cannot be chosen.
-    """
+    """The choices that the file lists, where the layer's Trace is really made by them."""
     if settings is None:
         return None
     chosen = cast("dict[str, Any]", settings).get(record.name) if isinstance(settings, dict) else settings
@@ -138,10 +132,7 @@ def _chosen(record: LayerRecord, settings: Any) -> tuple[CellConfig, bool] | Non
 
 
 def write(network: Network, path: Path) -> None:
-    """Write a model file that `gw.stream` and `gw.nn` run.
-
-    Raises ConversionError where a layer reads backwards alone.
-    """
+    """Write a model file that `gw.stream` and `gw.nn` run."""
     if any(layer.backwards for layer in network.recurrent):
         raise ConversionError(
             "a model file holds layers that read forwards, or in both directions",

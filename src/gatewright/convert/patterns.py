@@ -72,10 +72,7 @@ class ShapedArray:
 
 
 def infer(arrays: Sequence[ShapedArray]) -> dict[str, int]:
-    """The sizes of all named axes.
-
-    Raises ConversionError, which names the array, where no sizes fit.
-    """
+    """The sizes of all named axes."""
     sizes: dict[str, int] = {}
     for array in arrays:
         if len(array.shape) != len(array.axes.groups):
@@ -154,7 +151,6 @@ def _lengths(kinds: Sequence[str], gates: Sequence[str], sizes: Mapping[str, int
 
 @cache
 def _only(axes: Pattern, axis: str) -> Pattern:
-    """The pattern of one piece of a sum."""
     return Pattern(axes.text, tuple((axis,) if i == axes.joined else group for i, group in enumerate(axes.groups)))
 
 

@@ -57,7 +57,6 @@ _ORIGINALS = ("original0", "original1")
 
 
 def _value(target: str, parts: Arrays, names: Mapping[str, str]) -> tuple[str, NDArray[Any]]:
-    """How a weight is made of its parts, and the weight."""
     kinds = set(parts)
     for scale, direction in (("g", "v"), _ORIGINALS):
         if kinds == {scale, direction}:
@@ -86,7 +85,6 @@ def _named(kinds: set[str]) -> str:
 
 
 def _normed(target: str, scale: NDArray[Any], direction: NDArray[Any]) -> NDArray[Any]:
-    """The weight g v / |v|, computed in double precision."""
     single: Sequence[int] = [axis for axis, size in enumerate(scale.shape) if size == 1]
     kept = tuple(1 if axis in single else size for axis, size in enumerate(direction.shape))
     if direction.dtype.kind != "f" or not direction.ndim or (scale.ndim and scale.shape != kept):

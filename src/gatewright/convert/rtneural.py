@@ -1,4 +1,8 @@
-"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict, GuitarML's too.
+"""RTNeural's model files: JSON of its own kind (Keras' layers in order), or of PyTorch's state dict.
+
+GuitarML and Automated-GuitarAmpModelling write `model_data` beside the state dict. It describes `SimpleRNN`: a
+recurrent layer `rec`, a linear one `lin`, and, where `skip` is not 0, that many features of the input added to the
+output. Proteus and AIDA-X read such files.
 
 What such a file says is bounded by its size, and nothing in it is believed before it is looked at.
 """
@@ -12,14 +16,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert import apply, flat, flat_writing, guitarml
-from gatewright.convert.files import check_finite
+from gatewright.convert import apply, flat, flat_writing
 from gatewright.convert.layouts import BY_KEY
 from gatewright.convert.overrides import refused_overrides
 from gatewright.convert.refusals import check_exists, located, read_whole
 from gatewright.errors import ConversionError
 from gatewright.files import write_atomically
-from gatewright.network import Dense, Network, Part, RecurrentPart
+from gatewright.lang.param import in_space
+from gatewright.network import AddInput, Dense, Network, Part, RecurrentPart
+from gatewright.network.part import Flow
 from gatewright.untrusted.json_text import parse_json
 
 Array = NDArray[Any]
@@ -34,6 +39,8 @@ ACTIVATIONS: Mapping[str, str] = {
     **{name: name for name in ("elu", "relu", "sigmoid", "softmax", "tanh")},
 }
 """Of dense layers: RTNeural's name, and ours."""
+GUITARML = "SimpleRNN"
+"""The class of the model that GuitarML's files describe."""
 _DENSE = ("dense", "time-distributed-dense")
 _RECURRENT = ("gru", "lstm")
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
@@ -51,31 +58,25 @@ def read(path: Path, overrides: dict[str, Any]) -> Network:
         raise ConversionError(f"{path} is too large for a file of RTNeural", expected=f"{MOST_BYTES:,} bytes at most")
     with read_whole(path, "a complete JSON file"):
         loaded = parse_json(path.read_bytes(), finite=True)
-    content = _object(path, loaded, "the file")
+    content = _object(loaded, "the file")
     if "layers" in content:
         if overrides:
             raise refused_overrides("rtneural", overrides, frozenset())
-        return guitarml.with_input(path, Network(tuple(_layers(path, content)), "rtneural"), content.get("in_skip", 0))
+        return _with_input(Network(tuple(_layers(content)), "rtneural"), content.get("in_skip", 0))
     if isinstance(content.get("state_dict"), dict):
         network = _state_dict(path, content["state_dict"], overrides)
-        return guitarml.checked(path, network, _object(path, content.get("model_data", {}), "model_data"))
+        return _checked(network, _object(content.get("model_data", {}), "model_data"))
     return _state_dict(path, content, overrides)
 
 
 def write(network: Network, path: Path) -> None:
-    """Write RTNeural's own kind.
-
-    Raises ConversionError where RTNeural has no such layer.
-    """
+    """Write RTNeural's own kind."""
     layers = [_written(part) for part in _streaming(network)]
     _write(path, {"in_shape": [None, None, network.parts[0].width], "layers": layers})
 
 
 def write_torch(network: Network, path: Path) -> None:
-    """Write the kind of a PyTorch state dict, as RTNeural's loaders of single layers read it.
-
-    Raises ConversionError where RTNeural has no such layer, or the file cannot say its activation.
-    """
+    """Write the kind of a PyTorch state dict, as RTNeural's loaders of single layers read it."""
     content: dict[str, Any] = {}
     for index, part in enumerate(_streaming(network)):
         if isinstance(part, RecurrentPart):
@@ -93,24 +94,61 @@ def write_torch(network: Network, path: Path) -> None:
     _write(path, content)
 
 
-def _layers(path: Path, content: Object) -> Iterator[Part]:
+def _checked(network: Network, model_data: Mapping[str, Any]) -> Network:
+    """The network of a state dict, checked against the sizes in the file, with its skip connection."""
+    if (model := model_data.get("model", GUITARML)) != GUITARML:
+        got = str(model)[:40]
+        raise ConversionError("its model is another one", expected=GUITARML, got=got, do="name another file")
+    first, width = network.recurrent[0], network.parts[-1].gives(Flow()).features
+    has = {
+        "unit_type": first.cell_config.family.upper(),
+        "num_layers": len(network.recurrent),
+        "hidden_size": first.hidden,
+        "input_size": first.inputs,
+        "output_size": width,
+        "bias_fl": bool(in_space(first.directions[0], "b")),
+    }
+    wrong = {name: model_data[name] for name, value in has.items() if name in model_data and model_data[name] != value}
+    if wrong:
+        raise ConversionError(
+            "its weights are not what its model_data says",
+            expected=", ".join(f"{name} {str(value)[:40]}" for name, value in wrong.items()),
+            got=", ".join(f"{name} {has[name]}" for name in wrong),
+            do="export the model again",
+        )
+    return replace(_with_input(network, model_data.get("skip", 0)), notes=())  # its dense layer has no activation
+
+
+def _with_input(network: Network, skip: Any) -> Network:
+    """The network with that many features of its input added to its output."""
+    width, inputs = network.parts[-1].gives(Flow()).features, network.parts[0].width or 0
+    if not isinstance(skip, int) or not 0 <= skip <= inputs or skip not in (0, 1, width):
+        raise ConversionError(
+            "the input that skips the layers does not fit",
+            expected=f"0, 1 or {width} of {inputs} features",
+            got=str(skip)[:40],
+        )
+    return replace(network, parts=(*network.parts, AddInput(int(skip)))) if skip else network
+
+
+def _layers(content: Object) -> Iterator[Part]:
     layers = content["layers"]
     if not isinstance(layers, list) or not layers:
-        raise ConversionError(f"{path}: its layers are no list", got=type(layers).__name__)
-    size = _last(path, content.get("in_shape"), "in_shape")
+        raise ConversionError("its layers are no list", got=type(layers).__name__)
+    size = _last(content.get("in_shape"), "in_shape")
     before: Part | None = None
     for index, layer in enumerate(cast("list[Any]", layers)):
-        kind = str(_object(path, layer, f"layer {index}").get("type"))[:40]
-        where = f"layer {index} ({kind})"
-        part = _layer(path, where, kind, layer, before)
+        kind = str(_object(layer, f"layer {index}").get("type"))[:40]
+        with located(f"layer {index} ({kind})"):
+            part = _layer(kind, layer, before)
         if part is not before and before is not None:
             yield before
         before = part
         weight = part.weight.shape if isinstance(part, Dense) else (part.hidden, part.inputs)
-        declared = _last(path, layer.get("shape"), f"shape of layer {index}")
+        declared = _last(layer.get("shape"), f"shape of layer {index}")
         if weight[0] != declared or (kind != "activation" and weight[1] != size):
             raise ConversionError(
-                f"{path}: {where}: its weights do not fit its shape",
+                f"layer {index} ({kind}): its weights do not fit its shape",
                 expected=f"{size} to {declared}, as the file says",
                 got=f"weights of {weight[1]} to {weight[0]}",
                 do="export the model again: RTNeural would read beyond such weights, or leave some out",
@@ -120,47 +158,42 @@ def _layers(path: Path, content: Object) -> Iterator[Part]:
         yield before
 
 
-def _layer(path: Path, where: str, kind: str, layer: Object, before: Part | None) -> Dense | RecurrentPart:
+def _layer(kind: str, layer: Object, before: Part | None) -> Dense | RecurrentPart:
     activation = layer.get("activation", "")
     if kind == "activation" and isinstance(before, Dense) and before.activation == "identity":
-        return replace(before, activation=_activation(path, where, activation))
+        return replace(before, activation=_activation(activation))
     if kind in _DENSE:
-        weight, *bias = _weights(path, where, layer, (2, 1))
+        weight, *bias = _weights(layer, (2, 1))
         if len(bias) != 1 or bias[0].shape != weight.shape[1:]:
-            raise ConversionError(f"{path}: {where}: its bias does not fit", got=f"{[array.shape for array in bias]}")
-        return Dense(np.ascontiguousarray(weight.T), bias[0], _activation(path, where, activation))
+            raise ConversionError("its bias does not fit", got=f"{[array.shape for array in bias]}")
+        return Dense(np.ascontiguousarray(weight.T), bias[0], _activation(activation))
     if kind in _RECURRENT:
         if activation not in ("", "tanh"):
-            raise ConversionError(
-                f"{path}: {where}: its activation is {str(activation)[:40]!r}, "
-                "and RTNeural computes tanh whatever the file says",
-                expected="tanh",
-            )
+            what = f"its activation is {str(activation)[:40]!r}, and RTNeural computes tanh whatever the file says"
+            raise ConversionError(what, expected="tanh")
         row = BY_KEY[f"rtneural/{kind}"]
-        arrays = _weights(path, where, layer, (2, 2, 2 if kind == "gru" else 1))
+        arrays = _weights(layer, (2, 2, 2 if kind == "gru" else 1))
         if len(arrays) != len(_ARRAYS):
-            raise ConversionError(f"{path}: {where}: it has {len(arrays)} arrays", expected=", ".join(_ARRAYS))
-        with located(f"{path}: {where}"):
-            return RecurrentPart(row.cell_config, (apply.read(row, dict(zip(_ARRAYS, arrays, strict=True))),))
+            raise ConversionError(f"it has {len(arrays)} arrays", expected=", ".join(_ARRAYS))
+        return RecurrentPart(row.cell_config, (apply.read(row, dict(zip(_ARRAYS, arrays, strict=True))),))
     raise ConversionError(
-        f"{path}: {where}: a network here has no such layer",
+        "a network here has no such layer",
         expected=", ".join((*_DENSE, *_RECURRENT)),
         do="convert a model of these layers, or take the recurrent layer out of the file",
     )
 
 
 def _state_dict(path: Path, content: Object, overrides: dict[str, Any]) -> Network:
-    """The layers of a state dict, in its order."""
     groups: dict[str, dict[str, Array]] = {}
     for name, value in content.items():
         prefix, _, array = name.rpartition(".")
-        groups.setdefault(prefix, {})[array] = _array(path, f"array {name[:80]!r}", value)
+        groups.setdefault(prefix, {})[array] = _array(f"array {name[:80]!r}", value)
     parts: list[Part] = []
     for prefix, arrays in groups.items():
         if set(arrays) in ({"weight"}, {"weight", "bias"}):
-            parts.append(_dense(path, prefix, arrays))
+            parts.append(_dense(prefix, arrays))
         else:
-            parts += _torch_layers(path, prefix, arrays, overrides)
+            parts += _torch_layers(prefix, arrays, overrides)
     if not any(isinstance(part, RecurrentPart) for part in parts):
         raise ConversionError(
             f"{path} holds no recurrent layer",
@@ -171,19 +204,19 @@ def _state_dict(path: Path, content: Object, overrides: dict[str, Any]) -> Netwo
     return Network(tuple(parts), "rtneural", notes=(UNKNOWN_ACTIVATIONS,) if dense else ())
 
 
-def _torch_layers(path: Path, prefix: str, arrays: Mapping[str, Array], overrides: dict[str, Any]) -> tuple[Part, ...]:
-    with located(f"{path}: {prefix!r} is no layer of PyTorch's"):
+def _torch_layers(prefix: str, arrays: Mapping[str, Array], overrides: dict[str, Any]) -> tuple[Part, ...]:
+    with located(f"{prefix!r} is no layer of PyTorch's"):
         network = flat.read(arrays, "torch", overrides)
     if network.rest:
-        raise ConversionError(f"{path}: {prefix!r} has arrays that belong to no layer", got=", ".join(network.rest))
+        raise ConversionError(f"{prefix!r} has arrays that belong to no layer", got=", ".join(network.rest))
     return network.parts
 
 
-def _dense(path: Path, prefix: str, arrays: Mapping[str, Array]) -> Dense:
+def _dense(prefix: str, arrays: Mapping[str, Array]) -> Dense:
     weight, bias = arrays["weight"], arrays.get("bias")
     if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
         raise ConversionError(
-            f"{path}: {prefix!r} is no dense layer",
+            f"{prefix!r} is no dense layer",
             expected="weight (outputs, inputs) and bias (outputs,)",
             got=", ".join(f"{name} {array.shape}" for name, array in arrays.items()),
             do="convert a model without convolutions",
@@ -191,21 +224,19 @@ def _dense(path: Path, prefix: str, arrays: Mapping[str, Array]) -> Dense:
     return Dense(weight, bias)
 
 
-def _weights(path: Path, where: str, layer: Object, ranks: tuple[int, ...]) -> list[Array]:
+def _weights(layer: Object, ranks: tuple[int, ...]) -> list[Array]:
     weights = layer.get("weights")
     if not isinstance(weights, list):
-        raise ConversionError(f"{path}: {where}: it has no list of weights")
-    arrays = [
-        _array(path, f"{where}, array {i}", value)
-        for i, value in enumerate(cast("list[Any]", weights)[: len(ranks) + 1])
-    ]
+        raise ConversionError("it has no list of weights")
+    values = cast("list[Any]", weights)[: len(ranks) + 1]
+    arrays = [_array(f"array {index}", value) for index, value in enumerate(values)]
     for index, (array, rank) in enumerate(zip(arrays, ranks, strict=False)):
         if array.ndim != rank:
-            raise ConversionError(f"{path}: {where}: array {index} has {array.ndim} axes", expected=str(rank))
+            raise ConversionError(f"array {index} has {array.ndim} axes", expected=str(rank))
     return arrays
 
 
-def _array(path: Path, where: str, value: Any) -> Array:
+def _array(where: str, value: Any) -> Array:
     """An array from nested lists; float32 where the decimals are those of float32 numbers."""
     shape: list[int] = []
     inner = value
@@ -214,11 +245,10 @@ def _array(path: Path, where: str, value: Any) -> Array:
         inner = cast("list[Any]", inner)[0] if inner else None
     numbers: list[float] = []
     if not shape or len(shape) > MOST_RANK or 0 in shape or not _flatten(value, shape, numbers):
-        raise ConversionError(
-            f"{path}: {where} is no array of numbers", expected="lists of the same length, of finite numbers"
-        )
+        raise ConversionError(f"{where} is no array of numbers", expected="lists of the same length, of finite numbers")
     array = np.array(numbers, np.float64).reshape(shape)
-    check_finite(path, where, array)
+    if not np.isfinite(array).all():
+        raise ConversionError(f"{where} holds a number that is not finite")
     return array.astype(np.float32) if is_single(array) else array
 
 
@@ -253,26 +283,23 @@ def _flatten(value: Any, shape: list[int], numbers: list[float]) -> bool:
     return True
 
 
-def _object(path: Path, value: Any, what: str) -> Object:
+def _object(value: Any, what: str) -> Object:
     if not isinstance(value, dict):
-        raise ConversionError(f"{path}: {what} is no JSON object", got=type(value).__name__)
+        raise ConversionError(f"{what} is no JSON object", got=type(value).__name__)
     return cast("Object", value)
 
 
-def _last(path: Path, shape: Any, what: str) -> int:
+def _last(shape: Any, what: str) -> int:
     last = cast("list[Any]", shape)[-1] if isinstance(shape, list) and shape else None
     if type(last) is not int:
-        raise ConversionError(f"{path}: {what} does not end with a number of features", got=str(last)[:40])
+        raise ConversionError(f"{what} does not end with a number of features", got=str(last)[:40])
     return last
 
 
-def _activation(path: Path, where: str, name: Any) -> str:
+def _activation(name: Any) -> str:
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ConversionError(
-            f"{path}: {where}: its activation is none that is known",
-            expected=", ".join(ACTIVATIONS),
-            got=str(name)[:40],
-        )
+        known = ", ".join(ACTIVATIONS)
+        raise ConversionError("its activation is none that is known", expected=known, got=str(name)[:40])
     return ACTIVATIONS[name]
 
 

@@ -46,10 +46,7 @@ def exists(path: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of all tables in a folder or archive, by name.
-
-    Raises ConversionError for a table that is none of numbers, or not of its shape.
-    """
+    """The arrays of all tables in a folder or archive, by name."""
     archive = _archive_of(path)
     tables, shapes = dict[str, _Table](), dict[str, bytes]()
     for name, source, budget in _files(path) if archive is None else _members(archive, path):
@@ -101,7 +98,6 @@ class _Table:
 
 
 def _archive_of(path: Path) -> Path | None:
-    """The archive that the path names, or leads into."""
     archives = (parent for parent in (path, *path.parents) if parent.name.endswith(ARCHIVE))
     return next((archive for archive in archives if archive.is_file()), None)
 

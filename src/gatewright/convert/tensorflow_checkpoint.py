@@ -21,7 +21,6 @@ from gatewright.errors import ConversionError
 from gatewright.network import Network
 
 Arrays = Mapping[str, NDArray[Any]]
-SUFFIX = ".index"
 _VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"  # after the name of each variable that an object keeps
 _SLOT = "/.OPTIMIZER_SLOT/"
 _NUMBERED = "layer_with_weights-"  # Keras's name of a layer, by its place in the model
@@ -30,18 +29,12 @@ _KERAS = version_of("2.15.0-tf")
 
 
 def read(path: Path, overrides: Mapping[str, Any]) -> Network:
-    """The recurrent layers of a checkpoint: of a Keras model, or of variables by name as TensorFlow 1 has them.
-
-    Raises ConversionError where TensorFlow is not installed, and where the file is damaged.
-    """
+    """The recurrent layers of a checkpoint: of a Keras model, or of variables by name as TensorFlow 1 has them."""
     return network_of(path, variables(path), overrides)
 
 
 def write(network: Network, path: Path) -> None:
-    """Refuse to write.
-
-    Raises ConversionError.
-    """
+    """Refuse to write."""
     del network
     raise ConversionError(
         f"{path}: checkpoints of TensorFlow are read, and not written",
@@ -75,10 +68,7 @@ def variables(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def network_of(path: Path, arrays: Arrays, overrides: Mapping[str, Any]) -> Network:
-    """The recurrent layers among the variables of a checkpoint, by their names there.
-
-    Raises ConversionError where there are none, or their names do not tell in which order they are.
-    """
+    """The recurrent layers among the variables of a checkpoint, by their names there."""
     named = {
         name.removesuffix(_VARIABLE): array
         for name, array in arrays.items()

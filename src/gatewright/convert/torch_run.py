@@ -56,7 +56,6 @@ def _without_weight_drop(arrays: Arrays) -> Arrays:
 
 
 def _prefixes(arrays: Arrays, wanted: str | Sequence[str] | None) -> list[str]:
-    """The prefix of each module: of those that are wanted, or of all."""
     modules = sorted({_module_of(match) for match in map(_NAME.fullmatch, arrays) if match}, key=in_order)
     if wanted is None:
         return modules
@@ -126,19 +125,15 @@ def _parametrize(module: Any, array: str, part: str | None, shape: tuple[int, ..
 
     kept = [axis for axis, size in enumerate(shape) if size > 1]
     axis = (kept[0] if kept else 0) if shape else None
-    match part:
-        case "_g":
-            weight_norm(module, array, axis)  # pyright: ignore[reportArgumentType]
-        case ".original0":
-            parametrizations.weight_norm(module, array, axis)  # pyright: ignore[reportArgumentType]
-        case "_mask":
-            prune.identity(module, array)
-        case _:
-            pass
+    if part == "_g":
+        weight_norm(module, array, axis)  # pyright: ignore[reportArgumentType]
+    elif part == ".original0":
+        parametrizations.weight_norm(module, array, axis)  # pyright: ignore[reportArgumentType]
+    elif part == "_mask":
+        prune.identity(module, array)
 
 
 def _steps(cell: Any, inputs: Any) -> Iterator[Any]:
-    """The outputs of a cell, step by step."""
     state = None
     for step in inputs:
         state = cell(step, state)

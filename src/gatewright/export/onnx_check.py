@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewright.convert.onnx_files.session import session_of
+from gatewright.convert.onnx_files.tensors import session_of
 from gatewright.export.difference import ALLOWED, Difference
 from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file

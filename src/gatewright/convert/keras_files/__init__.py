@@ -37,34 +37,26 @@ def read(path: Path, overrides: Mapping[str, Any]) -> Network:
     elif overrides.keys() - {PREFIX}:
         raise refused_overrides("keras that hold a whole model", overrides, frozenset({PREFIX}))
     elif prefix is None:
-        network = network_of(model.layers, model.version, str(path))
+        network = network_of(model.layers, model.version)
     else:
-        network = network_of_some(model.layers, prefix, model.version, str(path))
+        network = network_of_some(model.layers, prefix, model.version)
     return replace(network, layout="keras1" if model.version.major == 1 else "keras")
 
 
 def write(network: Network, path: Path) -> None:
-    """Write .keras or .weights.h5 of Keras 3, or .h5 of Keras 2, which Keras 3 opens as well.
-
-    Raises ConversionError, with the reason, where Keras cannot compute the same.
-    """
+    """Write .keras or .weights.h5 of Keras 3, or .h5 of Keras 2, which Keras 3 opens as well."""
     bare = path.name.endswith(WEIGHTS_SUFFIX)
     third = bare or path.suffix not in SUFFIXES
     if bare:
         writing.check_weights_alone(network)
     layers = writing.layers_of(network, version_of(storing.KERAS3 if third else storing.KERAS2), bare=bare)
     dtype = writing.dtype_of(network)
-    if bare:
-        write_atomically(path, storing.weights(path, layers))
-    else:
-        write_atomically(path, (storing.zipped if third else storing.grouped)(path, layers, dtype))
+    stored = storing.zipped if third else storing.grouped
+    write_atomically(path, storing.weights(path, layers) if bare else stored(path, layers, dtype))
 
 
 def write_keras1(network: Network, path: Path) -> None:
-    """Write the weights of layers of Keras 1, in the order in which Keras 1 creates them.
-
-    Raises ConversionError, with the reason, where Keras 1 cannot compute the same.
-    """
+    """Write the weights of layers of Keras 1, in the order in which Keras 1 creates them."""
     writing.check_weights_alone(network)
     write_atomically(path, storing.keras1(path, writing.keras1(network)))
 
@@ -130,10 +122,7 @@ def _changed_since(network: Network, version: KerasVersion) -> str:
 
 
 def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
-    """The steps and the rows of a batch that a model demands; None where it takes any number.
-
-    Raises ConversionError where the file cannot be read.
-    """
+    """The steps and the rows of a batch that a model demands; None where it takes any number."""
     model = containers.read(path, connected=False)
     shapes = (input_shape(layer) for layer in model.layers)
     batch, *row = next((shape for shape in shapes if shape is not None), (None,))

@@ -7,9 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import KerasLayer
+from gatewright.convert.keras_files.architecture import KerasLayer, kind_of
 from gatewright.convert.keras_files.containers import KerasFile
-from gatewright.convert.keras_files.groups import kind_of
 from gatewright.convert.keras_files.recurrence import guessed
 from gatewright.convert.naming import in_order
 from gatewright.convert.overrides import PREFIX, Assumed
@@ -50,7 +49,6 @@ def network_of_weights(path: Path, model: KerasFile, overrides: Mapping[str, Any
 
 
 def _named(path: Path, prefix: str | Sequence[str], recurrent: Mapping[str, RecurrentPart]) -> list[str]:
-    """The layers that are named, in that order."""
     names = [name.rstrip("./") for name in ([prefix] if isinstance(prefix, str) else prefix)]
     unknown = [name for name in names if name not in recurrent]
     if unknown:

@@ -20,7 +20,6 @@ class ChainState:
     """What is known of the values between two layers, while a model is read from its input to its output."""
 
     version: KerasVersion
-    where: str
     shape: tuple[int | None, ...] | None = None  # of one row of the batch
     mask: MaskSource | None = None  # which steps are padding
     notes: list[str] = field(default_factory=list[str])
@@ -40,7 +39,7 @@ def function(layer: KerasLayer, chain: ChainState, which: str, default: str = "i
         chain.notes.append(
             "hard_sigmoid is that of Keras 1 and 2, max(0, min(1, x/5 + 1/2)); Keras 3 would open the file with x/6"
         )
-    name = functions.named(setting, chain.version, chain.where)
+    name = functions.named(setting, chain.version)
     if name is None or not (name in ACTIVATIONS if layer.kind in FAMILIES else known(name)):
         raise unlike(layer, chain, which, ", ".join(ACTIVATIONS if layer.kind in FAMILIES else FUNCTIONS), setting)
     return name
@@ -48,7 +47,7 @@ def function(layer: KerasLayer, chain: ChainState, which: str, default: str = "i
 
 def unlike(layer: KerasLayer, chain: ChainState, what: str, expected: str, got: Any) -> ConversionError:
     return ConversionError(
-        f"{chain.where}: the {what} of layer {layer.name!r} ({layer.kind}) has no counterpart",
+        f"the {what} of layer {layer.name!r} ({layer.kind}) has no counterpart",
         expected=expected,
         got=str(got),
     )

@@ -9,15 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import (
-    KerasLayer,
-    KerasVersion,
-    every_layer,
-    layers_of,
-    parsed,
-    version_of,
-)
-from gatewright.convert.keras_files.groups import group_names, kind_of
+from gatewright.convert.keras_files import architecture
+from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion, group_names, kind_of, version_of
 from gatewright.convert.keras_files.hdf5 import HdfGroup, opened
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.naming import in_order
@@ -60,10 +53,7 @@ class KerasFile:
 
 
 def read(path: Path, *, connected: bool = True) -> KerasFile:
-    """The layers of a file of Keras, with their arrays: as they are connected, or all that there are.
-
-    Raises ConversionError where the file is damaged or of another kind, and where a connected model is no chain.
-    """
+    """The layers of a file of Keras, with their arrays: as they are connected, or all that there are."""
     check_exists(path, "a file of weights")
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
@@ -74,10 +64,10 @@ def read(path: Path, *, connected: bool = True) -> KerasFile:
         version = version or weights.text("keras_version")
         names = weights.texts("layer_names")
         if names is not None:
-            labelled = {name: _labelled(path, weights, name) for name in names}
-            return _grouped(path, labelled, config, version_of(version), connected=connected)
+            labelled = {name: _labelled(weights, name) for name in names}
+            return _grouped(labelled, config, version_of(version), connected=connected)
         if any(root.group(root_name) for root_name in ROOTS):
-            return KerasFile(tuple(_unnamed(path, root)), version_of("3"), described=False)
+            return KerasFile(tuple(_unnamed(root)), version_of("3"), described=False)
         raise ConversionError(
             f"{path} holds no weights of Keras",
             expected="the attribute layer_names (Keras 1 and 2) or the group layers (Keras 3)",
@@ -88,12 +78,12 @@ def read(path: Path, *, connected: bool = True) -> KerasFile:
 def _read_zip(path: Path, *, connected: bool) -> KerasFile:
     expected = f"a .keras file with {CONFIG}, {METADATA} and {WEIGHTS}"
     with read_whole(path, expected), zipfile.ZipFile(path) as archive:
-        config = parsed(_member(path, archive, CONFIG).decode("utf-8"), str(path))
-        metadata = parsed(_member(path, archive, METADATA).decode("utf-8"), str(path))
+        config = architecture.parsed(_member(path, archive, CONFIG).decode("utf-8"))
+        metadata = architecture.parsed(_member(path, archive, METADATA).decode("utf-8"))
         weights = _member(path, archive, WEIGHTS)
     version = version_of(str(metadata.get("keras_version")) if isinstance(metadata, Mapping) else None)
     with opened(path, weights) as root:
-        layers = layers_of(config, str(path)) if connected else every_layer(config, str(path))
+        layers = architecture.layers_of(config) if connected else architecture.every_layer(config)
         return KerasFile(
             tuple(replace(layer, arrays=_of_layer(root, layer)) for layer in layers), version, described=True
         )
@@ -105,40 +95,38 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as content:
         member = content.read(most + 1)
     if len(member) > most:
-        raise ConversionError(f"{path}: {name} is larger than it can be", expected=f"at most {most:,} bytes")
+        raise ConversionError(f"{name} is larger than it can be", expected=f"at most {most:,} bytes")
     return member
 
 
-def _labelled(path: Path, weights: HdfGroup, name: str) -> Labelled:
+def _labelled(weights: HdfGroup, name: str) -> Labelled:
     """The arrays of a layer, or of a model among the layers, with their labels, in order."""
     group = weights.group(name)
     labels = group.texts("weight_names") if group else None
     if group is None or labels is None:
-        raise ConversionError(f"{path}: layer {name!r} has no weights", expected="a group with weight_names")
+        raise ConversionError(f"layer {name!r} has no weights", expected="a group with weight_names")
     return list(zip(labels, map(group.array, labels), strict=True))
 
 
 def _grouped(
-    path: Path, groups: Mapping[str, Labelled], config: str | None, version: KerasVersion, *, connected: bool
+    groups: Mapping[str, Labelled], config: str | None, version: KerasVersion, *, connected: bool
 ) -> KerasFile:
     """A file of Keras 1 or 2: a group for each layer, labelled with the names of its arrays in order."""
     if config is None:
         alone = [KerasLayer("", name, {}, path=(name,)) for name in groups]
-        found = [replace(layer, arrays=_keyed(path, layer, groups[layer.name], version)) for layer in alone]
+        found = [replace(layer, arrays=_keyed(layer, groups[layer.name], version)) for layer in alone]
         return KerasFile(tuple(found), version, described=False)
-    model = parsed(config, str(path))
-    everything = every_layer(model, str(path))
-    of_each = _shared_out(path, everything, groups)
-    arrays = {layer.path: _keyed(path, layer, of_each[layer.path], version) for layer in everything}
-    layers = layers_of(model, str(path)) if connected else everything
+    model = architecture.parsed(config)
+    everything = architecture.every_layer(model)
+    of_each = _shared_out(everything, groups)
+    arrays = {layer.path: _keyed(layer, of_each[layer.path], version) for layer in everything}
+    layers = architecture.layers_of(model) if connected else everything
     return KerasFile(
         tuple(replace(layer, arrays=arrays.get(layer.path, {})) for layer in layers), version, described=True
     )
 
 
-def _shared_out(
-    path: Path, layers: Sequence[KerasLayer], groups: Mapping[str, Labelled]
-) -> dict[tuple[str, ...], Labelled]:
+def _shared_out(layers: Sequence[KerasLayer], groups: Mapping[str, Labelled]) -> dict[tuple[str, ...], Labelled]:
     """The arrays of each layer. Those of an inner model are in one group, and their labels name the layers."""
     shares: dict[tuple[str, ...], Labelled] = {layer.path: [] for layer in layers}
     inside: dict[str, dict[str, list[tuple[str, ...]]]] = {}  # by the model's name, and that of a layer in it
@@ -152,7 +140,7 @@ def _shared_out(
             owners = [owner for piece in {*label.split("/")[:-1]} for owner in named.get(piece, ())]
             if len(owners) != 1:
                 raise ConversionError(
-                    f"{path}: the label of array {label!r} does not tell of which layer of model {name!r} it is",
+                    f"the label of array {label!r} does not tell of which layer of model {name!r} it is",
                     expected=f"the name of one layer in it: {', '.join(named)}",
                     do="save the model as .keras with Keras 3",
                 )
@@ -160,7 +148,7 @@ def _shared_out(
     return shares
 
 
-def _keyed(path: Path, layer: KerasLayer, labelled: Labelled, version: KerasVersion) -> dict[str, NDArray[Any]]:
+def _keyed(layer: KerasLayer, labelled: Labelled, version: KerasVersion) -> dict[str, NDArray[Any]]:
     """The arrays of one layer by their names; those of a second direction or cell have the same names again."""
     runs: list[dict[str, NDArray[Any]]] = [{}]
     for label, array in labelled:
@@ -172,7 +160,7 @@ def _keyed(path: Path, layer: KerasLayer, labelled: Labelled, version: KerasVers
     cells = len(runs) // len(directions)
     if len(runs) % len(directions) or (cells > 1 and layer.kind not in ("RNN", "Bidirectional")):
         raise ConversionError(
-            f"{path}: layer {layer.name!r} has several arrays of one name",
+            f"layer {layer.name!r} has several arrays of one name",
             got=", ".join(label for label, _ in labelled),
             do="" if layer.kind else "save the whole model",
         )
@@ -196,7 +184,7 @@ def _key(label: str, version: KerasVersion) -> str:
     return last
 
 
-def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
+def _unnamed(root: HdfGroup) -> list[KerasLayer]:
     """The layers of a file of Keras 3 that holds weights alone, by kind and number; it tells no other order."""
     layers: list[KerasLayer] = []
     for top in ROOTS:
@@ -206,7 +194,7 @@ def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
             others = sorted({*(inside.names() if inside else ())} - _KNOWN)
             if others or root.group(f"{top}/{name}/cell/cells"):
                 raise ConversionError(
-                    f"{path}: layer {name!r} holds other layers",
+                    f"layer {name!r} holds other layers",
                     got=", ".join(others) or "several cells",
                     do="save the model as .keras",
                 )
@@ -216,7 +204,6 @@ def _unnamed(path: Path, root: HdfGroup) -> list[KerasLayer]:
 
 
 def _of_layer(root: HdfGroup, layer: KerasLayer) -> dict[str, NDArray[Any]]:
-    """The arrays of a layer of a model of Keras 3."""
     if not layer.groups:
         return {}
     path = ""
@@ -237,7 +224,6 @@ def _of_layer(root: HdfGroup, layer: KerasLayer) -> dict[str, NDArray[Any]]:
 
 
 def _numbered(root: HdfGroup, path: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The arrays of one layer of Keras 3, which are numbered."""
     arrays: dict[str, NDArray[Any]] = {}
     for place, prefix in PLACES.items():
         group = root.group("/".join(part for part in (path, place, "vars") if part))

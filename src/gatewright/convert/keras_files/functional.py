@@ -51,22 +51,18 @@ PLAIN = LayerCall()
 
 @dataclass(frozen=True, slots=True)
 class FunctionalGraph:
-    """The layers of a functional model by their names, and how a reader speaks of them."""
+    """The layers of a functional model by their names."""
 
     entries: Mapping[str, Entry]
-    where: str
     path: tuple[str, ...] = ()
     models: frozenset[str] = frozenset()  # those of its layers that are models themselves
 
     def chain(self, model: Entry, output: int | None) -> list[tuple[str, LayerCall]]:
-        """The calls from the input to one output, the only one where no number is given.
-
-        Raises ConversionError where the model is no chain.
-        """
+        """The calls from the input to one output, the only one where no number is given."""
         starts, ends = ([*tensors(model.get(which))] for which in ("input_layers", "output_layers"))
         if len(starts) != 1 or (output is None and len(ends) != 1) or (output or 0) >= len(ends):
             raise ConversionError(
-                f"{self.where} has several inputs or outputs",
+                "the model has several inputs or outputs",
                 expected="one of each",
                 got=f"{', '.join(end.layer for end in starts)} and {', '.join(end.layer for end in ends)}",
                 do="choose layers with prefix",
@@ -77,7 +73,7 @@ class FunctionalGraph:
         while tensor is not None:
             place = tensor.layer, self._node(tensor)
             if place in used:
-                raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
+                raise ConversionError(f"layer {tensor.layer!r} is read before it is made")
             used.add(place)
             call = self._call(tensor)
             calls.append((tensor.layer, call))
@@ -97,23 +93,21 @@ class FunctionalGraph:
         ]
         if first != start or branches:
             raise ConversionError(
-                f"{self.where} is no chain of layers",
+                "the model is no chain of layers",
                 expected="each layer reads the one before",
                 got=", ".join(dict.fromkeys(branches)) or f"{first} reads nothing",
                 do="choose layers with prefix",
             )
 
     def _node(self, tensor: KerasTensor) -> int:
-        """Which call of its layer a tensor is of."""
         entry = self.entries.get(tensor.layer)
         if entry is None:
-            raise ConversionError(f"{self.where}: layer {tensor.layer!r} is read before it is made")
+            raise ConversionError(f"layer {tensor.layer!r} is read before it is made")
         count = len(entry.get("inbound_nodes") or ())
         if tensor.layer in self.models:  # Keras counts the creation of a model as a call in some places
             if count > 1:
                 raise ConversionError(
-                    f"{self.where}: model {tensor.layer!r} is called more than once, and its file does not tell which "
-                    "call is read",
+                    f"model {tensor.layer!r} is called more than once, and its file does not tell which call is read",
                     expected="one call of each model in a model",
                     got=f"{count} calls",
                     do="choose layers with prefix",
@@ -121,7 +115,7 @@ class FunctionalGraph:
             return 0
         if not 0 <= tensor.node < max(1, count):
             raise ConversionError(
-                f"{self.where}: call {tensor.node} of layer {tensor.layer!r} is read, and the file does not tell of it",
+                f"call {tensor.node} of layer {tensor.layer!r} is read, and the file does not tell of it",
                 expected=f"{count} calls",
                 do="save the model again as .keras with Keras 3",
             )
@@ -136,7 +130,7 @@ class FunctionalGraph:
         if len(sources) != 1:
             kind = self.entries[tensor.layer].get("class_name")
             raise ConversionError(
-                f"{self.where}: layer {tensor.layer!r} ({kind}) reads more than the output of one layer",
+                f"layer {tensor.layer!r} ({kind}) reads more than the output of one layer",
                 expected="one input, and a state that begins at zero",
                 got=", ".join(f"{source.layer}, tensor {source.index}" for source in sources) or "nothing",
                 do="choose layers with prefix",
@@ -152,7 +146,7 @@ class FunctionalGraph:
             (tensor,), _ = self._before("Cast", sources)  # to the precision that a layer computes with
             return MaskSource(others["1"], tensor, self.path)
         raise ConversionError(
-            f"{self.where}: the mask of layer {layer!r} is not the one that its layers make",
+            f"the mask of layer {layer!r} is not the one that its layers make",
             expected="that of a Masking layer or an Embedding before it",
             got=", ".join(source.layer for source in sources) or str(mask)[:80],
         )

@@ -15,14 +15,11 @@ LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 """Layers that are one function; those with weights are none."""
 
 
-def named(setting: Any, version: KerasVersion, where: str) -> str | None:
-    """Our name of a function in the settings of a layer; None where it is of another kind than Keras's own.
-
-    Raises ConversionError where it is a layer that is not Keras's own.
-    """
+def named(setting: Any, version: KerasVersion) -> str | None:
+    """Our name of a function in the settings of a layer; None where it is of another kind than Keras's own."""
     if isinstance(setting, Mapping):  # a layer, or a function, as Keras 3 writes those that it cannot name
         inside = setting.get("config")
-        layer = layer_of(setting, where)
+        layer = layer_of(setting)
         if layer.kind in LAYERS and isinstance(inside, Mapping):
             return of_layer(layer, 1)
         setting = inside if isinstance(inside, str) and layer.kind == "function" else layer.kind
@@ -54,10 +51,7 @@ def of_layer(layer: KerasLayer, rank: int) -> str | None:
 
 
 def name_of(name: str, version: KerasVersion) -> str:
-    """The name that Keras has for a function.
-
-    Raises ConversionError where it has none such.
-    """
+    """The name that Keras has for a function."""
     if name.startswith("hard_sigmoid") and name != version.hard_sigmoid:
         slopes = {"hard_sigmoid_theano": "x/5", "hard_sigmoid_keras3": "x/6"}
         raise ConversionError(

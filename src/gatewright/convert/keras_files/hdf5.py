@@ -50,9 +50,8 @@ class _ReadBudget:
 class HdfGroup:
     """A group of an HDF5 file."""
 
-    def __init__(self, group: Any, budget: _ReadBudget) -> None:
-        self._group = group
-        self._budget = budget
+    def __init__(self, group: Any, budget: _ReadBudget, h5py: Any) -> None:
+        self._group, self._budget, self._h5py = group, budget, h5py
 
     @property
     def where(self) -> str:
@@ -68,20 +67,13 @@ class HdfGroup:
 
     def group(self, path: str) -> "HdfGroup | None":
         """The group of that name below this one, or None."""
-        import h5py
-
         member = self._member(path)
-        return HdfGroup(member, self._budget) if isinstance(member, h5py.Group) else None
+        return HdfGroup(member, self._budget, self._h5py) if isinstance(member, self._h5py.Group) else None
 
     def array(self, path: str) -> NDArray[Any]:
-        """The array of that name.
-
-        Raises ConversionError where there is none, or none that may be read.
-        """
-        import h5py
-
+        """The array of that name."""
         member = self._member(path)
-        if not isinstance(member, h5py.Dataset):
+        if not isinstance(member, self._h5py.Dataset):
             raise ConversionError(f"{self.where} has no array {path!r}", got=", ".join(self.names()[:12]) or "nothing")
         self._check(member, path)
         array = member[()]
@@ -112,15 +104,13 @@ class HdfGroup:
 
     def _attribute(self, name: str) -> list[str] | None:
         """The texts of an attribute; None where it holds none. A list that could repeat one long text is refused."""
-        import h5py
-
         if name not in self._group.attrs:
             return None
         identity = self._group.attrs.get_id(name)
         kind, count = identity.get_type(), prod(identity.shape)
         if count == 0:
             return []  # an empty list is saved as one of numbers
-        if not isinstance(kind, h5py.h5t.TypeStringID):
+        if not isinstance(kind, self._h5py.h5t.TypeStringID):
             return None
         self._budget.spend(f"attribute {name!r}", count * kind.get_size())
         if kind.is_variable_str():
@@ -135,13 +125,11 @@ class HdfGroup:
 
     def _member(self, path: str) -> Any:
         """The member at a path. Every step must be a plain link within the file."""
-        import h5py
-
         member = self._group
         for step in path.strip("/").split("/"):
-            if not isinstance(member, h5py.Group) or step in ("", ".", "..") or step not in member:
+            if not isinstance(member, self._h5py.Group) or step in ("", ".", "..") or step not in member:
                 return None
-            if not isinstance(member.get(step, getlink=True), h5py.HardLink):
+            if not isinstance(member.get(step, getlink=True), self._h5py.HardLink):
                 raise ConversionError(
                     f"{self.where}: {path!r} is a link to another place",
                     expected="weights that lie in the file itself",
@@ -179,23 +167,17 @@ class HdfGroup:
 
 @contextmanager
 def opened(path: Path, content: bytes | None = None) -> Generator[HdfGroup]:
-    """The root of an HDF5 file, or of one that lies in another file.
-
-    Raises ConversionError for whatever goes wrong while it is read.
-    """
+    """The root of an HDF5 file, or of one that lies in another file."""
     h5py = library(path)
     complete = read_whole(path, "a complete HDF5 file of Keras")
     with complete, _bytes_of(path) if content is None else nullcontext(content) as raw:
         budget = _ReadBudget(path, raw, largest_heap(path, raw))  # looks at heaps of texts before the library does
         with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
-            yield HdfGroup(file, budget)
+            yield HdfGroup(file, budget, h5py)
 
 
 def library(path: Path) -> Any:
-    """h5py.
-
-    Raises ConversionError where it is not installed.
-    """
+    """h5py."""
     try:
         import h5py
     except ImportError as error:

@@ -92,10 +92,7 @@ def written_with(part: LayerNorm | BatchNorm) -> tuple[str, dict[str, Any], dict
 
 
 def written(part: Scale, *, bare: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The settings of the layer, and its arrays where settings are not kept.
-
-    Raises ConversionError for deviations that Keras has not.
-    """
+    """The settings of the layer, and its arrays where settings are not kept."""
     variance = part.deviation * part.deviation
     if not ((np.sqrt(variance) == part.deviation) & (part.deviation >= LEAST)).all():
         raise ConversionError(

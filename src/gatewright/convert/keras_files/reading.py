@@ -14,6 +14,7 @@ from gatewright.convert.keras_files.architecture import KerasLayer, KerasVersion
 from gatewright.convert.keras_files.chain_state import FAMILIES, ChainState, function, unlike
 from gatewright.convert.keras_files.functional import PLAIN, MaskSource
 from gatewright.convert.keras_files.recurrence import bidirectional, recurrent
+from gatewright.convert.refusals import understood
 from gatewright.errors import ConversionError
 
 POOLS: Mapping[str, type[net.Mean | net.Max]] = {"GlobalAveragePooling1D": net.Mean, "GlobalMaxPooling1D": net.Max}
@@ -24,29 +25,19 @@ NOTHING = (
 """Layers that do nothing in inference."""
 
 
-def network_of(layers: Sequence[KerasLayer], version: KerasVersion, where: str) -> net.Network:
-    """The network that a model computes when it is not being trained.
-
-    Raises ConversionError for a layer that has no counterpart, by its name.
-    """
-    chain = ChainState(version, where)
+def network_of(layers: Sequence[KerasLayer], version: KerasVersion) -> net.Network:
+    """The network that a model computes when it is not being trained."""
+    chain = ChainState(version)
     parts: list[net.Part] = []
     for layer in layers:
         chain.shape = chain.shape or tuple((input_shape(layer) or ())[1:]) or None
         chain.notes += _precision(layer)
-        try:
+        unclear = f"the settings of layer {layer.name!r} ({layer.kind}) are not understood"
+        with understood(unclear, do="save the model with Keras 3 as .keras, or choose other layers with prefix"):
             parts += _read(layer, chain)
-        except ConversionError:
-            raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ConversionError(
-                f"{where}: the settings of layer {layer.name!r} ({layer.kind}) are not understood",
-                got=f"{type(error).__name__}: {error}",
-                do="save the model with Keras 3 as .keras, or choose other layers with prefix",
-            ) from error
     if not any(isinstance(part, net.RecurrentPart) for part in parts):
         raise ConversionError(
-            f"{where} has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
+            "the model has no recurrent layer", got=", ".join(dict.fromkeys(layer.kind for layer in layers))
         )
     network = net.Network(_folded(parts), notes=tuple(dict.fromkeys(chain.notes)))
     declared = next((shape for layer in layers if (shape := input_shape(layer))), ())[1:]
@@ -67,23 +58,18 @@ def _precision(layer: KerasLayer) -> list[str]:
     ]
 
 
-def network_of_some(
-    layers: Sequence[KerasLayer], prefix: str | Sequence[str], version: KerasVersion, where: str
-) -> net.Network:
-    """The network of some layers of a model, named in the order of the chain.
-
-    Raises ConversionError where there is no such layer, or one does not fit the one before.
-    """
+def network_of_some(layers: Sequence[KerasLayer], prefix: str | Sequence[str], version: KerasVersion) -> net.Network:
+    """The network of some layers of a model, named in the order of the chain."""
     chosen: list[KerasLayer] = []
     for name in [prefix] if isinstance(prefix, str) else prefix:
         named = [layer for layer in layers if name.rstrip("./") in (layer.name, "/".join(layer.path))]
         if len(named) != 1:
             raise ConversionError(
-                f"{where} has {'no layer' if not named else 'several layers'} {name!r}",
+                f"the model has {'no layer' if not named else 'several layers'} {name!r}",
                 expected=", ".join("/".join(layer.path) for layer in layers if layer.kind not in NOTHING),
             )
         chosen.append(replace(named[0], call=PLAIN))
-    network = network_of(chosen, version, where)
+    network = network_of(chosen, version)
     taken = {layer.path for layer in chosen}
     others = ["/".join(layer.path) for layer in layers if layer.path not in taken and layer.kind not in NOTHING]
     left = f"layers were chosen by name, and the others were left out: {', '.join(others)}"
@@ -95,7 +81,7 @@ def _read(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     if reader is None and layer.kind not in NOTHING:
         called = layer.config.get("function")
         raise ConversionError(
-            f"{chain.where}: layer {layer.name!r} is a {layer.kind}, which has no counterpart",
+            f"layer {layer.name!r} is a {layer.kind}, which has no counterpart",
             expected=", ".join(sorted({*_READERS, *NOTHING})),
             got=f"the function {called}" if called else None,
             do="save the part of the model before it or after it, or choose layers with prefix",
@@ -103,19 +89,19 @@ def _read(layer: KerasLayer, chain: ChainState) -> list[net.Part]:
     call = layer.call
     if call.arguments.get("training"):
         raise ConversionError(
-            f"{chain.where}: layer {layer.name!r} ({layer.kind}) always computes as it does in training",
+            f"layer {layer.name!r} ({layer.kind}) always computes as it does in training",
             expected="a layer that is called without training=True",
             do="build the model without it, and save that",
         )
     if call.arguments and layer.kind not in _OPERATIONS:
         raise ConversionError(
-            f"{chain.where}: layer {layer.name!r} reads more than the output of one layer",
+            f"layer {layer.name!r} reads more than the output of one layer",
             expected="one input, and a state that begins at zero",
             got=", ".join(call.arguments),
         )
     if call.mask is not None and call.mask != chain.mask:
         raise ConversionError(
-            f"{chain.where}: the mask of layer {layer.name!r} is not the one that its layers make",
+            f"the mask of layer {layer.name!r} is not the one that its layers make",
             expected=str(chain.mask) if chain.mask else "no mask",
             got=str(call.mask),
         )

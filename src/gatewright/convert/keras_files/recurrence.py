@@ -92,8 +92,7 @@ def _state_of_two(
 
 def _no_state(layer: KerasLayer, chain: ChainState, expected: str) -> ConversionError:
     return ConversionError(
-        f"{chain.where}: tensor {layer.call.output} of layer {layer.name!r} ({layer.kind}) is read, and no part here "
-        "gives it",
+        f"tensor {layer.call.output} of layer {layer.name!r} ({layer.kind}) is read, and no part here gives it",
         expected=f"tensor 0, the output, or {expected}",
         got="a state that the layer keeps to itself, such as the memory of an LSTM",
         do="save a model that ends with another output of the layer, or choose the layer with prefix",
@@ -106,9 +105,7 @@ def _cells(layer: KerasLayer, chain: ChainState) -> list[KerasLayer]:
         return [layer]
     cell = layer.inner("cell")
     listed = cell.config.get("cells") if cell and cell.kind == "StackedRNNCells" else None
-    cells = (
-        [layer_of(entry, chain.where) for entry in listed] if isinstance(listed, Sequence) else [cell] if cell else []
-    )
+    cells = [layer_of(entry) for entry in listed] if isinstance(listed, Sequence) else [cell] if cell else []
     if not cells or any(inner.kind not in CELLS for inner in cells):
         kinds = ", ".join(inner.kind for inner in cells) or "none"
         raise unlike(layer, chain, "cell", f"{', '.join(CELLS)}, or StackedRNNCells of these", kinds)
@@ -136,7 +133,7 @@ def _one_direction(layer: KerasLayer, arrays: Arrays, chain: ChainState) -> Recu
         chain.notes.append(f"layer {layer.name!r} is stateful: here its state begins at zero at each call")
     row = BY_KEY[_row(layer, arrays, chain.version)]
     equations = _equations(layer, row, chain)
-    with located(f"{chain.where}: layer {layer.name!r}", _OTHER_WEIGHTS):
+    with located(f"layer {layer.name!r}", _OTHER_WEIGHTS):
         parameters = apply.read(row, arrays, equations)
     more = arrays.keys() - {name for name, *_ in row.stored()}
     units = config.get("units", config.get("output_dim"))
@@ -148,7 +145,6 @@ def _one_direction(layer: KerasLayer, arrays: Arrays, chain: ChainState) -> Recu
 
 
 def _row(layer: KerasLayer, arrays: Arrays, version: KerasVersion) -> str:
-    """The row of the table that a layer's class and settings name."""
     family = FAMILIES[layer.kind]
     framework = "keras1" if version.major == 1 else "keras"
     variant = ""
@@ -176,10 +172,7 @@ def _equations(layer: KerasLayer, row: Layout, chain: ChainState) -> CellConfig:
 def guessed(
     arrays: Arrays, name: str, version: KerasVersion, overrides: Mapping[str, Any]
 ) -> tuple[RecurrentPart, Assumed] | None:
-    """A recurrent layer by its arrays alone, and the assumed values; None where it is another layer.
-
-    Raises ConversionError where they can be understood in two ways.
-    """
+    """A recurrent layer by its arrays alone, and the assumed values; None where it is another layer."""
     both = directions_of(arrays)
     framework = "keras1" if version.major == 1 else "keras"
     fitting = [
@@ -228,7 +221,7 @@ def _after(part: RecurrentPart, chain: ChainState) -> list[Part]:
     expected = chain.shape[-1] if chain.shape else None
     if expected not in (None, part.inputs):
         raise ConversionError(
-            f"{chain.where}: a layer reads {part.inputs} features, and what it reads has {expected}",
+            f"a layer reads {part.inputs} features, and what it reads has {expected}",
             do=_OTHER_WEIGHTS,
         )
     steps = chain.shape[0] if chain.shape and len(chain.shape) == 2 else None

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.keras_files.architecture import KerasLayer
+from gatewright.convert.keras_files.architecture import KerasLayer, group_names, snake_case
 from gatewright.convert.keras_files.chain_state import FAMILIES
 from gatewright.convert.keras_files.containers import CONFIG, METADATA, NAMES, PLACES, WEIGHTS
-from gatewright.convert.keras_files.groups import group_names, snake_case
 from gatewright.convert.keras_files.hdf5 import library
 
 OPERATION = "GetItem"
@@ -123,7 +122,6 @@ def _groups(root: Any, layers: Sequence[KerasLayer], label: str, label_of_two: s
 
 
 def _named(layers: Sequence[KerasLayer], suffix: str = "") -> list[KerasLayer]:
-    """Layers with names, and with those of the layers in them."""
     names = group_names([layer.kind for layer in layers])
     return [
         replace(layer, name=name + suffix, config=_with_inner_name(layer.config, suffix))

@@ -19,6 +19,7 @@ from gatewright.convert.keras_files.reading import POOLS
 from gatewright.convert.keras_files.recurrence import DIRECTIONS
 from gatewright.convert.keras_files.storing import OPERATION
 from gatewright.convert.layouts import Layout
+from gatewright.convert.refusals import no_skip
 from gatewright.errors import ConversionError
 from gatewright.lang.param import Param, in_space
 
@@ -44,8 +45,6 @@ def layers_of(network: net.Network, version: KerasVersion, *, bare: bool = False
     """The layers of a sequential model that computes the same as a network, without their names.
 
     Those of `bare` weights have a bias each, by whose shape a GRU tells where it resets.
-
-    Raises ConversionError, with the reason, where Keras has no such layer.
     """
     writer = _KerasWriter(version, bare)
     shape = [None, *network.reads]
@@ -59,6 +58,8 @@ def layers_of(network: net.Network, version: KerasVersion, *, bare: bool = False
     writer.add("InputLayer", {key: shape, "dtype": "int32" if symbols else dtype_of(network)})
     for before, part, following in zip((None, *network.parts), network.parts, (*network.parts[1:], None), strict=False):
         write = _WRITERS.get(type(part))
+        if isinstance(part, net.AddInput):
+            raise no_skip("the models of Keras")
         if write is None:
             raise ConversionError(f"Keras has no layer that is a {part.kind}")
         writer.before, writer.following = before, following
@@ -67,10 +68,7 @@ def layers_of(network: net.Network, version: KerasVersion, *, bare: bool = False
 
 
 def check_weights_alone(network: net.Network) -> None:
-    """Refuse networks that a file of weights cannot express: it is read as a stack of recurrent layers.
-
-    Raises ConversionError with the reason.
-    """
+    """Refuse networks that a file of weights cannot express: it is read as a stack of recurrent layers."""
     others, last = between(network)
     unsaid = [f"{kind} between recurrent layers" for kind in others]
     for layer in network.recurrent:
@@ -143,14 +141,6 @@ def _reverse(_: net.Reverse, writer: _KerasWriter) -> None:
 def _masking(part: net.Masking, writer: _KerasWriter) -> None:
     writer.masked = True
     writer.add("Masking", {"mask_value": part.value})
-
-
-def _no_skip(_: net.AddInput, writer: _KerasWriter) -> None:
-    raise ConversionError(
-        "the input is added to the output, and the models of Keras that are written here are chains of layers",
-        do="write Gatewright's own file: target_layout='gatewright'",
-        shell="write Gatewright's own file: --to gatewright",
-    )
 
 
 def _activation(name: str, writer: _KerasWriter) -> None:
@@ -263,15 +253,11 @@ _WRITERS: Mapping[type[net.Part], Callable[[Any, _KerasWriter], None]] = {
     net.LayerNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
     net.BatchNorm: lambda part, writer: writer.add(*normalization.written_with(part)),
     net.TakeStep: _step,
-    net.AddInput: _no_skip,
 }
 
 
 def keras1(network: net.Network) -> list[KerasLayer]:
-    """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order.
-
-    Raises ConversionError, with the reason, where Keras 1 has no such layer.
-    """
+    """The layers of a network that have weights, with their arrays as Keras 1 has them, in its order."""
     layers: list[KerasLayer] = []
     for part in network.parts:
         match part:

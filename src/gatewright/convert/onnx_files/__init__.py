@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.convert.onnx_files.graph import GraphNetwork, GraphReader
-from gatewright.convert.onnx_files.session import session_of
-from gatewright.convert.onnx_files.tensors import load
+from gatewright.convert.onnx_files.tensors import load, session_of
 from gatewright.convert.onnx_files.values import DIRECTIONS
 from gatewright.convert.onnx_files.writing import content_of
 from gatewright.convert.overrides import DEQUANTISE
@@ -30,28 +29,19 @@ def read(path: Path, overrides: dict[str, Any]) -> Network:
 
 
 def reading(path: Path, *, dequantise: bool = True) -> GraphNetwork:
-    """A graph as a network, with the names and axes of its inputs and outputs.
-
-    Raises ConversionError where it is none.
-    """
+    """A graph as a network, with the names and axes of its inputs and outputs."""
     return GraphReader(path, load(path), dequantise=dequantise).read()
 
 
 def write(network: Network, path: Path) -> None:
-    """Write a network as a graph for any batch and any number of steps.
-
-    Raises ConversionError where ONNX has no operators for it.
-    """
+    """Write a network as a graph for any batch and any number of steps."""
     if not network.recurrent:
         raise ConversionError("there is no recurrent layer to write")
     write_atomically(path, content_of(network))
 
 
 def fixed_sizes(path: Path) -> tuple[int | None, int | None]:
-    """The steps and the rows of a batch that a graph demands; None where it takes any number.
-
-    Raises ConversionError where the graph cannot be read.
-    """
+    """The steps and the rows of a batch that a graph demands; None where it takes any number."""
     graph = reading(path)
     rows = graph.network.lengths
     return graph.time.size, len(rows) if isinstance(rows, tuple) else graph.batch.size
@@ -82,11 +72,8 @@ def run(
     order = np.argsort([int(graph.time.label), int(graph.batch.label)])
     steps, rows = inputs.shape[:2]
     arrays = {graph.source: inputs.transpose([*order, *range(2, inputs.ndim)])}
-    arrays |= (
-        {graph.builder.lengths_from: np.full(rows, steps) if lengths is None else np.asarray(lengths)}
-        if graph.builder.lengths_from
-        else {}
-    )
+    if graph.builder.lengths_from:
+        arrays[graph.builder.lengths_from] = np.full(rows, steps) if lengths is None else np.asarray(lengths)
     arrays |= {name: np.zeros(_state_shape(wanted[name].shape, rows)) for name in graph.states}
     feed = {name: array.astype(_TYPES[wanted[name].type]) for name, array in arrays.items()}
     output = session.run([graph.result], feed)[0]

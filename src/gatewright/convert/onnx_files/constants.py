@@ -1,4 +1,7 @@
-"""Nodes on constants of the file, by which exporters join and split weights."""
+"""Nodes that add no part: on constants, by which exporters join and split weights, and on sizes of axes.
+
+No array is made of sizes, nor of values that are one number everywhere.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.convert.onnx_files import values
+from gatewright.convert.onnx_files.values import Attributes, AxisSizes, ConstantValue, FilledValue, Operands, Value
+
 Array = NDArray[Any]
-Attributes = Mapping[str, Any]
 
 FLOATS: Mapping[int, Any] = {1: np.float32, 11: np.float64}
 INTEGERS: Mapping[int, Any] = {6: np.int32, 7: np.int64}
@@ -90,3 +95,46 @@ FOLDS = (
     "Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 """Operators that are computed where all operands are constants."""
+_MOVED = ("Cast", "Expand", "Identity", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def of_sizes(op: str, attributes: Attributes, operands: Operands) -> AxisSizes | FilledValue | None:
+    """The result of a node on sizes, or on one number everywhere; None where it is unknown."""
+    first = operands[0] if operands else None
+    if op == "ConstantOfShape":
+        value = attributes.get("value")
+        return FilledValue(0.0 if value is None else float(value.reshape(-1)[0]))
+    if isinstance(first, FilledValue):
+        same = all(operand == first for operand in operands)
+        return first if op in _MOVED or (op == "Concat" and same) else None
+    items = [_items(operand) for operand in operands]
+    if op == "Concat" and all(item is not None for item in items):
+        return AxisSizes(tuple(size for item in items for size in item or ()))
+    if op == "Mul" and all(item is not None for item in items):
+        pairs = list(zip(*(item or () for item in items), strict=True))
+        products = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+        return AxisSizes(tuple(products)) if len(products) == len(pairs) else None
+    return _piece(op, first, attributes, operands) if isinstance(first, AxisSizes) else None
+
+
+def _piece(op: str, sizes: AxisSizes, attributes: Attributes, operands: Operands) -> AxisSizes | FilledValue | None:
+    if op == "Expand" and len(sizes.items) == 1:
+        return FilledValue(sizes.items[0])
+    if op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
+        return sizes
+    if op == "ReduceProd":
+        return AxisSizes((values.product_of(sizes.items),))
+    arrays = values.arrays_of(operands)
+    if op == "Gather" and (which := arrays[1]) is not None:
+        return AxisSizes(tuple(sizes.items[int(place)] for place in which.reshape(-1)))
+    if op == "Slice":
+        return AxisSizes(sizes.items[bounds(attributes, arrays, 1).get(0, slice(None))])
+    return None
+
+
+def _items(value: Value | None) -> tuple[int | str, ...] | None:
+    if isinstance(value, AxisSizes):
+        return value.items
+    if isinstance(value, ConstantValue) and value.array.dtype.kind in "iu" and value.array.size <= 8:
+        return tuple(int(number) for number in value.array.reshape(-1))
+    return None

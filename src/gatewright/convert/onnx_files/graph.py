@@ -11,29 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.convert.onnx_files import operators, quantised
-from gatewright.convert.onnx_files.constants import FOLDS, folded
-from gatewright.convert.onnx_files.moves import MOVES, MoveNode, of_stacked
-from gatewright.convert.onnx_files.network_builder import NetworkBuilder
+from gatewright.convert.onnx_files import operators, values
+from gatewright.convert.onnx_files.constants import FOLDS, folded, of_sizes
+from gatewright.convert.onnx_files.moves import MOVES, of_stacked
+from gatewright.convert.onnx_files.network_builder import GraphNode, NetworkBuilder
 from gatewright.convert.onnx_files.pointwise import ELEMENTWISE, composed, name_of
 from gatewright.convert.onnx_files.scanned import scanned
-from gatewright.convert.onnx_files.simple_parts import COMPUTING, is_reversing, reversed_slice
-from gatewright.convert.onnx_files.sizes import of_sizes
+from gatewright.convert.onnx_files.simple_parts import COMPUTING
 from gatewright.convert.onnx_files.tensors import ExternalFiles, array_of, attributes_of, title
-from gatewright.convert.onnx_files.values import (
-    DIRECTIONS,
-    FEATURES,
-    Axis,
-    ConstantValue,
-    ExtraInput,
-    FilledValue,
-    FlowValue,
-    PointwiseValue,
-    StackedStates,
-    UnreadableValue,
-    Value,
-    arrays_of,
-)
+from gatewright.convert.onnx_files.values import ConstantValue, ExtraInput, FlowValue, PointwiseValue, Value
 from gatewright.convert.refusals import located
 from gatewright.errors import ConversionError
 from gatewright.network import Network, RecurrentPart
@@ -54,8 +40,8 @@ class GraphNetwork:
 
     network: Network
     source: str  # the graph's input
-    time: Axis  # of its axes
-    batch: Axis
+    time: values.Axis  # of its axes
+    batch: values.Axis
     result: str  # the graph's output
     axes: tuple[str, ...]  # of the output
     states: tuple[str, ...]  # further inputs
@@ -99,7 +85,7 @@ class GraphReader:
         parts, labels = self.parts, stream.labels
         assert parts.source is not None  # a recurrent layer was found, and reads it
         time, batch = parts.roles["time"], parts.roles["batch"]
-        if not {time, batch, DIRECTIONS, FEATURES}.issuperset(labels) or labels[-1] != FEATURES:
+        if not {time, batch, values.DIRECTIONS, values.FEATURES}.issuperset(labels) or labels[-1] != values.FEATURES:
             raise ConversionError(f"{self.path}: output {result!r}: its axes are {', '.join(labels)}")
         network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
@@ -112,8 +98,8 @@ class GraphReader:
             if max(loop.nodes) == place:
                 with located(f"{self.path}: {title(self.graph.node[place])}"):
                     lengths = self.values[loop.lengths] if loop.lengths else None
-                    values = self.parts.scanned(loop, self.values[loop.source], lengths)
-                self.values |= dict(zip(loop.results, values, strict=True))
+                    outputs = self.parts.scanned(loop, self.values[loop.source], lengths)
+                self.values |= dict(zip(loop.results, outputs, strict=True))
 
     def _finish(self, name: str) -> None:
         """If the output is a function of several nodes, make it a part of the network."""
@@ -125,13 +111,12 @@ class GraphReader:
             self.values[name] = self._unreadable(f"output {name!r}", error)
 
     def _output(self) -> tuple[str, FlowValue]:
-        """The output that everything leads to."""
         if not any(isinstance(part, RecurrentPart) for part in self.parts.found):
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
                 with located(f"{self.path}: {title(loop)}"):
                     raise ConversionError(_OWN_LOOP, expected="GRU, LSTM or RNN", do=_ADVICE)
-            unread = [value.reason for value in self.values.values() if isinstance(value, UnreadableValue)]
+            unread = [value.reason for value in self.values.values() if isinstance(value, values.UnreadableValue)]
             if unread:
                 raise unread[0]
             raise ConversionError(
@@ -141,7 +126,7 @@ class GraphReader:
             )
         names = [value.name for value in self.graph.output]
         outputs = [(name, self.parts.current(self.values.get(name))) for name in names]
-        if outputs and isinstance(first := outputs[0][1], UnreadableValue):
+        if outputs and isinstance(first := outputs[0][1], values.UnreadableValue):
             raise first.reason
         ends = [
             (name, value)
@@ -165,7 +150,7 @@ class GraphReader:
         self.values |= {name: self.parts.current(self.values[name]) for name in node.input if name}
         operands = [self.values[name] if name else None for name in node.input]
         for operand in operands:
-            if isinstance(operand, UnreadableValue):
+            if isinstance(operand, values.UnreadableValue):
                 return [operand] * len(node.output)
         try:
             result = self._composed(node, operands) or self._compute(node, self._settled(node))
@@ -176,9 +161,9 @@ class GraphReader:
             return [self._unreadable(title(node), wrong)] * len(node.output)
         return result if isinstance(result, list) else [result]
 
-    def _unreadable(self, where: str, error: ConversionError) -> UnreadableValue:
+    def _unreadable(self, where: str, error: ConversionError) -> values.UnreadableValue:
         error.locate(f"{self.path}: {where}")
-        return UnreadableValue(error)
+        return values.UnreadableValue(error)
 
     def _composed(self, node: Any, operands: list[Value | None]) -> PointwiseValue | None:
         """A node that is a part of one function of each number, which several nodes are together."""
@@ -194,9 +179,7 @@ class GraphReader:
 
     def _settled(self, node: Any) -> list[Value | None]:
         """The operands of a node. Functions of several nodes become parts of the network, except those of symbols."""
-        if node.op_type not in _READ:
-            return [self.values[name] if name else None for name in node.input]
-        for name in node.input:
+        for name in node.input if node.op_type in _READ else ():
             value = self.values.get(name)
             if isinstance(value, PointwiseValue) and not (node.op_type == "Gather" and name == node.input[1]):
                 self.values[name] = self.parts.activated(value.stream, name_of(value))
@@ -204,7 +187,7 @@ class GraphReader:
 
     def _compute(self, node: Any, operands: list[Value | None]) -> Value | list[Value]:
         op, attributes = node.op_type, {"outputs": len(node.output), **attributes_of(self.path, node)}
-        if (node.domain, op) == (quantised.DOMAIN, quantised.OPERATOR):
+        if (node.domain, op) == operators.QUANTISED:
             return self._quantised(attributes, operands)
         if node.domain not in ("", "ai.onnx"):
             raise ConversionError("its operator is none of ONNX's", got=f"{node.domain}.{op}")
@@ -214,7 +197,7 @@ class GraphReader:
             return self.parts.recurrent(op, attributes, operands)
         if any(isinstance(operand, FlowValue | PointwiseValue) for operand in operands):
             return self._flowing(op, attributes, operands)
-        if op == "Gather" and isinstance(operands[0], StackedStates):
+        if op == "Gather" and isinstance(operands[0], values.StackedStates):
             return of_stacked(operands[0], attributes, operands[1])
         return self._still(node, attributes, operands)
 
@@ -228,22 +211,16 @@ class GraphReader:
             )
         self.parts.quantised = True
         self.parts.notes["weights of eight bits are read as the numbers that they stand for"] = None
-        return self.parts.recurrent("LSTM", attributes, quantised.dequantised(operands))
+        return self.parts.recurrent("LSTM", attributes, operators.dequantised(operands))
 
     def _flowing(self, op: str, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
-        """A node that reads a value of the network."""
+        node = GraphNode(self.parts, attributes, operands)
         if op in COMPUTING:
-            return COMPUTING[op](self.parts, attributes, operands)
-        if op == "Slice" and isinstance(operands[0], FlowValue) and is_reversing(MoveNode(operands, attributes, None)):
-            return reversed_slice(self.parts, attributes, operands)
-        if (
-            op == "Gather"
-            and isinstance(operands[0], ConstantValue)
-            and isinstance(operands[1], FlowValue | PointwiseValue)
-        ):
-            return self.parts.embedding(attributes, operands[0], operands[1])
+            return COMPUTING[op](node)
         if op in MOVES and isinstance(operands[0], FlowValue):
-            return MOVES[op](MoveNode(operands, attributes, self.parts.roles.get("time")))
+            return MOVES[op](node)
+        if op == "Gather" and isinstance(operands[0], ConstantValue):
+            return self.parts.embedding(attributes, operands[0], operands[1])
         raise ConversionError("it is no part of a network that can be read")
 
     def _still(self, node: Any, attributes: Mapping[str, Any], operands: list[Value | None]) -> Value | list[Value]:
@@ -253,14 +230,14 @@ class GraphReader:
         if op in FOLDS and operands[:1] == [None]:
             raise ConversionError("it reads nothing")
         if op in FOLDS and present and all(isinstance(item, ConstantValue) for item in present):
-            arrays = arrays_of(operands)
+            arrays = values.arrays_of(operands)
             self.budget -= sum(item.nbytes for item in arrays if item is not None) * (2 if op == "Cast" else 1)
             if self.budget < 0:
                 raise ConversionError("the graph makes more of its constants than it has", expected=_FROM_GRAPH)
             return [ConstantValue(item) for item in folded(node, arrays, self.opset)]
         if op == "Expand" and isinstance(operands[0], ConstantValue):
             array = operands[0].array  # an initial state: a number, or one row for the whole batch
-            return operands[0] if array.size > 1 else FilledValue(array.reshape(()).item())
+            return operands[0] if array.size > 1 else values.FilledValue(array.reshape(()).item())
         if (
             op in _PIECES
             and isinstance(operands[0], ExtraInput)
@@ -280,10 +257,9 @@ class GraphReader:
         raise ConversionError("it holds no numbers")
 
 
-def _declared(value: Any) -> tuple[Axis, ...]:
-    """The axes of an input of the graph, with the sizes that the file gives them."""
+def _declared(value: Any) -> tuple[values.Axis, ...]:
     dims = value.type.tensor_type.shape.dim
     return tuple(
-        Axis(str(index), int(size.dim_value) if size.WhichOneof("value") == "dim_value" else None)
+        values.Axis(str(index), int(size.dim_value) if size.WhichOneof("value") == "dim_value" else None)
         for index, size in enumerate(dims)
     )

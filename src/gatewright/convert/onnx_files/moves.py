@@ -1,65 +1,21 @@
 """Nodes that move values without computing: the axes of their results."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from gatewright.convert.onnx_files.constants import FLOATS, INTEGERS, axes_of, bounds
-from gatewright.convert.onnx_files.values import (
-    DIRECTIONS,
-    FEATURES,
-    ROWS,
-    STEP,
-    Axis,
-    AxisSizes,
-    ConstantValue,
-    ExtraInput,
-    FlowValue,
-    StackedStates,
-    Value,
-    arrays_of,
-    product_of,
-)
+from gatewright.convert.onnx_files import values
+from gatewright.convert.onnx_files.constants import FLOATS, INTEGERS
+from gatewright.convert.onnx_files.network_builder import SEQUENCE, GraphNode, constant
+from gatewright.convert.onnx_files.values import DIRECTIONS, FEATURES, Axis, ConstantValue, ExtraInput, FlowValue
 from gatewright.errors import ConversionError
+from gatewright.network import Reverse
 
-Attributes = Mapping[str, Any]
-Operands = Sequence[Value | None]
 LARGEST = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class MoveNode:
-    """One use of an operator: its operands, and which axis of the input is time, where that is known already."""
-
-    operands: Operands
-    attributes: Attributes
-    time: str | None
-
-    @property
-    def stream(self) -> FlowValue:
-        """The first operand."""
-        first = self.operands[0]
-        if not isinstance(first, FlowValue):
-            raise ConversionError("it does not read what flows through the network")
-        return first
-
-    def numbers(self, index: int) -> tuple[int, ...] | None:
-        """A later operand, which must be numbers; None where it is left out."""
-        if index >= len(self.operands) or self.operands[index] is None:
-            return None
-        value = self.operands[index]
-        if not isinstance(value, ConstantValue):
-            raise ConversionError(f"operand {index} is no constant")
-        return tuple(int(number) for number in np.atleast_1d(value.array))
-
-    def bounds(self) -> dict[int, slice]:
-        """The bounds of a Slice, by axis."""
-        return bounds(self.attributes, arrays_of(self.operands), len(self.stream.axes))
-
-
-def transpose(node: MoveNode) -> FlowValue:
+def transpose(node: GraphNode) -> FlowValue:
     """The axes in another order."""
     axes = node.stream.axes
     order = node.attributes.get("perm") or tuple(reversed(range(len(axes))))
@@ -68,10 +24,10 @@ def transpose(node: MoveNode) -> FlowValue:
     return replace(node.stream, axes=tuple(axes[index] for index in order))
 
 
-def squeeze(node: MoveNode) -> FlowValue:
+def squeeze(node: GraphNode) -> FlowValue:
     """Without axes of one element."""
     stream = node.stream
-    axes = axes_of(node.attributes, arrays_of(node.operands))
+    axes = node.axes()
     rank = len(stream.axes)
     if axes is None:
         raise ConversionError("it does not say which axes it takes away")
@@ -82,9 +38,9 @@ def squeeze(node: MoveNode) -> FlowValue:
     return stream
 
 
-def unsqueeze(node: MoveNode) -> FlowValue:
+def unsqueeze(node: GraphNode) -> FlowValue:
     """With new axes of one element."""
-    axes = axes_of(node.attributes, arrays_of(node.operands)) or ()
+    axes = node.axes() or ()
     rank = len(node.stream.axes) + len(axes)
     places = {_axis(axis, rank) for axis in axes}
     old = iter(node.stream.axes)
@@ -93,17 +49,17 @@ def unsqueeze(node: MoveNode) -> FlowValue:
     )
 
 
-def items_of(node: MoveNode) -> tuple[int | str, ...]:
+def items_of(node: GraphNode) -> tuple[int | str, ...]:
     """The sizes of the axes that a Reshape makes, by number or label."""
     target = node.operands[1]
     if isinstance(target, ConstantValue):
         return tuple(int(number) for number in np.atleast_1d(target.array))
-    if isinstance(target, AxisSizes):
+    if isinstance(target, values.AxisSizes):
         return target.items
     raise ConversionError("its shape is no constant and no sizes of its input")
 
 
-def reshape(node: MoveNode) -> FlowValue:
+def reshape(node: GraphNode) -> FlowValue:
     """Both directions of each step side by side, all steps of all rows below one another, or the axes as they were."""
     stream, items = node.stream, items_of(node)
     for regrouped in _regrouped(stream):
@@ -118,7 +74,7 @@ def reshape(node: MoveNode) -> FlowValue:
     )
 
 
-def gather(node: MoveNode) -> FlowValue | ExtraInput:
+def gather(node: GraphNode) -> FlowValue | ExtraInput:
     """One direction, or the last step."""
     stream = node.stream
     if not stream.version:
@@ -131,7 +87,7 @@ def gather(node: MoveNode) -> FlowValue | ExtraInput:
     return taken.without(axis) if which.array.ndim == 0 else taken
 
 
-def of_stacked(stacked: StackedStates, attributes: Attributes, which: Value | None) -> FlowValue:
+def of_stacked(stacked: values.StackedStates, attributes: values.Attributes, which: values.Value | None) -> FlowValue:
     """The last states of one direction of one layer, out of those of all."""
     if not isinstance(which, ConstantValue) or which.array.ndim or attributes.get("axis", 0) != stacked.axis:
         raise ConversionError("it takes more than one of the last states")
@@ -139,8 +95,10 @@ def of_stacked(stacked: StackedStates, attributes: Attributes, which: Value | No
     return _taken(stream, stacked.axis, direction, None).without(stacked.axis)
 
 
-def slices(node: MoveNode) -> FlowValue | ExtraInput:
+def slices(node: GraphNode) -> FlowValue | ExtraInput:
     """One direction, or the last step, with its axis kept."""
+    if any(taken.step == -1 for taken in node.bounds().values()):
+        return _reversed(node)
     stream = node.stream
     if not stream.version:
         return ExtraInput(stream.source)
@@ -155,18 +113,32 @@ def slices(node: MoveNode) -> FlowValue | ExtraInput:
     return stream
 
 
-def split(node: MoveNode) -> list[Value]:
+def _reversed(node: GraphNode) -> FlowValue:
+    """All steps from the last to the first, where a Slice goes backwards along one axis."""
+    stream = node.take()
+    ((axis, taken),) = node.bounds().items()
+    size = stream.axes[axis].size
+    whole = taken.start in (-1, (size or 0) - 1) or (taken.start or 0) >= (size or LARGEST)
+    others = [index for index in range(len(stream.axes)) if index != axis][:1]
+    if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
+        raise ConversionError("it reverses a part of the steps")
+    node.parts.set_roles(stream.axes[axis], stream.axes[others[0]])
+    return node.parts.added(Reverse(), stream)
+
+
+def split(node: GraphNode) -> list[values.Value]:
     """The two directions apart."""
     if not node.stream.version:
         return [ExtraInput(node.stream.source)] * int(node.attributes["outputs"])
     axis = _axis(node.attributes.get("axis", 0), len(node.stream.axes))
-    sizes = node.attributes.get("split") or node.numbers(1) or (1, 1)
-    if node.stream.axes[axis] != Axis(DIRECTIONS, 2) or sizes != (1, 1):
+    operand = node.operands[1] if len(node.operands) > 1 else None
+    sizes = node.attributes.get("split", (1, 1)) if operand is None else constant(operand, "split")
+    if node.stream.axes[axis] != Axis(DIRECTIONS, 2) or tuple(sizes) != (1, 1):
         raise ConversionError("it takes apart what are no two directions")
     return [_taken(node.stream, axis, index, node.time) for index in (0, 1)]
 
 
-def concat(node: MoveNode) -> FlowValue | StackedStates:
+def concat(node: GraphNode) -> FlowValue | values.StackedStates:
     """The two directions of one layer side by side, or the last states of several layers one below the other."""
     first, *others = node.operands
     if not others and isinstance(first, FlowValue):
@@ -176,7 +148,7 @@ def concat(node: MoveNode) -> FlowValue | StackedStates:
     halves = [stream.half for stream in both]
     of_layers = all(stream.last == "final" and stream.labels[axis] == DIRECTIONS for stream in both)
     if len(both) == len(node.operands) and of_layers and halves != [0, 1]:
-        return StackedStates(
+        return values.StackedStates(
             tuple((stream, index) for stream in both for index in range(stream.axes[axis].size or 0)), axis
         )
     if len(both) != 2 or len(node.operands) != 2:
@@ -189,14 +161,14 @@ def concat(node: MoveNode) -> FlowValue | StackedStates:
     return joined.with_features(2 * (joined.axes[-1].size or 0))
 
 
-def cast(node: MoveNode) -> FlowValue:
+def cast(node: GraphNode) -> FlowValue:
     """The same numbers in another type."""
     if node.attributes.get("to") not in FLOATS and (node.attributes.get("to") not in INTEGERS or node.stream.version):
         raise ConversionError("it rounds what flows through the network")
     return node.stream
 
 
-def dropout(node: MoveNode) -> FlowValue:
+def dropout(node: GraphNode) -> FlowValue:
     """The input, unchanged: dropout is for training."""
     training = node.operands[2] if len(node.operands) > 2 else None
     if training is not None and not (isinstance(training, ConstantValue) and not training.array.any()):
@@ -204,20 +176,19 @@ def dropout(node: MoveNode) -> FlowValue:
     return node.stream
 
 
-def shape(node: MoveNode) -> AxisSizes:
+def shape(node: GraphNode) -> values.AxisSizes:
     """The sizes of the axes."""
     axes = node.stream.axes
     taken = axes[slice(node.attributes.get("start"), node.attributes.get("end"))]
-    return AxisSizes(tuple(axis.label if axis.size is None else axis.size for axis in taken))
+    return values.AxisSizes(tuple(axis.label if axis.size is None else axis.size for axis in taken))
 
 
-MOVES: Mapping[str, Callable[[MoveNode], Value | list[Value]]] = {
+MOVES: Mapping[str, Callable[[GraphNode], values.Value | list[values.Value]]] = {
     "Cast": cast,
     "Concat": concat,
     "Dropout": dropout,
     "Gather": gather,
     "Identity": lambda node: node.stream,
-    "Reshape": reshape,
     "Shape": shape,
     "Slice": slices,
     "Split": split,
@@ -241,7 +212,7 @@ def _taken(stream: FlowValue, axis: int, index: int, time: str | None) -> FlowVa
         axes[axis] = Axis(DIRECTIONS, 1)
         return replace(stream, axes=tuple(axes), half=index % size if size > 1 else stream.half)
     if label == time and (size is None or -size <= index < size):
-        axes[axis] = Axis(STEP, 1)
+        axes[axis] = Axis(values.STEP, 1)
         step = index if size is None else index % size - (size if index % size == size - 1 else 0)
         return replace(stream, axes=tuple(axes), last="step", step=step)
     raise ConversionError(f"it takes element {index} of axis {label}, which is neither a direction nor a step")
@@ -252,14 +223,14 @@ def _regrouped(stream: FlowValue) -> list[FlowValue]:
     axes = stream.axes
     if stream.apart:
         return [replace(stream, axes=(*stream.apart, *axes[1:]), apart=()), stream]
-    without = tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (STEP, 1)))
+    without = tuple(axis for axis in axes if (axis.label, axis.size) not in ((DIRECTIONS, 1), (values.STEP, 1)))
     candidates = [stream, replace(stream, axes=without)]
     joined = stream.side_by_side()
     candidates += [joined] if joined != stream else []
-    if len(joined.axes) == 3 and DIRECTIONS not in joined.labels and STEP not in joined.labels:
+    if len(joined.axes) == 3 and DIRECTIONS not in joined.labels and values.STEP not in joined.labels:
         leading, features = joined.axes[:2], joined.axes[2]
-        count = product_of([axis.label if axis.size is None else axis.size for axis in leading])
-        rows = Axis(ROWS, count) if isinstance(count, int) else Axis(count)
+        count = values.product_of([axis.label if axis.size is None else axis.size for axis in leading])
+        rows = Axis(values.ROWS, count) if isinstance(count, int) else Axis(count)
         candidates.append(replace(joined, axes=(rows, features), apart=leading))
     return candidates
 

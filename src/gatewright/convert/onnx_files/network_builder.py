@@ -1,35 +1,20 @@
 """Building a network from a graph: the parts in order, and the recurrent layers. Other parts are in simple_parts.py."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.convert.onnx_files import operators
+from gatewright.convert.onnx_files import constants, operators, values
 from gatewright.convert.onnx_files.pointwise import symbols_of
 from gatewright.convert.onnx_files.scanned import ScannedLayer
-from gatewright.convert.onnx_files.values import (
-    DIRECTIONS,
-    FEATURES,
-    STEP,
-    Axis,
-    ConstantValue,
-    ExtraInput,
-    FilledValue,
-    FlowValue,
-    PointwiseValue,
-    UnreadableValue,
-    Value,
-)
+from gatewright.convert.onnx_files.values import FEATURES, Attributes, Axis, ConstantValue, FlowValue, Operands, Value
 from gatewright.errors import ConversionError
 from gatewright.network import Activation, Dense, Embedding, Lengths, Part, RecurrentPart, Reverse, TakeStep
 
 Array = NDArray[Any]
-Attributes = Mapping[str, Any]
-Operands = Sequence[Value | None]
 
 _NOT_HEEDED = "which OpenVINO 2026.4 does not heed in layers of one direction"
 SEQUENCE = 3
@@ -72,7 +57,7 @@ class NetworkBuilder:
         """Where only the last step of a layer is read, make the layer give that alone."""
         if not stream.last:
             return
-        if STEP in stream.labels:
+        if values.STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
         index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
         layer = self.found[index]
@@ -98,18 +83,23 @@ class NetworkBuilder:
         self.found.append(part)
         return self.changed(stream)
 
+    def replaced(self, part: Part, stream: FlowValue) -> FlowValue:
+        """The value after the last part has become another one."""
+        self.found[-1] = part
+        return self.changed(stream)
+
     def changed(self, stream: FlowValue) -> FlowValue:
         """The value after a new part. No part may read an earlier value any more."""
         self.version += 1
         return replace(stream, version=self.version, last="", step=0)
 
-    def embedding(self, attributes: Attributes, table: ConstantValue, value: FlowValue | PointwiseValue) -> Value:
+    def embedding(self, attributes: Attributes, table: ConstantValue, value: Value | None) -> Value:
         """Rows of a matrix, by symbols or by a function of symbols."""
-        stream = self.take(value.stream if isinstance(value, PointwiseValue) else value)
+        stream = self.take(value.stream if isinstance(value, values.PointwiseValue) else value)
         if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
             raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
         rows = table.array
-        part = Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, PointwiseValue) else rows)
+        part = Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, values.PointwiseValue) else rows)
         return self.added(part, replace(stream, axes=(*stream.axes, Axis(FEATURES, rows.shape[1]))))
 
     def activated(self, value: Value | None, function: str) -> FlowValue:
@@ -118,8 +108,7 @@ class NetworkBuilder:
         if function == "identity":
             return stream
         if isinstance(last, Dense) and last.activation == "identity":
-            self.found[-1] = replace(last, activation=function)
-            return self.changed(stream)
+            return self.replaced(replace(last, activation=function), stream)
         return self.added(Activation(function), stream)
 
     def recurrent(self, op: str, attributes: Attributes, operands: Operands) -> list[Value]:
@@ -128,7 +117,7 @@ class NetworkBuilder:
         arrays = {
             name: constant(named[name], name)
             for name in operators.ARRAYS
-            if named.get(name) not in (None, FilledValue(0.0))
+            if named.get(name) not in (None, values.FilledValue(0.0))
         }
         if not {"W", "R"} <= arrays.keys():
             raise ConversionError("it has no W or no R")
@@ -217,15 +206,16 @@ class NetworkBuilder:
         self, layer: RecurrentPart, stream: FlowValue, time: Axis, batch: Axis, batch_first: bool
     ) -> list[Value]:
         """Y, Y_h and Y_c."""
-        directions, features = Axis(DIRECTIONS, len(layer.directions)), Axis(FEATURES, layer.hidden)
+        directions, features = Axis(values.DIRECTIONS, len(layer.directions)), Axis(FEATURES, layer.hidden)
         every = (batch, time, directions, features) if batch_first else (time, directions, batch, features)
         final = (batch, directions, features) if batch_first else (directions, batch, features)
-        memory = UnreadableValue(ConversionError(f"{self.path}: what reads the last memory of an LSTM cannot be read"))
-        return [replace(stream, axes=every, last=""), replace(stream, axes=final, last="final"), memory]
+        unread = ConversionError(f"{self.path}: what reads the last memory of an LSTM cannot be read")
+        outputs = replace(stream, axes=every, last=""), replace(stream, axes=final, last="final")
+        return [*outputs, values.UnreadableValue(unread)]
 
     def _roles(self, stream: FlowValue, batch_first: bool) -> tuple[Axis, Axis]:
         """Which axis is time, and which the batch: the same as for the layers below."""
-        if len(stream.axes) != SEQUENCE or DIRECTIONS in stream.labels:
+        if len(stream.axes) != SEQUENCE or values.DIRECTIONS in stream.labels:
             raise ConversionError("it does not read (time, batch, features)", got=", ".join(stream.labels))
         if FEATURES in stream.labels[:-1]:
             raise ConversionError("it takes features for steps or rows", got=", ".join(stream.labels))
@@ -236,7 +226,7 @@ class NetworkBuilder:
     def set_roles(self, time: Axis, batch: Axis) -> None:
         """Say which axis is time, and which the batch. Raises ConversionError where the parts below say otherwise."""
         roles = {"time": time.label, "batch": batch.label}
-        if (self.roles or roles) != roles or STEP in roles.values():
+        if (self.roles or roles) != roles or values.STEP in roles.values():
             raise ConversionError("it takes another axis for time than the layers below")
         self.roles = roles
 
@@ -244,11 +234,11 @@ class NetworkBuilder:
         match value:
             case None:
                 return None
-            case FilledValue(float(number)):
+            case values.FilledValue(float(number)):
                 return np.full(shape, number, np.float32) if number else None
             case ConstantValue():
                 return value.array.swapaxes(0, 1) if batch_first and value.array.ndim == 3 else value.array
-            case ExtraInput() | FlowValue(version=0):
+            case values.ExtraInput() | FlowValue(version=0):
                 name = self._beside(value)
                 self.notes[f"initial states are given to the graph as {name!r}: they are zero here"] = None
                 return None
@@ -260,7 +250,7 @@ class NetworkBuilder:
         match value:
             case None:
                 return None
-            case FilledValue(filled) if filled in (time.label, time.size):
+            case values.FilledValue(filled) if filled in (time.label, time.size):
                 return None
             case ConstantValue():
                 return _fixed(value.array, time, batch)
@@ -280,9 +270,8 @@ class NetworkBuilder:
                     do="make sequence_lens an input of the graph",
                 )
 
-    def _beside(self, value: ExtraInput | FlowValue) -> str:
-        """The name of an input besides the main one."""
-        name = value.name if isinstance(value, ExtraInput) else value.source
+    def _beside(self, value: values.ExtraInput | FlowValue) -> str:
+        name = value.name if isinstance(value, values.ExtraInput) else value.source
         if name == self.source:
             raise ConversionError(f"its states or lengths come from {name!r}, which the layers read too")
         self.given[name] = None
@@ -326,3 +315,37 @@ def vector(bias: Array, size: int | None) -> Array:
     if bias.size != size or bias.shape[-1:] != (size,) or bias.dtype.kind != "f":
         raise ConversionError("its bias does not fit", expected=f"({size},)", got=str(bias.shape))
     return bias.reshape(size)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """One use of an operator on values of the network that is being built."""
+
+    parts: NetworkBuilder
+    attributes: Attributes
+    operands: Operands
+
+    @property
+    def stream(self) -> FlowValue:
+        """The first operand."""
+        first = self.operands[0]
+        if not isinstance(first, FlowValue):
+            raise ConversionError("it does not read what flows through the network")
+        return first
+
+    @property
+    def time(self) -> str | None:
+        """Which axis of the input is time, where that is known already."""
+        return self.parts.roles.get("time")
+
+    def take(self) -> FlowValue:
+        """The first operand as the input of a new part."""
+        return self.parts.take(self.operands[0])
+
+    def axes(self) -> tuple[int, ...] | None:
+        """Axes that are an attribute or an operand."""
+        return constants.axes_of(self.attributes, values.arrays_of(self.operands))
+
+    def bounds(self) -> dict[int, slice]:
+        """The bounds of a Slice, by axis."""
+        return constants.bounds(self.attributes, values.arrays_of(self.operands), len(self.stream.axes))

@@ -13,17 +13,19 @@ from gatewright.cell_config.activations import spelled
 from gatewright.cell_config.config import ACTIVATION_FIELDS, CellConfig, Family
 from gatewright.convert import apply
 from gatewright.convert.layouts import Layout, layouts
-from gatewright.convert.onnx_files.values import shortest
+from gatewright.convert.onnx_files.values import Attributes, ConstantValue, Operands, Value, arrays_of, shortest
 from gatewright.errors import ConversionError
 from gatewright.network import RecurrentPart
 
 Array = NDArray[Any]
-Attributes = Mapping[str, Any]
 
 FAMILIES: Mapping[str, Family] = {operator.name: family for family, operator in OPERATORS.items()}
 OPERANDS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 ARRAYS = ("W", "R", "B", "P")
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
+QUANTISED = "com.microsoft", "DynamicQuantizeLSTM"
+BEFORE_SCALES = 8
+"""The operands that ONNX's LSTM has too; after them are scale and zero point of W, and those of R."""
 _MEANT = {
     "activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size", "input_forget", "layout",
     "linear_before_reset",
@@ -33,10 +35,7 @@ _MEANT = {
 def read(
     op: str, attributes: Attributes, arrays: Mapping[str, Array], initial: Mapping[str, Array]
 ) -> tuple[RecurrentPart, tuple[str, ...]]:
-    """A node as a layer, and notes for the user. `initial` are states (directions, batch, hidden).
-
-    Raises ConversionError where an attribute or array does not fit, or there is no such layer.
-    """
+    """A node as a layer, and notes for the user. `initial` are states (directions, batch, hidden)."""
     unknown = attributes.keys() - _MEANT - {"outputs"}
     if unknown:
         raise ConversionError(f"attribute {sorted(unknown)[0]!r} is none that is known", expected=", ".join(_MEANT))
@@ -64,10 +63,7 @@ def read(
 
 
 def write(layer: RecurrentPart) -> OperatorNode:
-    """The operator, attributes and arrays of a layer: W, R, and B and P where it has any.
-
-    Raises ConversionError where there is no such operator.
-    """
+    """The operator, attributes and arrays of a layer: W, R, and B and P where it has any."""
     config = layer.cell_config
     row = row_of(config)
     configs = layer.cell_configs
@@ -88,11 +84,33 @@ def write(layer: RecurrentPart) -> OperatorNode:
     return OperatorNode(OPERATORS[config.family].name, attributes, arrays)
 
 
-def row_of(config: CellConfig) -> Layout:
-    """The operator's row in the table.
+def dequantised(operands: Operands) -> list[Value | None]:
+    """The operands of ONNX's LSTM. Both matrices lie the other way round, with a scale for each column, or for all."""
+    padded = [*operands, *[None] * 12][:12]
+    numbers = arrays_of(padded)
+    dense: list[Value | None] = list(padded[:BEFORE_SCALES])
+    for place, scales in ((1, numbers[8:10]), (2, numbers[10:12])):
+        dense[place] = ConstantValue(_matrix("W" if place == 1 else "R", numbers[place], *scales))
+    return dense
 
-    Raises ConversionError where there is none.
-    """
+
+def _matrix(name: str, weight: Array | None, scale: Array | None, zero: Array | None) -> Array:
+    if weight is None or scale is None or zero is None or weight.ndim != 3 or weight.dtype.kind not in "iu":
+        raise ConversionError(f"its {name}, or the scale or zero point of that, is no constant of the file")
+    for array in (scale, zero):
+        if array.shape not in (weight.shape[:1], (weight.shape[0], 1), (weight.shape[0], weight.shape[2])):
+            raise ConversionError(
+                f"a scale or zero point does not fit its {name}",
+                expected=f"{weight.shape[:1]} or {(weight.shape[0], weight.shape[2])}",
+                got=str(array.shape),
+            )
+    factor, offset = (array.reshape(len(weight), 1, -1) for array in (scale, zero))
+    exact = (weight.astype(np.float32) - offset.astype(np.float32)) * factor.astype(np.float32)
+    return np.ascontiguousarray(exact.swapaxes(1, 2))
+
+
+def row_of(config: CellConfig) -> Layout:
+    """The operator's row in the table."""
     for row in layouts("onnx", config.family):
         if row.reset == config.reset and row.coupled == config.coupled:
             return row

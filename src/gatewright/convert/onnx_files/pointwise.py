@@ -78,10 +78,7 @@ def composed(op: str, attributes: Mapping[str, Any], operands: Sequence[Value | 
 
 
 def name_of(function: PointwiseValue) -> str:
-    """The name of the function, recognised by its values at numbers of all magnitudes.
-
-    Raises ConversionError where it is none.
-    """
+    """The name of the function, recognised by its values at numbers of all magnitudes."""
     sizes = np.logspace(-4, 4, 161)
     points = np.concatenate([-sizes[::-1], np.linspace(-12, 12, 961), sizes])
     with np.errstate(all="ignore"):
@@ -119,10 +116,7 @@ def _candidates(points: Array, values: Array) -> Iterator[str]:
 
 
 def symbols_of(function: PointwiseValue, count: int) -> Array:
-    """The symbols that those below `count` are made.
-
-    Raises ConversionError where they are none.
-    """
+    """The symbols that those below `count` are made."""
     symbols = np.asarray(_evaluated(function, np.arange(count)))
     if symbols.dtype.kind not in "iu" or symbols.min(initial=0) < -count or symbols.max(initial=0) >= count:
         raise ConversionError("it computes what are no symbols of the embedding", got=str(symbols[:8]))

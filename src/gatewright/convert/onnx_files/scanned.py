@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert.onnx_files.tensors import ExternalFiles, array_of
-from gatewright.errors import ConversionError
+from gatewright.convert.refusals import understood
 from gatewright.network import RecurrentPart
 from gatewright.untrusted.json_text import parse_json
 
@@ -34,25 +34,15 @@ class ScannedLayer:
 
 
 def scanned(path: Path, model: Any) -> tuple[ScannedLayer, ...]:
-    """The layers of a file that its metadata describes.
-
-    Raises ConversionError where the description does not fit the graph.
-    """
+    """The layers of a file that its metadata describes."""
     text = next((entry.value for entry in model.metadata_props if entry.key == SCANNED), "")
     if not text:
         return ()
-    try:
+    unclear = f"{path}: its metadata {SCANNED!r} do not describe layers of its graph"
+    with understood(unclear, do="write the file again with gatewright convert"):
         described = cast("dict[str, Any]", parse_json(text))
         arrays = dict(_arrays(path, model.graph))
         return tuple(_scanned(model.graph, name, settings, arrays) for name, settings in described.items())
-    except ConversionError:
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise ConversionError(
-            f"{path}: its metadata {SCANNED!r} do not describe layers of its graph",
-            got=f"{type(error).__name__}: {str(error)[:200]}",
-            do="write the file again with gatewright convert",
-        ) from error
 
 
 def _scanned(graph: Any, name: str, settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> ScannedLayer:

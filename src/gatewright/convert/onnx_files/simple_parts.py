@@ -1,6 +1,6 @@
 """The parts around recurrent layers as nodes of a graph add them: dense layers, scaling, activations, pools, moves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,46 +10,43 @@ from numpy.typing import NDArray
 
 from gatewright import network as net
 from gatewright.cell_config.activations import spelled
-from gatewright.convert.onnx_files.constants import axes_of
-from gatewright.convert.onnx_files.moves import MoveNode, items_of, reshape
-from gatewright.convert.onnx_files.network_builder import SEQUENCE, NetworkBuilder, constant, vector
+from gatewright.convert.onnx_files import values
+from gatewright.convert.onnx_files.moves import items_of, reshape
+from gatewright.convert.onnx_files.network_builder import SEQUENCE, GraphNode, NetworkBuilder, constant, vector
 from gatewright.convert.onnx_files.pointwise import clip_bounds
 from gatewright.convert.onnx_files.values import (
     DIRECTIONS,
     FEATURES,
+    Attributes,
     Axis,
     ConstantValue,
-    FilledValue,
     FlowValue,
+    Operands,
     Value,
-    arrays_of,
-    product_of,
-    shortest,
 )
 from gatewright.errors import ConversionError
 from gatewright.network.onnx.functions import CONSTANTS, OF_ROWS, PLAIN
 
 Array = NDArray[Any]
-Attributes = Mapping[str, Any]
-Operands = Sequence[Value | None]
 
 SOFTMAX_LAST = 13
 """First opset whose Softmax is along the last axis by default; before it the default was axis 1."""
 
 
-def matmul(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def matmul(node: GraphNode) -> Value:
     """A dense layer without a bias."""
-    return _dense(parts, operands[0], constant(operands[1], "matrix").T)
+    return _dense(node.parts, node.operands[0], constant(node.operands[1], "matrix").T)
 
 
-def gemm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def gemm(node: GraphNode) -> Value:
     """A dense layer."""
-    if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (1.0, 1.0, 0):
+    plain = (("alpha", 1.0), ("beta", 1.0), ("transA", 0))
+    if any(node.attributes.get(name, number) != number for name, number in plain):
         raise ConversionError("it scales or transposes what it reads")
-    weight = constant(operands[1], "matrix")
-    bias = constant(operands[2], "bias") if operands[2:] and operands[2] is not None else None
-    weight = weight if attributes.get("transB") else weight.T
-    return _dense(parts, operands[0], weight, None if bias is None else vector(bias, weight.shape[0]))
+    weight = constant(node.operands[1], "matrix")
+    bias = constant(node.operands[2], "bias") if node.operands[2:] and node.operands[2] is not None else None
+    weight = weight if node.attributes.get("transB") else weight.T
+    return _dense(node.parts, node.operands[0], weight, None if bias is None else vector(bias, weight.shape[0]))
 
 
 def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Array | None = None) -> Value:
@@ -61,37 +58,34 @@ def _dense(parts: NetworkBuilder, value: Value | None, weight: Array, bias: Arra
     return parts.added(net.Dense(weight, bias), stream.with_features(weight.shape[0]))
 
 
-def add(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def add(node: GraphNode) -> Value:
     """The bias of a dense layer, a shift of each feature, or the sum of both directions."""
-    if all(isinstance(operand, FlowValue) for operand in operands):
-        return _merged(parts, operands, "sum")
-    stream, bias = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
-    value, last = parts.take(stream), parts.last
+    if all(isinstance(operand, FlowValue) for operand in node.operands):
+        return _merged(node.parts, node.operands, "sum")
+    stream, bias = node.operands if isinstance(node.operands[0], FlowValue) else (node.operands[1], node.operands[0])
+    value, last = node.parts.take(stream), node.parts.last
     plain = not isinstance(last, net.Dense) or last.activation == "identity"
     if isinstance(last, net.Dense | net.BatchNorm | net.LayerNorm) and last.bias is None and plain:
-        parts.found[-1] = replace(last, bias=_of_features(parts, bias, value))
-        return parts.changed(value)
-    moved = _of_features(parts, bias, value)
-    return parts.added(net.BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved), value)
+        return node.parts.replaced(replace(last, bias=_of_features(node.parts, bias, value)), value)
+    moved = _of_features(node.parts, bias, value)
+    return node.parts.added(net.BatchNorm(np.zeros_like(moved), np.ones_like(moved), 0.0, bias=moved), value)
 
 
-def multiply(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def multiply(node: GraphNode) -> Value:
     """A factor of each feature, or the product of both directions."""
-    if all(isinstance(operand, FlowValue) for operand in operands):
-        return _merged(parts, operands, "mul")
-    stream, factor = operands if isinstance(operands[0], FlowValue) else (operands[1], operands[0])
-    value, last = parts.take(stream), parts.last
-    gain = _of_features(parts, factor, value)
+    if all(isinstance(operand, FlowValue) for operand in node.operands):
+        return _merged(node.parts, node.operands, "mul")
+    stream, factor = node.operands if isinstance(node.operands[0], FlowValue) else (node.operands[1], node.operands[0])
+    value, last = node.parts.take(stream), node.parts.last
+    gain = _of_features(node.parts, factor, value)
     if (gain == 1).all():
         return value
     if isinstance(last, net.RecurrentPart) and last.merge == "sum" and (gain == 0.5).all():
-        parts.found[-1] = replace(last, merge="ave")
-        return parts.changed(value)
-    return parts.added(net.BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain), value)
+        return node.parts.replaced(replace(last, merge="ave"), value)
+    return node.parts.added(net.BatchNorm(np.zeros_like(gain), np.ones_like(gain), 0.0, gain=gain), value)
 
 
 def _merged(parts: NetworkBuilder, operands: Operands, merge: net.Merge) -> Value:
-    """Both directions of a layer as one."""
     halves = [operand for operand in operands if isinstance(operand, FlowValue)]
     if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(parts.last, net.RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
@@ -104,86 +98,85 @@ def _merged(parts: NetworkBuilder, operands: Operands, merge: net.Merge) -> Valu
     return parts.changed(stream)
 
 
-def less(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def less(node: GraphNode) -> Value:
     """The mean that is subtracted from each feature."""
-    value = parts.take(operands[0])
-    mean = _of_features(parts, operands[1], value)
-    return parts.added(net.Scale(mean, np.ones_like(mean)), value.with_features(len(mean)))
+    value = node.take()
+    mean = _of_features(node.parts, node.operands[1], value)
+    return node.parts.added(net.Scale(mean, np.ones_like(mean)), value.with_features(len(mean)))
 
 
-def divide(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def divide(node: GraphNode) -> Value:
     """The deviation that each feature is divided by."""
-    value, last = parts.take(operands[0]), parts.last
-    deviation = _of_features(parts, operands[1], value)
+    value, last = node.take(), node.parts.last
+    deviation = _of_features(node.parts, node.operands[1], value)
     if not deviation.all():
         raise ConversionError("it divides by zero")
+    value = value.with_features(len(deviation))
     if isinstance(last, net.Scale) and (last.deviation == 1).all() and last.mean.dtype == deviation.dtype:
-        parts.found[-1] = net.Scale(last.mean, deviation)
-    else:
-        parts.found.append(net.Scale(np.zeros_like(deviation), deviation))
-    return parts.changed(value.with_features(len(deviation)))
+        return node.parts.replaced(net.Scale(last.mean, deviation), value)
+    return node.parts.added(net.Scale(np.zeros_like(deviation), deviation), value)
 
 
-def batch_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def batch_norm(node: GraphNode) -> Value:
     """Features scaled by the statistics of training; they are the second axis."""
-    stream = parts.take(operands[0])
-    if attributes.get("training_mode") or attributes["outputs"] > 1:
+    stream = node.take()
+    if node.attributes.get("training_mode") or node.attributes["outputs"] > 1:
         raise ConversionError(
             "it takes its statistics from the batch", do="export the model in evaluation: model.eval()"
         )
     if len(stream.axes) < 2 or stream.labels[1] != FEATURES:
         raise ConversionError("its second axis is not that of features", got=", ".join(stream.labels))
     size = stream.axes[1].size
-    statistics = [constant(operand, "statistics") for operand in operands[1:5]]
+    statistics = [constant(operand, "statistics") for operand in node.operands[1:5]]
     gain, bias, mean, variance = (vector(array, size) for array in statistics)
-    return parts.added(net.BatchNorm(mean, variance, float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return node.parts.added(net.BatchNorm(mean, variance, epsilon, gain, bias), stream)
 
 
-def layer_norm(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def layer_norm(node: GraphNode) -> Value:
     """Each row of features scaled by its own mean and variance."""
-    stream = parts.take(operands[0])
-    _check_features(parts, stream)
-    if attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or attributes["outputs"] > 1:
+    stream = node.take()
+    _check_features(node.parts, stream)
+    if node.attributes.get("axis", -1) not in (-1, len(stream.axes) - 1) or node.attributes["outputs"] > 1:
         raise ConversionError("it is along more than the last axis, or gives its statistics too")
     size = stream.axes[-1].size
     gain, bias = (
         None if operand is None else vector(constant(operand, "gain and bias"), size)
-        for operand in (*operands[1:], None, None)[:2]
+        for operand in (*node.operands[1:], None, None)[:2]
     )
-    return parts.added(net.LayerNorm(float(attributes.get("epsilon", 1e-5)), gain, bias), stream)
+    return node.parts.added(net.LayerNorm(float(node.attributes.get("epsilon", 1e-5)), gain, bias), stream)
 
 
-def pool(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, part: type[net.Mean | net.Max]) -> Value:
+def pool(node: GraphNode, *, part: type[net.Mean | net.Max]) -> Value:
     """The mean or the maximum of all steps."""
-    stream = parts.take(operands[0])
-    axes = axes_of(attributes, arrays_of(operands))
+    stream = node.take()
+    axes = node.axes()
     along = [stream.labels[axis] for axis in axes or ()]
-    if along != [parts.roles.get("time")] or attributes.get("keepdims", 1):
+    if along != [node.parts.roles.get("time")] or node.attributes.get("keepdims", 1):
         raise ConversionError(
             "it goes along another axis than time, or keeps it", expected="axes: [time], keepdims: 0", got=str(axes)
         )
-    if parts.lengths:
+    if node.parts.lengths:
         raise ConversionError("it takes in the steps after the end of a row, whose lengths are given to the graph")
     if DIRECTIONS in stream.labels:
         raise ConversionError("it reads two directions that are not side by side")
-    return parts.added(part(), stream.without(stream.labels.index(along[0])))
+    return node.parts.added(part(), stream.without(stream.labels.index(along[0])))
 
 
-def activation(parts: NetworkBuilder, attributes: Attributes, operands: Operands, *, op: str) -> Value:
+def activation(node: GraphNode, *, op: str) -> Value:
     """The activation of a dense layer, or one by itself."""
-    function = _function(op, attributes, operands)
-    stream = parts.take(operands[0])
+    function = _function(op, node.attributes, node.operands)
+    stream = node.take()
     if op in OF_ROWS:
-        axis = attributes.get("axis", -1 if parts.opset >= SOFTMAX_LAST else 1)
-        if axis not in (-1, len(stream.axes) - 1) or stream.labels[-1] in parts.roles.values():
+        axis = node.attributes.get("axis", -1 if node.parts.opset >= SOFTMAX_LAST else 1)
+        if axis not in (-1, len(stream.axes) - 1) or stream.labels[-1] in node.parts.roles.values():
             raise ConversionError("it is a softmax along another axis than the last", got=str(axis))
         if DIRECTIONS in stream.labels:
             raise ConversionError("it reads two directions that are not side by side")
-    return parts.activated(stream, function)
+    return node.parts.activated(stream, function)
 
 
 def _function(op: str, attributes: Attributes, operands: Operands) -> str:
-    """Our name of an activation."""
     if op in PLAIN:
         return PLAIN[op]
     if op == "Clip":
@@ -193,52 +186,33 @@ def _function(op: str, attributes: Attributes, operands: Operands) -> str:
     if op == "Gelu":
         return "gelu_tanh" if attributes.get("approximate", "none") == "tanh" else "gelu"
     kind, numbers = CONSTANTS[op]
-    spelled_numbers = [shortest(float(attributes.get(name, default))) for name, default in numbers.items()]
+    spelled_numbers = [values.shortest(float(attributes.get(name, default))) for name, default in numbers.items()]
     return "elu" if (kind, *spelled_numbers) == ("elu", 1.0) else spelled(kind, *spelled_numbers)
 
 
-def reverse_sequence(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def reverse_sequence(node: GraphNode) -> Value:
     """All steps from the last to the first."""
-    stream = parts.take(operands[0])
+    stream = node.take()
     if len(stream.axes) < SEQUENCE - 1 or DIRECTIONS in stream.labels:
         raise ConversionError("it does not read (time, batch, features)", got=", ".join(stream.labels))
     time, batch = (
-        stream.axes[attributes.get(name, default)] for name, default in (("time_axis", 0), ("batch_axis", 1))
+        stream.axes[node.attributes.get(name, default)] for name, default in (("time_axis", 0), ("batch_axis", 1))
     )
-    lengths = operands[1]
-    whole = isinstance(lengths, FilledValue) and lengths.value in (time.label, time.size)
+    lengths = node.operands[1]
+    whole = isinstance(lengths, values.FilledValue) and lengths.value in (time.label, time.size)
     if not whole and not (isinstance(lengths, ConstantValue) and time.size and (lengths.array == time.size).all()):
         raise ConversionError(
             "it reverses a part of each row", expected="as many steps as there are", do="leave the lengths out"
         )
-    parts.set_roles(time, batch)
-    return parts.added(net.Reverse(), stream)
+    node.parts.set_roles(time, batch)
+    return node.parts.added(net.Reverse(), stream)
 
 
-def is_reversing(node: MoveNode) -> bool:
-    """Whether a Slice goes backwards."""
-    return any(taken.step == -1 for taken in node.bounds().values())
-
-
-def reversed_slice(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
-    """All steps from the last to the first, where a Slice goes backwards along one axis."""
-    stream = parts.take(operands[0])
-    node = MoveNode(operands, attributes, parts.roles.get("time"))
-    ((axis, taken),) = node.bounds().items()
-    size = stream.axes[axis].size
-    whole = taken.start in (-1, (size or 0) - 1) or (taken.start or 0) >= (size or 2**31 - 1)
-    others = [index for index in range(len(stream.axes)) if index != axis][:1]
-    if not whole or taken.stop is not None or taken.step != -1 or len(stream.axes) < SEQUENCE - 1 or axis > 1:
-        raise ConversionError("it reverses a part of the steps")
-    parts.set_roles(stream.axes[axis], stream.axes[others[0]])
-    return parts.added(net.Reverse(), stream)
-
-
-def flatten(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def flatten(node: GraphNode) -> Value:
     """All steps of a row side by side."""
-    stream = operands[0]
-    if isinstance(stream, FlowValue) and attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
-        return stream if len(stream.axes) == 2 else _flat(parts, stream.side_by_side())
+    stream = node.operands[0]
+    if isinstance(stream, FlowValue) and node.attributes.get("axis", 1) % max(len(stream.axes), 1) == 1:
+        return stream if len(stream.axes) == 2 else _flat(node.parts, stream.side_by_side())
     raise ConversionError("it joins other axes than those after the first")
 
 
@@ -254,21 +228,20 @@ def _flat(parts: NetworkBuilder, stream: FlowValue) -> Value:
     return parts.added(part, replace(stream, axes=(batch, Axis(FEATURES, features)), last=""))
 
 
-def reshaped(parts: NetworkBuilder, attributes: Attributes, operands: Operands) -> Value:
+def reshaped(node: GraphNode) -> Value:
     """Steps side by side, or axes joined and taken apart without moving a number."""
-    node = MoveNode(operands, attributes, parts.roles.get("time"))
     stream, items = node.stream.side_by_side(), items_of(node)
-    in_order = [parts.roles.get("batch"), parts.roles.get("time"), FEATURES]
+    in_order = [node.parts.roles.get("batch"), node.parts.roles.get("time"), FEATURES]
     if len(items) == 2 and list(stream.labels) == in_order and not stream.apart:
         batch, steps, features = stream.axes
-        wide = product_of([axis.size or axis.label for axis in (steps, features)])
+        wide = values.product_of([axis.size or axis.label for axis in (steps, features)])
         by_name = items[0] in (0, batch.label) or (batch.size is not None and items[0] == batch.size)
         if (by_name and items[1] in (-1, wide)) or (items[0] == -1 and items[1] == wide and steps.size != 1):
-            return _flat(parts, stream)
+            return _flat(node.parts, stream)
     try:
         return reshape(node)
     except ConversionError as error:
-        called = {label: role for role, label in parts.roles.items()}
+        called = {label: role for role, label in node.parts.roles.items()}
         axes = ", ".join(called.get(label, label) for label in node.stream.labels)
         raise ConversionError(error.problem, expected=error.expected, got=f"axes {axes} to {items}") from error
 
@@ -281,7 +254,7 @@ def _check_features(parts: NetworkBuilder, stream: FlowValue) -> None:
 def _of_features(parts: NetworkBuilder, value: Value | None, stream: FlowValue) -> Array:
     """A number for each feature; one number stands for all, where their count is known."""
     size = stream.axes[-1].size
-    if isinstance(value, FilledValue) and isinstance(value.value, float):
+    if isinstance(value, values.FilledValue) and isinstance(value.value, float):
         value = ConstantValue(np.asarray(value.value, np.float32))
     array = constant(value, "operand")
     _check_features(parts, stream)
@@ -290,8 +263,7 @@ def _of_features(parts: NetworkBuilder, value: Value | None, stream: FlowValue) 
     return vector(array, size)
 
 
-Compute = Callable[[NetworkBuilder, Attributes, Operands], Value]
-COMPUTING: Mapping[str, Compute] = {
+COMPUTING: Mapping[str, Callable[[GraphNode], Value]] = {
     "Add": add,
     "BatchNormalization": batch_norm,
     "Div": divide,

@@ -6,7 +6,7 @@ Large models keep their weights in a file in the same folder.
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from gatewright.convert.files import check_finite
 from gatewright.convert.refusals import check_exists, read_whole
 from gatewright.errors import ConversionError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Array = NDArray[Any]
 
@@ -58,6 +61,15 @@ def load(path: Path) -> Any:
     return model
 
 
+def session_of(path: Path) -> "InferenceSession":
+    """A session that runs a file on the CPU. Raises ModuleNotFoundError where onnxruntime is missing."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # only errors are written, which are raised too
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def _names(model: Any) -> Iterator[Any]:
     """All names in a model: the package gives bytes for those that are no text."""
     graph = model.graph
@@ -83,10 +95,7 @@ class ExternalFiles:
         self.left: dict[Path, int] = {}
 
     def bytes_of(self, tensor: Any, name: str) -> bytes:
-        """The bytes of a tensor that lie in another file.
-
-        Raises ConversionError where that is not beside the graph, or has fewer bytes.
-        """
+        """The bytes of a tensor that lie in another file."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         file = self.path.parent / location
@@ -115,10 +124,7 @@ class ExternalFiles:
 
 
 def array_of(path: Path, tensor: Any, name: str = "", files: ExternalFiles | None = None) -> Array:
-    """The numbers of a tensor in a file.
-
-    Raises ConversionError where there are more or fewer than its shape says, or they are no numbers.
-    """
+    """The numbers of a tensor in a file."""
     name = name or str(tensor.name)
     if tensor.data_type not in _TYPES:
         raise ConversionError(

@@ -1,6 +1,6 @@
 """What is known of a value in a graph that is not run: its numbers, its sizes, or its place in the network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
@@ -93,10 +93,7 @@ class FlowValue:
         return replace(self, axes=(*self.axes[:index], *self.axes[index + 1 :]))
 
     def joined_with(self, other: "FlowValue") -> "FlowValue":
-        """Both directions of a layer as one value; this is the first of them.
-
-        Raises ConversionError where they are not of one layer, or not of the same steps.
-        """
+        """Both directions of a layer as one value; this is the first of them."""
         last: Last | None = None
         if (self.last, self.step) == (other.last, other.step):
             last = self.last
@@ -138,8 +135,10 @@ class PointwiseValue:
 Value = (
     ConstantValue | FilledValue | AxisSizes | ExtraInput | UnreadableValue | FlowValue | StackedStates | PointwiseValue
 )
+Operands = Sequence[Value | None]
+Attributes = Mapping[str, Any]
 
 
-def arrays_of(operands: Sequence[Value | None]) -> list[NDArray[Any] | None]:
+def arrays_of(operands: Operands) -> list[NDArray[Any] | None]:
     """The operands that are constants, as arrays; None in the place of all others."""
     return [operand.array if isinstance(operand, ConstantValue) else None for operand in operands]

@@ -14,6 +14,7 @@ from gatewright import __version__
 from gatewright.backends.onnx.native import OperatorNode
 from gatewright.convert.onnx_files import operators
 from gatewright.convert.onnx_files.scanned import SCANNED
+from gatewright.convert.refusals import no_skip
 from gatewright.errors import ConversionError
 from gatewright.network import AddInput, Max, Mean, Network, RecurrentPart
 from gatewright.network.onnx.build import build
@@ -46,11 +47,7 @@ def _refuse_unreadable(network: Network) -> None:
     """Refuse what can be written, and is not read again."""
     for part in network.parts:
         if isinstance(part, AddInput):
-            raise ConversionError(
-                "the input is added to the output, and the ONNX graphs that are written here are chains of layers",
-                do="write Gatewright's own file: target_layout='gatewright'",
-                shell="write Gatewright's own file: --to gatewright",
-            )
+            raise no_skip("the ONNX graphs")
         if network.lengths and isinstance(part, Mean | Max):
             raise ConversionError(f"a {part.kind} of rows of several lengths has no operator in ONNX")
 
