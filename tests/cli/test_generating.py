@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatewright.tasks.data.music.midi import read_midi
-from gatewright.tasks.data.music.notes import frames_of_notes
+from gatewright.tasks.data.music.midi import frames_of_notes, read_midi
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.run import open_run
 from gatewright.tasks.training.session import train

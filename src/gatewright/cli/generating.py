@@ -132,7 +132,7 @@ def _music(
     """The prompt and what follows it: as a MIDI file, as JSON, or a line for each chord."""
     import numpy as np
 
-    from gatewright.tasks.data.music.notes import notes_of_frames
+    from gatewright.tasks.data.music.midi import notes_of_frames
     from gatewright.tasks.music.generator import MusicGenerator
 
     composer = MusicGenerator(model)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data.music.midi import midi_bytes, read_midi
-from gatewright.tasks.data.music.notes import frames_of_notes
+from gatewright.tasks.data.music.midi import frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.music.generator import MusicGenerator
 from gatewright.tasks.recipes.music import Music

@@ -8,8 +8,7 @@ import torch
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.evaluate import evaluate
-from gatewright.tasks.data.music.midi import midi_bytes
-from gatewright.tasks.data.music.notes import frames_of_notes, notes_of_frames
+from gatewright.tasks.data.music.midi import frames_of_notes, midi_bytes, notes_of_frames
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.music import predictor as listening
 from gatewright.tasks.music.predictor import MusicPredictor

@@ -9,7 +9,7 @@ import torch
 from gatewright.errors import OptionError
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.batches.arrays import Rows
-from gatewright.tasks.data.synthetic.long_lags import copy_arrays, marked_sums
+from gatewright.tasks.data.synthetic import copy_arrays, marked_sums
 from gatewright.tasks.objectives import NumberTargets
 from gatewright.tasks.recipes.longlag import LongLag
 from gatewright.tasks.training.session import train

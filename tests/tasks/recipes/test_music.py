@@ -11,8 +11,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.answers.evaluate import evaluate, measure
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.batches.sequential import RaggedStreams
-from gatewright.tasks.data.music.midi import midi_bytes
-from gatewright.tasks.data.music.notes import frames_of_notes
+from gatewright.tasks.data.music.midi import frames_of_notes, midi_bytes
 from gatewright.tasks.data.music.piano_rolls import load_piano_rolls
 from gatewright.tasks.model import load_model
 from gatewright.tasks.objectives import Keys

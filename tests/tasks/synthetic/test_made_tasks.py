@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gatewright.errors import DataError, OptionError
-from gatewright.tasks.data.synthetic.adding import addition_arrays
-from gatewright.tasks.data.synthetic.long_lags import copy_arrays, marked_sums
+from gatewright.tasks.data.synthetic import addition_arrays, copy_arrays, marked_sums
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.recipes.adding import Adding

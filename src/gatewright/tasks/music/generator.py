@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically, writing
 from gatewright.tasks.answers.predictor import run_network
-from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, midi_bytes, read_midi
-from gatewright.tasks.data.music.notes import frames_of_notes
+from gatewright.tasks.data.music.midi import KEYS, SUFFIXES, frames_of_notes, midi_bytes, read_midi
 from gatewright.tasks.recipes.music import Music
 from gatewright.tasks.trained_model import TrainedModel
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.music.files import load_pieces
-from gatewright.tasks.data.music.notes import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
+from gatewright.tasks.data.music.midi import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
 
 FRAMES = 4096  # read at once
 

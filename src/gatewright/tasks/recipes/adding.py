@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches, Rows
-from gatewright.tasks.data.synthetic.adding import addition_arrays, random_pairs
+from gatewright.tasks.data.synthetic import addition_arrays, random_pairs
 from gatewright.tasks.objectives import Bits
 from gatewright.tasks.recipe import Expected, Recipe, Schedule
 from gatewright.tasks.run_data import Data, Sizes

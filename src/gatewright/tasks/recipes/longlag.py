@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches
-from gatewright.tasks.data.synthetic.long_lags import COPY_SYMBOLS, copy_arrays, marked_sums
+from gatewright.tasks.data.synthetic import COPY_SYMBOLS, copy_arrays, marked_sums
 from gatewright.tasks.objectives import Classes, NumberTargets, Objective
 from gatewright.tasks.recipe import Expected, Recipe
 from gatewright.tasks.run_data import Data, Encoding, Pooling, Sizes

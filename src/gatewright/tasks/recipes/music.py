@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.batches.sequential import RaggedStreams
 from gatewright.tasks.data.music.files import check_lengths, has_parts, load_music, load_pieces
-from gatewright.tasks.data.music.midi import KEYS
-from gatewright.tasks.data.music.notes import key_names, notes_of_frames
+from gatewright.tasks.data.music.midi import KEYS, key_names, notes_of_frames
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged, Splits
 from gatewright.tasks.music.predictor import MusicPredictor

@@ -10,7 +10,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
-from gatewright.tasks.data.synthetic.adding import addition_arrays, from_bits
+from gatewright.tasks.data.synthetic import addition_arrays, from_bits
 from gatewright.tasks.trained_model import TrainedModel
 
 _PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)

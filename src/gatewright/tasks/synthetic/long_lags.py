@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import Predictor, pooled_outputs, run_network
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.data.synthetic.long_lags import COPIED, COPY_SYMBOLS
+from gatewright.tasks.data.synthetic import COPIED, COPY_SYMBOLS
 from gatewright.tasks.data.tables.table import Table, open_table
 
 Array = NDArray[Any]

@@ -9,8 +9,7 @@ import pytest
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.data.music.files import load_music, load_pieces
-from gatewright.tasks.data.music.midi import midi_bytes, read_midi
-from gatewright.tasks.data.music.notes import frames_of_notes, key_names, notes_of_frames
+from gatewright.tasks.data.music.midi import frames_of_notes, key_names, midi_bytes, notes_of_frames, read_midi
 from tests.tasks.data.formats import put
 
 BEAT = 96  # ticks

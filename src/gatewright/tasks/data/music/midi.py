@@ -1,4 +1,4 @@
-"""MIDI files as piano rolls, and piano rolls as MIDI files that play.
+"""MIDI files as piano rolls, and piano rolls as MIDI files that play, or as text: "C4 E4 G4|C4 E4 G4|-".
 
 How a MIDI file becomes a piano roll:
 
@@ -11,6 +11,7 @@ How a MIDI file becomes a piano roll:
 """
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,10 @@ _TICKS = 480  # of a quarter note, in files that are written
 _VELOCITY = 80
 
 Roll = NDArray[np.uint8]
+_STEPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+_FLATS = {"Db": "C#", "Eb": "D#", "Gb": "F#", "Ab": "G#", "Bb": "A#"}
+SILENCE = "-"
+BETWEEN_FRAMES = "|"
 
 
 class _Note(NamedTuple):
@@ -140,3 +145,32 @@ def _span(note: _Note, frames_per_beat: int, ticks: int) -> tuple[int, int]:
     """The first frame of a note, and the one after its last. Halves are rounded up."""
     start, end = ((2 * time * frames_per_beat + ticks) // (2 * ticks) for time in (note.start, note.end))
     return start, max(end, start + 1)
+
+
+def key_names() -> tuple[str, ...]:
+    """The 88 keys of a piano from A0 to C8, in the order of a piano roll; C4 is middle C, MIDI number 60."""
+    return tuple(f"{_STEPS[number % 12]}{number // 12 - 1}" for number in range(LOWEST, LOWEST + KEYS))
+
+
+def notes_of_frames(roll: Roll) -> str:
+    """A piano roll (frames, 88) as text: keys with a space between them, frames with |, and - for silence."""
+    names = np.array(key_names())
+    return BETWEEN_FRAMES.join(" ".join(names[frame > 0]) or SILENCE for frame in roll)
+
+
+def frames_of_notes(text: str) -> Roll:
+    """The piano roll of such a text; flats such as Bb3 are read too. Raises OptionError for an unknown key."""
+    places = {name: place for place, name in enumerate(key_names())}
+    frames = text.split(BETWEEN_FRAMES)
+    roll = np.zeros((len(frames), KEYS), np.uint8)
+    for place, frame in enumerate(frames):
+        for name in frame.replace(SILENCE, " ").split():
+            key = places.get(re.sub("^[A-G]b", lambda flat: _FLATS.get(flat[0], flat[0]), name))
+            if key is None:
+                raise OptionError(
+                    f"frame {place + 1} of the notes has something that is no key of a piano",
+                    expected='keys from A0 to C8, with | between frames and - for silence, as in "C4 E4 G4|C4 F4 A4|-"',
+                    got=repr(name)[:40],
+                )
+            roll[place, key] = 1
+    return roll

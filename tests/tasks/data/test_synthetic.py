@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewright.errors import OptionError
-from gatewright.tasks.data.synthetic.adding import addition_arrays, as_bits, from_bits, random_pairs
+from gatewright.tasks.data.synthetic import addition_arrays, as_bits, from_bits, random_pairs
 
 
 def test_bits_are_the_lowest_first() -> None:

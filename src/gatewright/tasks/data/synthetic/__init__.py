@@ -1,1 +1,0 @@
-"""Made-up tasks with a known answer for every example."""
