@@ -10,6 +10,7 @@ from gatewright import convert, export
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import onnx_files
 from gatewright.errors import ConversionError
+from gatewright.export import onnx_check
 from gatewright.network import Activation, Dense, LayerNorm, Network, Part, RecurrentPart, Reshape, run
 from gatewright.network.part import Flow
 
@@ -70,6 +71,20 @@ def test_a_norm_without_gain_and_bias_as_onnx(case: str, tmp_path: Path) -> None
     convert.write(network, tmp_path / "own.safetensors", "gatewright")
     export.onnx(tmp_path / "own.safetensors", tmp_path / "exported.onnx")
     np.testing.assert_allclose(onnx_files.run(tmp_path / "exported.onnx", inputs), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [Reshape((12,)), Reshape((-1,)), Activation("tanh")], ids=str)
+def test_rows_of_numbers_without_steps_as_onnx(first: Part, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    network = Network((first, Reshape((12,)), dense(12)))
+    inputs = np.random.default_rng(1).standard_normal((3, 12)).astype(np.float32)
+    convert.write(network, tmp_path / "own.safetensors", "gatewright")
+    written = export.onnx(tmp_path / "own.safetensors", tmp_path / "rows.onnx")
+    session = runtime.InferenceSession(written.path)
+    np.testing.assert_allclose(session.run(None, {"input": inputs})[0], run(network, inputs), atol=1e-5)
+    assert [one.shape[0] for one in (*session.get_inputs(), *session.get_outputs())] == ["batch", "batch"]
+    if network.reads == (12,):
+        assert all(one.fits for one in onnx_check.differences(tmp_path / "own.safetensors", written.path))
 
 
 def test_a_norm_of_an_unknown_number_of_features_is_refused_as_onnx(tmp_path: Path) -> None:

@@ -144,11 +144,11 @@ def of_settings(layer: str, settings: Any) -> CellConfig:
         expected, fits = _CHOICES.get(name, (", ".join(_CHOICES), lambda _: False))
         if not fits(chosen.get(name)):
             raise _unfit(layer, f"cannot have this {name}", expected, chosen.get(name))
-    equations = CellConfig(**chosen)
-    if (equations.reset is None) == (equations.family == "gru"):
+    config = CellConfig(**chosen)
+    if (config.reset is None) == (config.family == "gru"):
         expected = '"before" or "after" of a GRU, null of every other family'
         raise _unfit(layer, "cannot have this reset", expected, chosen.get("reset"))
-    return equations
+    return config
 
 
 def no_config(trace: Trace) -> ConversionError:

@@ -81,7 +81,8 @@ def parts_of(network: Network) -> tuple[CellPart, ...]:
 
     Raises OptionError for what cannot be run step by step, and for numbers that are not finite.
     """
-    _refuse_whole_sequences(network)
+    for part in sorted(network.parts, key=lambda part: isinstance(part, RecurrentPart)):  # what is beside it says more
+        _require_step_by_step(part, network)
     parts: list[CellPart] = []
     for index, part in enumerate(network.parts):
         following = network.parts[index + 1] if index + 1 < len(network.parts) else None
@@ -150,29 +151,18 @@ _RULES: Mapping[type[Part], Callable[[Any, _Position], list[CellPart]]] = {
 """The parts of a network that run step by step, and what they are in C."""
 
 
-def _refuse_whole_sequences(network: Network) -> None:
-    """Refuse what cannot be run step by step."""
-    for part in sorted(network.parts, key=lambda part: isinstance(part, RecurrentPart)):  # what is beside it says more
-        if (problem := _problem(part, network)) is not None:
-            raise problem
-        if type(part) not in _RULES or (isinstance(part, Embedding) and part.masks_zero):
-            raise _not_step_by_step(
-                network, f"a part of kind {part.kind} is not written as C, which runs step by step", got=part.kind
-            )
-
-
-def _problem(part: Part, network: Network) -> OptionError | None:
-    """Why a part cannot be run step by step, where there is more to say than its kind."""
+def _require_step_by_step(part: Part, network: Network) -> None:
+    """Refuse a part that cannot be run step by step."""
     match part:
         case ForecastWindow():
-            return _not_step_by_step(
+            raise _not_step_by_step(
                 network,
                 f"a model that forecasts cannot run step by step: it reads {part.forecast.history} steps at once",
                 expected="a model that reads a sequence from its beginning on",
                 got="one that sees each window by its own level and spread, and reads a linear forecast after it",
             )
         case SumEmbedding():
-            return _not_step_by_step(
+            raise _not_step_by_step(
                 network,
                 "a model that reads several symbols a step is not written as C, whose code reads one",
                 expected="a model that reads numbers, or one symbol a step",
@@ -180,11 +170,11 @@ def _problem(part: Part, network: Network) -> OptionError | None:
             )
         case Ngrams():
             scores = f"scores of n-grams up to {part.longest} symbols"
-            return _beside("a classifier of n-grams", scores, "ngrams", "texts", network)
+            raise _beside("a classifier of n-grams", scores, "ngrams", "texts", network)
         case LinearSeriesPart():
-            return _beside("a linear model", f"scores of the values at {part.times} times", "linear", "series", network)
+            raise _beside("a linear model", f"scores of the values at {part.times} times", "linear", "series", network)
         case RecurrentPart(directions=(_, _)):
-            return OptionError(
+            raise OptionError(
                 f"layer {network.layer_name!r} ({part.traces[0].name}) is bidirectional, so it cannot run step by step",
                 expected="a layer that reads a sequence from its beginning on",
                 got="a backward direction, which begins at the end",
@@ -193,8 +183,12 @@ def _problem(part: Part, network: Network) -> OptionError | None:
                 shell="train the recipe with --set directions=forward, or export the model as ONNX, for whole "
                 "sequences",
             )
+        case _ if type(part) not in _RULES or (isinstance(part, Embedding) and part.masks_zero):
+            raise _not_step_by_step(
+                network, f"a part of kind {part.kind} is not written as C, which runs step by step", got=part.kind
+            )
         case _:
-            return None
+            pass
 
 
 def _not_step_by_step(network: Network, problem: str, **facts: str) -> OptionError:

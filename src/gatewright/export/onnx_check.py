@@ -63,7 +63,7 @@ def _inputs(network: Network, steps: int, batch: int, generator: np.random.Gener
     if network.symbols:
         columns = next((len(part.columns) for part in network.parts if isinstance(part, SumEmbedding)), 0)
         return generator.integers(0, network.symbols, (steps, batch, *([columns] if columns else [])))
-    numbers = generator.normal(size=(steps, batch, network.width))
+    numbers = generator.normal(size=(batch, steps) if network.reads_rows else (steps, batch, network.width))
     if forecast := forecast_of(network):
         numbers = forecast.mean + forecast.deviation * numbers
     return numbers.astype(network.dtype)

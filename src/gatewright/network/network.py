@@ -62,6 +62,11 @@ class Network:
         return (self._steps,) if first and first.reads_symbols else (self._steps, self.width)
 
     @property
+    def reads_rows(self) -> bool:
+        """Whether it reads (batch, features), without steps."""
+        return len(self.reads) == 1 and not self.symbols
+
+    @property
     def symbols(self) -> int:
         """How many symbols it knows; 0 where it reads numbers."""
         return next((part.symbol_count for part in self.parts if part.symbol_count), 0)

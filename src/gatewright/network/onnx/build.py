@@ -70,10 +70,10 @@ def _inputs(builder: NetworkGraph) -> None:
         doc = f"whole numbers from 0 to {symbols - 1} {_shown(extents)}"
         doc += f": of each step {', '.join(columns)}" if columns else ""
         given = graph.input("symbols" if builder.readable else "input", extents, doc, kind=ElementKind.COUNT)
-    else:
-        extents = (*leading, network.width)
+    else:  # a network that begins with a Reshape reads one row of numbers, without steps
+        extents = (BATCH, network.reads[0] or "features") if network.reads_rows else (*leading, network.width)
         given = graph.input("input", extents, f"features {_shown(extents)}")
-    builder.inputs = _exchanged(builder, given)
+    builder.inputs = given if network.reads_rows else _exchanged(builder, given)
     builder.row_ends = builder.ends = _ends(builder)
 
 

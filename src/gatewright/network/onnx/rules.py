@@ -24,7 +24,7 @@ END, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
 def _embedding(builder: NetworkGraph, part: simple.Embedding, value: Tensor) -> Tensor:
     if part.masks_zero:
-        raise no_mask(part)
+        return _refuse_mask(builder, part, value)
     return builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=3, axis=0)
 
 
@@ -74,18 +74,16 @@ def _layer_norm(builder: NetworkGraph, part: simple.LayerNorm, value: Tensor) ->
 
 def _dense(builder: NetworkGraph, part: simple.Dense, value: Tensor) -> Tensor:
     graph = builder.graph
-    value = graph.emit("MatMul", value, _head_matrix(builder, part), ndim=value.ndim)
+    # An embedding and the head may be one matrix, which the file then holds once.
+    shared = None if builder.readable else builder.held_already(part.weight)
+    if shared is None:
+        matrix = graph.initialiser(f"{builder.name}.weight", part.weight.T)
+    else:
+        matrix = graph.emit("Transpose", shared, perm=(1, 0))
+    value = graph.emit("MatMul", value, matrix, ndim=value.ndim)
     if part.bias is not None:
         value = graph.emit("Add", value, builder.hold("bias", part.bias))
     return activation(graph, part.activation, value)
-
-
-def _head_matrix(builder: NetworkGraph, part: simple.Dense) -> Tensor:
-    """(inputs, outputs). That of an embedding, where the two are one matrix."""
-    shared = None if builder.readable else builder.held_already(part.weight)
-    if shared is not None:
-        return builder.graph.emit("Transpose", shared, perm=(1, 0))
-    return builder.graph.initialiser(f"{builder.name}.weight", part.weight.T)
 
 
 def _reshape(builder: NetworkGraph, part: steps.Reshape, value: Tensor) -> Tensor:
@@ -234,13 +232,9 @@ def _merged(builder: NetworkGraph, part: RecurrentPart, halves: list[Tensor], jo
     return graph.emit("Mul", merged, graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5)))
 
 
-def _masking(builder: NetworkGraph, part: simple.Masking, value: Tensor) -> Tensor:
-    raise no_mask(part)
-
-
-def no_mask(part: Part) -> ConversionError:
-    """The error for a part that says which steps are padding."""
-    return ConversionError(
+def _refuse_mask(builder: NetworkGraph, part: Part, value: Tensor) -> Tensor:
+    """Refuse a part that says which steps are padding."""
+    raise ConversionError(
         "ONNX's operators know no mask",
         got=part.kind,
         do="leave it out, and give the lengths of the rows instead",
@@ -269,7 +263,7 @@ RULES: Mapping[type[Part], Callable[[NetworkGraph, Any, Tensor], Tensor]] = {
     beside.LinearSeriesPart: lambda builder, part, value: _mixed(
         builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs))
     ),
-    simple.Masking: _masking,
+    simple.Masking: _refuse_mask,
     steps.Max: _max,
     steps.Mean: _mean,
     beside.Ngrams: lambda builder, part, value: _mixed(builder, value, ngram_scores(builder, part)),
