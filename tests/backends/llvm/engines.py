@@ -10,7 +10,6 @@ import numpy as np
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype
 from gatewright.backends.llvm.jit.target import named
-from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.executor import Executor
@@ -62,7 +61,7 @@ def run(given: Given, on: On = HERE, memory: Guarded | None = None) -> Results:
     return results(given, states, emits, sums, on.dtype)
 
 
-def run_by_name(engine: Engine, arrays: Arrays, given: Given) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def run_by_name(engine: Engine, arrays: Guarded, given: Given) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """States (time + 1, batch, ...), sequences (time, batch, ...) and sums of a run, each by name."""
     binding, trace = bind_by_name(engine), engine.program.trace
     extent = given.steps, given.batch
