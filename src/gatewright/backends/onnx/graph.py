@@ -44,6 +44,24 @@ class Tensor:
         """`value[..., None]`: the value with axes of one element after it."""
         return self.graph.unsqueeze(self, *range(self.ndim, self.ndim + key.count(None)))
 
+    def __add__(self, other: "Operand") -> "Tensor":
+        return self._with("Add", other)
+
+    def __sub__(self, other: "Operand") -> "Tensor":
+        return self._with("Sub", other)
+
+    def __mul__(self, other: "Operand") -> "Tensor":
+        return self._with("Mul", other)
+
+    def __truediv__(self, other: "Operand") -> "Tensor":
+        return self._with("Div", other)
+
+    def _with(self, op: str, other: "Operand") -> "Tensor":
+        """Beside a count, a number of Python is a count too."""
+        if self.kind is ElementKind.COUNT and not isinstance(other, Tensor):
+            other = self.graph.count(int(other))
+        return self.graph.emit(op, self, other, kind=self.kind)
+
 
 Operand = Tensor | float
 

@@ -46,9 +46,9 @@ def activation(graph: Graph, function: str, value: Tensor) -> Tensor:
         case "identity":
             return value
         case "silu":
-            return graph.emit("Mul", value, graph.emit("Sigmoid", value))
+            return value * graph.emit("Sigmoid", value)
         case "affine":
-            return graph.emit("Add", graph.emit("Mul", value, numbers[0]), numbers[1])
+            return value * numbers[0] + numbers[1]
         case "clip":
             low, high = (None if np.isinf(bound) else bound for bound in numbers)
             return graph.emit("Clip", value, low, high, ndim=value.ndim)
@@ -66,7 +66,7 @@ def activation(graph: Graph, function: str, value: Tensor) -> Tensor:
 def softplus(graph: Graph, a: Tensor) -> Tensor:
     """log(1 + e^a), of operators that ONNX Runtime has in float64 too."""
     small = graph.emit("Exp", graph.emit("Neg", graph.emit("Abs", a)))
-    return graph.emit("Add", graph.emit("Max", a, 0.0), graph.emit("Log", graph.emit("Add", small, 1.0)))
+    return graph.emit("Max", a, 0.0) + graph.emit("Log", small + 1.0)
 
 
 def _spelled(function: str) -> tuple[str, tuple[float, ...]]:
@@ -85,17 +85,15 @@ def _in_double(graph: Graph, kind: str, numbers: tuple[float, ...], a: Tensor) -
 
     match kind, numbers:
         case "elu", (scale,):
-            less = graph.emit("Sub", graph.emit("Exp", graph.emit("Min", a, 0.0)), 1.0)
-            return below_zero(graph.emit("Mul", less, scale))
+            return below_zero((graph.emit("Exp", graph.emit("Min", a, 0.0)) - 1.0) * scale)
         case "hard_sigmoid", (slope, offset):
-            line = graph.emit("Add", graph.emit("Mul", a, slope), offset)
-            return graph.emit("Clip", line, 0.0, 1.0, ndim=a.ndim)
+            return graph.emit("Clip", a * slope + offset, 0.0, 1.0, ndim=a.ndim)
         case "leaky_relu", (slope,):
-            return below_zero(graph.emit("Mul", a, slope))
+            return below_zero(a * slope)
         case "softplus", ():
             return softplus(graph, a)
         case "softsign", ():
-            return graph.emit("Div", a, graph.emit("Add", graph.emit("Abs", a), 1.0))
+            return a / (graph.emit("Abs", a) + 1.0)
         case _:
             raise ConversionError(
                 f"ONNX Runtime has no {kind} in double precision",

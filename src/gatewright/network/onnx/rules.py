@@ -46,8 +46,7 @@ def _one_hot(builder: NetworkGraph, part: simple.OneHot, value: Tensor) -> Tenso
 
 
 def _scale(builder: NetworkGraph, part: simple.Scale, value: Tensor) -> Tensor:
-    less = builder.graph.emit("Sub", value, builder.hold("mean", part.mean))
-    return builder.graph.emit("Div", less, builder.hold("deviation", part.deviation))
+    return (value - builder.hold("mean", part.mean)) / builder.hold("deviation", part.deviation)
 
 
 def _batch_norm(builder: NetworkGraph, part: simple.BatchNorm, value: Tensor) -> Tensor:
@@ -55,8 +54,8 @@ def _batch_norm(builder: NetworkGraph, part: simple.BatchNorm, value: Tensor) ->
     gain = 1.0 if part.gain is None else part.gain.astype(np.float64)
     gain = np.asarray(gain / np.sqrt(part.variance.astype(np.float64) + part.epsilon))
     shift = np.asarray((0.0 if part.bias is None else part.bias) - part.mean * gain)
-    scaled = builder.graph.emit("Mul", value, builder.graph.initialiser(f"{builder.name}.gain", gain))
-    return builder.graph.emit("Add", scaled, builder.graph.initialiser(f"{builder.name}.shift", shift))
+    scaled = value * builder.graph.initialiser(f"{builder.name}.gain", gain)
+    return scaled + builder.graph.initialiser(f"{builder.name}.shift", shift)
 
 
 def _layer_norm(builder: NetworkGraph, part: simple.LayerNorm, value: Tensor) -> Tensor:
@@ -82,7 +81,7 @@ def _dense(builder: NetworkGraph, part: simple.Dense, value: Tensor) -> Tensor:
         matrix = graph.emit("Transpose", shared, perm=(1, 0))
     value = graph.emit("MatMul", value, matrix, ndim=value.ndim)
     if part.bias is not None:
-        value = graph.emit("Add", value, builder.hold("bias", part.bias))
+        value = value + builder.hold("bias", part.bias)
     return activation(graph, part.activation, value)
 
 
@@ -105,7 +104,7 @@ def _mean(builder: NetworkGraph, part: steps.Mean, value: Tensor) -> Tensor:
         values = graph.emit("Where", builder.ends.active[(..., None)], values, 0.0)
     total, steps = graph.reduce("ReduceSum", values, (0,)), builder.count_steps(value)
     present = graph.emit("Max", steps, graph.count(1), kind=ElementKind.COUNT) if part.zeros_if_empty else steps
-    return graph.emit("Div", total, graph.cast(present, ElementKind.NUMBER))
+    return total / graph.cast(present, ElementKind.NUMBER)
 
 
 def _max(builder: NetworkGraph, part: steps.Max, value: Tensor) -> Tensor:
@@ -145,31 +144,26 @@ def _patches(builder: NetworkGraph, part: steps.PatchPart, value: Tensor) -> Ten
     graph, size, features, ends = builder.graph, part.size, part.width, builder.ends
     x = graph.emit("Where", ends.active[(..., None)], value, 0.0) if ends else value
     steps, shape, none = builder.steps(x), graph.shape(x), graph.counts(0)
-    count = _in_patches(builder, steps, size)
-    added = graph.emit(
-        "Sub", graph.emit("Mul", count, graph.count(size), kind=ElementKind.COUNT), steps, kind=ElementKind.COUNT
-    )
-    pads = graph.join_counts(none, none, none, added, none, none)
+    count = _in_patches(steps, size)
+    pads = graph.join_counts(none, none, none, count * size - steps, none, none)
     batch = graph.slice(shape, 1, 2)
     divided = graph.join_counts(count, graph.counts(size), batch, graph.counts(features))
     joined = graph.join_counts(count, batch, graph.counts(size * features))
     parts = graph.emit("Reshape", graph.emit("Pad", x, pads, ndim=3), divided, ndim=4)
     flat = graph.emit("Reshape", graph.transpose(parts, 0, 2, 1, 3), joined, ndim=3)
     weight = graph.transpose(builder.hold("weight", part.weight), 1, 0)
-    read = graph.emit("Add", graph.emit("MatMul", flat, weight), builder.hold("bias", part.bias))
-    builder.ends = layers.ends_of(graph, read, _in_patches(builder, ends.lengths, size)) if ends else None
+    read = graph.emit("MatMul", flat, weight) + builder.hold("bias", part.bias)
+    builder.ends = layers.ends_of(graph, read, _in_patches(ends.lengths, size)) if ends else None
     return read
 
 
-def _in_patches(builder: NetworkGraph, steps: Tensor, size: int) -> Tensor:
+def _in_patches(steps: Tensor, size: int) -> Tensor:
     """How many patches those steps are, of which the last may not be full."""
-    graph = builder.graph
-    whole = graph.emit("Add", steps, graph.count(size - 1), kind=ElementKind.COUNT)
-    return graph.emit("Div", whole, graph.count(size), kind=ElementKind.COUNT)
+    return (steps + (size - 1)) / size
 
 
-def _mixed(builder: NetworkGraph, value: Tensor, scores: Tensor) -> Tensor:
-    return builder.graph.emit("Mul", builder.graph.emit("Add", value, scores), 0.5)
+def _mean_of(value: Tensor, scores: Tensor) -> Tensor:
+    return (value + scores) * 0.5
 
 
 def _forecast_window(builder: NetworkGraph, part: forecast.ForecastWindow, value: Tensor) -> Tensor:
@@ -226,10 +220,10 @@ def _merged(builder: NetworkGraph, part: RecurrentPart, halves: list[Tensor], jo
         return halves[0]
     if part.merge == "concat":
         return graph.emit("Concat", *halves, axis=halves[0].ndim - 1)
-    merged = graph.emit("Mul" if part.merge == "mul" else "Add", *halves)
+    merged = halves[0] * halves[1] if part.merge == "mul" else halves[0] + halves[1]
     if part.merge != "ave":
         return merged
-    return graph.emit("Mul", merged, graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5)))
+    return merged * graph.initialiser(f"{builder.name}.half", np.full(part.widths[0], 0.5))
 
 
 def _refuse_mask(builder: NetworkGraph, part: Part, value: Tensor) -> Tensor:
@@ -260,13 +254,13 @@ RULES: Mapping[type[Part], Callable[[NetworkGraph, Any, Tensor], Tensor]] = {
     forecast.ForecastWindow: _forecast_window,
     steps.Last: _last,
     simple.LayerNorm: _layer_norm,
-    beside.LinearSeriesPart: lambda builder, part, value: _mixed(
-        builder, value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs))
+    beside.LinearSeriesPart: lambda builder, part, value: _mean_of(
+        value, linear_outputs(builder, part, _scale(builder, part.scale, builder.inputs))
     ),
     simple.Masking: _refuse_mask,
     steps.Max: _max,
     steps.Mean: _mean,
-    beside.Ngrams: lambda builder, part, value: _mixed(builder, value, ngram_scores(builder, part)),
+    beside.Ngrams: lambda builder, part, value: _mean_of(value, ngram_scores(builder, part)),
     simple.OneHot: _one_hot,
     steps.PatchPart: _patches,
     RecurrentPart: _recurrent,

@@ -16,24 +16,22 @@ class Window:
         self._mean = graph.initialiser("scaling.mean", forecast.mean)
         self._known: Tensor | None = None
         if known is not None:
-            moved = graph.emit("Sub", known, graph.initialiser("known_scaling.mean", forecast.known_mean))
-            deviation = graph.initialiser("known_scaling.deviation", forecast.known_deviation)
-            self._known = graph.emit("Div", moved, deviation)
+            moved = known - graph.initialiser("known_scaling.mean", forecast.known_mean)
+            self._known = moved / graph.initialiser("known_scaling.deviation", forecast.known_deviation)
         past = self._into(window)
         if self._known is not None:
             self._effect = graph.emit("MatMul", self._known, graph.initialiser("effect", forecast.effect), ndim=3)
-            past = graph.emit("Sub", past, graph.slice(self._effect, 0, forecast.history))
+            past = past - graph.slice(self._effect, 0, forecast.history)
         self._level = _named(graph.reduce("ReduceMean", past, (0,)), "level")
-        self._away = graph.emit("Sub", past, self._level)
-        variance = graph.reduce("ReduceMean", graph.emit("Mul", self._away, self._away), (0,))
+        self._away = past - self._level
+        variance = graph.reduce("ReduceMean", self._away * self._away, (0,))
         self._spread = _named(graph.emit("Max", graph.emit("Sqrt", variance), forecast.least_spread), "spread")
-        self._base = _named(graph.emit("Add", self._linear(), self._level), "linear")
+        self._base = _named(self._linear() + self._level, "linear")
 
     def read(self) -> Tensor:
         """What the layers read: the window and its linear forecast, what is known, and which steps are to come."""
         graph, forecast = self._graph, self._forecast
-        to_come = graph.emit("Sub", self._base, self._level)
-        seen = graph.emit("Div", graph.emit("Concat", self._away, to_come, ndim=3, axis=0), self._spread)
+        seen = graph.emit("Concat", self._away, self._base - self._level, ndim=3, axis=0) / self._spread
         batch = graph.slice(graph.shape(self._window), 1, 2)
         shape = graph.join_counts(graph.counts(1), batch, graph.counts(1))
         flag = graph.expand(graph.initialiser("to_come", forecast.to_come), shape, ndim=3)
@@ -47,59 +45,52 @@ class Window:
     def forecast(self, outputs: Tensor) -> Tensor:
         """The linear forecast as it is changed by what the head says of the steps to come, with its interval."""
         graph, forecast = self._graph, self._forecast
-        variables = len(forecast.mean)
-        sizes = graph.counts(0, 0, variables, -1)  # 0: as it is
+        sizes = graph.counts(0, 0, len(forecast.mean), -1)  # 0: as it is
         whole = graph.emit("Reshape", outputs, sizes, ndim=4)
         change, learned = graph.slice(whole, 0, 1, axis=3), graph.slice(whole, 1, np.iinfo(np.int64).max, axis=3)
         spread = self._spread[(..., None)]
-        middle = graph.emit("Mul", graph.emit("Mul", spread, forecast.share), change, ndim=4)
-        middle = graph.emit("Add", self._base[(..., None)], middle)
-        width = graph.emit("Add", graph.emit("Mul", learned, forecast.trust), forecast.at_first)
-        usual = graph.emit("Mul", spread, graph.initialiser("width", forecast.width), ndim=4)
-        widths = graph.emit("Mul", usual, softplus(graph, width))
-        widths = graph.emit("Mul", widths, graph.initialiser("widening", forecast.widening), ndim=4)
+        changed = spread * forecast.share * change
+        middle = self._base[(..., None)] + changed
+        width = learned * forecast.trust + forecast.at_first
+        widths = spread * graph.initialiser("width", forecast.width) * softplus(graph, width)
+        widths = widths * graph.initialiser("widening", forecast.widening)
         below, above = graph.slice(widths, 0, 1, axis=3), graph.slice(widths, 1, 2, axis=3)
-        ends = (graph.emit("Sub", middle, below), middle, graph.emit("Add", middle, above))
-        made = graph.emit("Concat", *ends, ndim=4, axis=3)
-        if self._known is not None:
-            made = graph.emit("Add", made, self.to_come(self._effect)[(..., None)])
-        return self._outer(made)
+        ends = graph.emit("Concat", middle - below, middle, middle + above, ndim=4, axis=3)
+        return self._outer(ends if self._known is None else ends + self.to_come(self._effect)[(..., None)])
 
     def _linear(self) -> Tensor:
         """What the regression adds to the level: (horizon, batch, variables)."""
         graph = self._graph
         spread, level = (graph.unsqueeze(one, 0) for one in (self._spread, self._level))
-        one = graph.emit("Add", graph.emit("Mul", level, 0.0), 1.0)
-        features = graph.emit("Concat", self._away, spread, level, one, ndim=3, axis=0)
+        features = graph.emit("Concat", self._away, spread, level, level * 0.0 + 1.0, ndim=3, axis=0)
         weight = graph.initialiser("linear.weight", self._forecast.weight)
         return graph.transpose(graph.emit("MatMul", graph.transpose(features, 2, 1, 0), weight, ndim=3), 2, 1, 0)
 
     def _into(self, window: Tensor) -> Tensor:
         """In deviations of the training part, or of its logarithms."""
         graph, forecast = self._graph, self._forecast
-        scaled = _named(graph.emit("Div", graph.emit("Sub", window, self._mean), self._deviation), "scaled")
+        scaled = _named((window - self._mean) / self._deviation, "scaled")
         if not forecast.logarithm.any():
             return scaled
         present = graph.emit("Max", window, graph.initialiser("least", forecast.least))
-        moved = graph.emit("Sub", graph.emit("Log", present), graph.initialiser("inner.mean", forecast.inner_mean))
-        logs = graph.emit("Div", moved, graph.initialiser("inner.deviation", forecast.inner_deviation))
+        moved = graph.emit("Log", present) - graph.initialiser("inner.mean", forecast.inner_mean)
+        logs = moved / graph.initialiser("inner.deviation", forecast.inner_deviation)
         return graph.emit("Where", graph.initialiser("logarithm", forecast.logarithm), logs, scaled)
 
     def _outer(self, values: Tensor) -> Tensor:
         """In the units of the series."""
         graph, forecast = self._graph, self._forecast
-        made = graph.emit("Add", graph.emit("Mul", values, self._deviation[(..., None)]), self._mean[(..., None)])
+        measured = values * self._deviation[(..., None)] + self._mean[(..., None)]
         if forecast.logarithm.any():
             # Where it is no logarithm the power would be of any number, and might be infinite.
             logarithm = graph.initialiser("is_logarithm", forecast.logarithm[:, None])
             powers = graph.emit("Where", logarithm, values, 0.0)
-            deviation = graph.initialiser("outer.deviation", forecast.inner_deviation[:, None])
-            powers = graph.emit("Mul", powers, deviation)
-            powers = graph.emit("Add", powers, graph.initialiser("outer.mean", forecast.inner_mean[:, None]))
-            made = graph.emit("Where", logarithm, graph.emit("Exp", powers), made)
+            powers = powers * graph.initialiser("outer.deviation", forecast.inner_deviation[:, None])
+            powers = powers + graph.initialiser("outer.mean", forecast.inner_mean[:, None])
+            measured = graph.emit("Where", logarithm, graph.emit("Exp", powers), measured)
         if not np.isfinite(forecast.lowest).any():
-            return made
-        return graph.emit("Max", made, graph.initialiser("lowest", forecast.lowest[:, None]))
+            return measured
+        return graph.emit("Max", measured, graph.initialiser("lowest", forecast.lowest[:, None]))
 
 
 def _named(value: Tensor, name: str) -> Tensor:
