@@ -82,12 +82,8 @@ class SeriesCollection:
         several = tuple(
             _series(part, roles, columns.missing, id, steps) for (id, part), steps in zip(taken, ordered, strict=True)
         )
-        remarks = [
-            *table.remarks,
-            _remark(roles, several),
-            *table.fitted_remark((*roles.target, *roles.covariates)),
-        ]
-        if columns.missing != "refuse":
+        remarks = [*table.remarks, _remark(roles, several), *table.fitted_remark((*roles.target, *roles.covariates))]
+        if fill:
             remarks.append(_filled_remark(columns.missing, taken, ordered, several))
         return cls(several, tuple(remarks))
 

@@ -64,7 +64,11 @@ def load_pictures(source: object, look: Look, *, brightest: int = BRIGHTEST) -> 
     Keys are `file` and `changed`, what was done to the picture, or `image`, the place of it from 1.
     """
     if not isinstance(source, str | Path):
-        images = _checked("the array", _array(source, look), look, brightest)
+        array = np.asarray(source)
+        if array.ndim == 2:  # a picture, or pictures with their pixels in a row
+            is_flat = array.shape[1] == look.rows * look.columns != look.columns
+            array = array.reshape(-1, look.rows, look.columns) if is_flat else array[None]
+        images = _checked("the array", array, look, brightest)
         return Pictures(images, {"image": range(1, len(images) + 1)})
     if (row := named_data_set(source, "images")) is not None:
         idx = [path for name, path in files_of(row.name, "images").items() if re.match("(t10k|test)-images", name)]
@@ -144,13 +148,6 @@ def _of_idx(paths: Sequence[Path], look: Look) -> Pictures:
     files = [path.name for path, part in zip(paths, images, strict=True) for _ in part]
     places = [place for part in images for place in range(1, len(part) + 1)]
     return Pictures(np.concatenate(images), {"file": files, "image": places})
-
-
-def _array(source: object, look: Look) -> NDArray[Any]:
-    array = np.asarray(source)
-    if array.ndim == 2 and array.shape[1] == look.rows * look.columns != look.columns:
-        return array.reshape(-1, look.rows, look.columns)
-    return array[None] if array.ndim == 2 else array
 
 
 def _checked(name: str, images: NDArray[Any], look: Look, brightest: int) -> Grey:

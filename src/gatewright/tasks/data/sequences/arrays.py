@@ -109,8 +109,7 @@ def read_npz(path: Path, layout: Layout = "infer") -> tuple[SeriesCases, SeriesC
         for x, y in _PAIRS
         if x in arrays
     ]
-    has_both = "x" in arrays and "x_train" in arrays
-    if not parts or has_both:
+    if not parts or {"x", "x_train"} <= {*arrays}:
         raise DataError(f"{path} does not say which arrays are series", expected=_NAMES, got=", ".join(arrays))
     return parts[0], parts[1] if len(parts) > 1 else None
 

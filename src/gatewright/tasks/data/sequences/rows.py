@@ -58,10 +58,14 @@ def read_rows(path: Path, labels: Labels = "first") -> SeriesCases:
     return SeriesCases(str(path), joined(values), channel_names(1), "line", lines, labels_of_rows, remarks=(remark,))
 
 
-def first_fields(path: Path) -> tuple[list[str], int]:
-    """What stands first in each row, and how many fields the first row has."""
+def labels_of(path: Path, longest: int | None, classes: Sequence[str]) -> Labels:
+    """Whether a label stands first in each row: by the steps of the longest series in training, or by its classes."""
     rows = list(_rows(path))
-    return [row.fields[0] for row in rows], len(rows[0].fields) if rows else 0
+    width = len(rows[0].fields) if rows else 0
+    if longest is not None and width in (longest, longest + 1):
+        return "first" if width > longest else "none"
+    labels = {*classes, *MISSING_TEXTS}
+    return "first" if all({row.fields[0], row.fields[0].lower()} & labels for row in rows) else "none"
 
 
 def read_line(name: str, line: str, labelled_length: int | None) -> SeriesCases:

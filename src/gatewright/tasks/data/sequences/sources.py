@@ -14,7 +14,7 @@ from gatewright.tasks.data.published import sources
 from gatewright.tasks.data.published.sources import Source, existing_path, files_of, named_data_set
 from gatewright.tasks.data.sequences import archive_files, long_tables, rows
 from gatewright.tasks.data.sequences.arrays import Layout, read_npz, series_of_arrays
-from gatewright.tasks.data.sequences.cases import MISSING_TEXTS, SeriesCases, Task, filled_series, joined
+from gatewright.tasks.data.sequences.cases import SeriesCases, Task, filled_series, joined
 from gatewright.tasks.data.tables.files import is_frame
 from gatewright.tasks.settings import setting
 
@@ -63,7 +63,7 @@ def read_unlabelled(source: Source, reading: SeriesReading, known: KnownSeries) 
     if path is not None and known.key == "file" and (path.is_dir() or path.suffix.lower() in _TABLES):
         series = _tables_in(path, reading)
     elif path is not None and path.is_file() and path.suffix.lower() in _TEXTS and rows.is_of_rows(path):
-        series = rows.read_rows(path, _labels_of(path, known))
+        series = rows.read_rows(path, rows.labels_of(path, known.longest, known.classes))
     elif is_frame(source) or (path is not None and path.suffix.lower() in _TABLES):
         series = long_tables.read_long(source, reading, channels=known.channels, labelled=False)
     else:
@@ -92,14 +92,6 @@ def _file(source: Source) -> Path | None:
     if in_memory or named_data_set(source, "labelled series") is not None:
         return None
     return existing_path(source, "labelled series")
-
-
-def _labels_of(path: Path, known: KnownSeries) -> rows.Labels:
-    names, width = rows.first_fields(path)
-    if known.longest is not None and width in (known.longest, known.longest + 1):
-        return "first" if width > known.longest else "none"
-    labels = {*known.classes, *MISSING_TEXTS}
-    return "first" if all(name in labels or name.lower() in labels for name in names) else "none"
 
 
 def _read(source: Source, reading: SeriesReading, *, alone: bool = False) -> Pair:

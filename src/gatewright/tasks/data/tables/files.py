@@ -160,7 +160,11 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
             expected='an object such as {"text": "...", "label": "..."}',
             got=line.strip()[:60],
         )
-    row = {str(key): _json_text(value) for key, value in cast("dict[str, object]", content).items()}
+    # Lists and objects stay JSON, and are refused where numbers or labels are read.
+    row = {
+        str(key): value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+        for key, value in cast("dict[str, object]", content).items()
+    }
     for key, text in row.items():
         try:
             (key + text).encode()
@@ -171,13 +175,6 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, str]:
                 do="mend the row, or leave it out",
             ) from error
     return row
-
-
-def _json_text(value: object) -> str:
-    """A value as a field of a table: lists and objects stay JSON, and are refused where numbers or labels are read."""
-    if isinstance(value, str) or value is None:
-        return value or ""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _parquet(path: Path) -> TableContent:

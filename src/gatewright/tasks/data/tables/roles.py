@@ -70,11 +70,6 @@ def all_columns(_table: Table, columns: Sequence[str], _known: Roles) -> Sequenc
     return columns
 
 
-def no_columns(_table: Table, _columns: Sequence[str], _known: Roles) -> Sequence[str]:
-    """None of them."""
-    return ()
-
-
 def columns_where(fits: Callable[[Sequence[str]], bool]) -> Choice:
     """Those with texts that fit."""
     return lambda table, columns, _known: [column for column in columns if fits(table.texts(column))]
@@ -96,7 +91,7 @@ class ColumnRole:
     setting: str
     names: Collection[str] = ()
     fits: Choice = all_columns
-    candidates: Choice = no_columns
+    candidates: Choice = lambda _table, _columns, _known: ()
     suggested: Collection[str] = ()  # names, or words of names, that are not safe enough to be taken unasked
     likely: Choice = all_columns
 

@@ -258,9 +258,8 @@ def _seasons(texts: list[str]) -> ParsedDates | None:
     """Years that end in the next one, such as 2019/20."""
     matched = [_SEASON.fullmatch(text) for text in texts]
     present = [match for match in matched if match]
-    if len(present) < 2 or 2 * len(present) <= len(texts):
-        return None
-    if any((int(match[1]) + 1) % 100 != int(match[3]) for match in present):
+    is_next = all((int(match[1]) + 1) % 100 == int(match[3]) for match in present)
+    if len(present) < 2 or 2 * len(present) <= len(texts) or not is_next:
         return None
     years = np.array([match[1] if match else "NaT" for match in matched], "datetime64[Y]")
     return ParsedDates(years.astype("datetime64[us]"), f"%Y{present[0][2]}%n")
