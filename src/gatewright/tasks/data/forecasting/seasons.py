@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.scaling import Values
 
-Floats = NDArray[np.float64]
 Dates = NDArray[np.datetime64]
 
 _COMPARED = 64
@@ -87,7 +86,7 @@ def calendar_names(dates: Dates) -> tuple[str, ...]:
     return tuple(f"{wave} {name}" for name in seen for wave in ("sin", "cos"))
 
 
-def calendar_inputs(dates: Dates, names: tuple[str, ...]) -> Floats:
+def calendar_inputs(dates: Dates, names: tuple[str, ...]) -> NDArray[np.float64]:
     """(steps,) -> (steps, names): sine and cosine of 2 pi times the share of the year, week or day that has passed.
 
     A year begins on 1 January at 0:00, a week on Monday, a day at 0:00.

@@ -79,7 +79,9 @@ def read_columns(path: Path, *, encoding: str = "", header: str = "infer") -> Co
     width = len(_cells(first, separator))
     sentences = list(_sentences(path, lines, separator, width, is_conllu=is_conllu))
     names = CONLLU if is_conllu else tuple(str(number) for number in range(1, width + 1))
-    has_header = header == "yes" or (header == "infer" and bool(sentences) and _is_header(sentences[0][0][1]))
+    first_cells = {cell.lower() for cell in sentences[0][0][1]} if sentences else set[str]()
+    is_named = bool(first_cells & {*TOKEN_NAMES} and first_cells & {*LABEL_NAMES})
+    has_header = header == "yes" or (header == "infer" and is_named)
     if sentences and not is_conllu and has_header:
         names = sentences[0].pop(0)[1]
         sentences = list(filter(None, sentences))
@@ -130,9 +132,3 @@ def _is_divided_at_spaces(rows: Sequence[str]) -> bool:
 
 def _cells(line: str, separator: str | None) -> list[str]:
     return [cell.strip() for cell in line.split(separator)] if separator else line.split()
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    """Whether a first row names its columns: a name for tokens and one for labels."""
-    cells = {cell.lower() for cell in row}
-    return bool(cells & {*TOKEN_NAMES} and cells & {*LABEL_NAMES})
