@@ -18,7 +18,7 @@ _COMMON = re.compile(r"\w|[WUb]x|b_\w|bias|kernel|projection/kernel")
 """Names of arrays that layers of other kinds have too: alone they are no sign of a recurrent layer."""
 _BIASES = ("b", "bh")
 _GENERATORS = "rngs"  # the step of a path of flax.nnx below which random generators keep their state
-_OTHERS = "to convert the other layers alone, name them with --prefix, or prefix= in Python"
+_CHOOSE = "name them with prefix"
 
 
 class NotWholeError(ConversionError):
@@ -160,7 +160,7 @@ def _broken(index: LayerIndex, place: LayerPlace, group: NamedArrays) -> NotWhol
         f"{_label(index, place)} is no whole layer: it is {what}",
         expected=", ".join(closest),
         got=shown({full: index.arrays[full] for full in group.names.values()}),
-        do=f"look whether the file is complete; {_OTHERS}",
+        do=f"look whether the file is complete; to convert the other layers alone, {_CHOOSE}",
     )
 
 
@@ -227,7 +227,7 @@ def _refuse_gaps(index: LayerIndex, places: Sequence[LayerPlace]) -> None:
             expected=f"numbers from 0 to {len(numbers) - 1}",
             got=", ".join(map(str, numbers)),
             do="look whether the file is complete"
-            + ("" if naming.modules else f"; where nothing is between them, {_OTHERS.partition(', ')[2]}"),
+            + ("" if naming.modules else f"; where nothing is between them, {_CHOOSE}"),
         )
 
 
@@ -237,7 +237,7 @@ def _label(index: LayerIndex, place: LayerPlace) -> str:
     return f"{numbered}{place.prefix!r}" + (", the direction that reads backwards," if place.backwards else "")
 
 
-def _error(index: LayerIndex, problem: str, **more: str) -> NotWholeError:
-    error = NotWholeError(problem, **more)
+def _error(index: LayerIndex, problem: str, *, do: str, **more: str) -> NotWholeError:
+    error = NotWholeError(problem, do=do, shell=do.replace(_CHOOSE, "name them with --prefix"), **more)
     error.known = sum(len(group.names) for group in index.groups.values())
     return error

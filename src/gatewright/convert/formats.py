@@ -189,9 +189,9 @@ def read(path: Path, name: str | None = None, overrides: Overrides | None = None
         return _read_as(candidates[0], file, dict(overrides or {}))
     if not files.exists(path):
         raise ConversionError(f"there is no file {path}", do="give the path of a file of weights")
-    found = _understood(file, candidates, dict(overrides or {}))
-    fewest = min(len(match.rest) for match in found)
-    best = [match for match in found if len(match.rest) == fewest]
+    readings = _understood(file, candidates, dict(overrides or {}))
+    fewest = min(len(match.rest) for match in readings)
+    best = [match for match in readings if len(match.rest) == fewest]
     different = [reading for reading in best[1:] if _content(reading.parts) != _content(best[0].parts)]
     if different:
         raise ConversionError(
@@ -259,7 +259,7 @@ def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides)
             if candidate.name == "gatewright":
                 return readings
     known = max((len(file.arrays) - len(network.rest) for network in readings), default=0)
-    worst = max(broken, key=lambda one: one.known, default=None)
+    worst = max(broken, key=lambda error: error.known, default=None)
     if worst is not None and worst.known > known:
         raise worst
     if readings:

@@ -68,7 +68,7 @@ def read(
         before.append(Embedding(_matrix(name, row.embedding[1], ("symbol", "feature"), arrays[name], sizes)))
         used.add(name)
     if row.weight and (name := _named(row.weight[0], arrays)):
-        outputs = sum(width(one) for one in layers[-1].directions)
+        outputs = sum(width(direction) for direction in layers[-1].directions)
         weight = _matrix(name, row.weight[1], ("output", "input"), arrays[name], {"input": outputs})
         bias_name = _named(row.bias, arrays) if row.bias else None
         if row.bias and bias_name is None:
@@ -84,8 +84,8 @@ def read(
         if row.one_hot and len(weight) == layers[0].inputs:
             before.append(OneHot(len(weight)))
     lacking = [part for part, there in ((row.embedding, before), (row.weight, after)) if part and not there]
-    told = f"the file has no {' and no '.join(name for name, _ in lacking)}, which {row.title} has: it was read without"
-    return (*before, *layers, *after), used, (told,) if lacking else ()
+    note = f"the file has no {' and no '.join(name for name, _ in lacking)}, which {row.title} has: it was read without"
+    return (*before, *layers, *after), used, (note,) if lacking else ()
 
 
 def write(row: Around, network: Network) -> dict[str, NDArray[Any]] | None:
@@ -135,8 +135,8 @@ def _matrix(
     return _laid(np.asarray(array), axes, wanted)
 
 
-def _laid(array: NDArray[Any], axes: str, held: tuple[str, str]) -> NDArray[Any]:
-    return np.ascontiguousarray(array if tuple(axes.split()) == held else array.T)
+def _laid(array: NDArray[Any], axes: str, wanted: tuple[str, str]) -> NDArray[Any]:
+    return np.ascontiguousarray(array if tuple(axes.split()) == wanted else array.T)
 
 
 def _vector(name: str, array: NDArray[Any], length: int) -> NDArray[Any]:

@@ -176,17 +176,17 @@ def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[Layer
     """The places of the layers that are meant, from the bottom to the top: those of each prefix, or all."""
     places = sorted(index.layers, key=lambda layer: (in_order(layer.prefix), layer.layer, layer.backwards))
     if prefix is not None:
-        wanted = [path_of(one, index.framework) for one in ([prefix] if isinstance(prefix, str) else prefix)]
+        wanted = [path_of(name, index.framework) for name in ([prefix] if isinstance(prefix, str) else prefix)]
         of_each = [_of_prefix(index, places, name) for name in wanted]
         if not all(of_each):
             raise ConversionError(
                 f"no layer has prefix {wanted[of_each.index([])]!r}",
                 expected=" or ".join(dict.fromkeys(repr(index.module(place)) for place in places)),
             )
-        for name, some in zip(wanted, of_each, strict=True):
-            if len({(one.prefix, one.paired) for one in some}) > 1:
-                raise unordered(index, some, f"several modules have names that begin with {name!r}")
-        return [place for some in of_each for place in some]
+        for name, chosen in zip(wanted, of_each, strict=True):
+            if len({(place.prefix, place.paired) for place in chosen}) > 1:
+                raise unordered(index, chosen, f"several modules have names that begin with {name!r}")
+        return [place for chosen in of_each for place in chosen]
     layers = {(place.prefix, place.layer) for place in places}
     kinds = {(place.prefix, place.layer, place.paired, place.scope) for place in places}
     if len({unnumbered(place.prefix) for place in places}) > 1 or len(kinds) > len(layers):
@@ -197,12 +197,12 @@ def ordered(index: LayerIndex, prefix: str | Sequence[str] | None) -> list[Layer
 def unordered(index: LayerIndex, places: Iterable[LayerPlace], problem: str) -> UnorderedError:
     """The error that asks for the layers and their order."""
     names = tuple(dict.fromkeys(index.module(place) for place in places))
-    some = names[:2]
+    first = names[:2]
     error = UnorderedError(
         problem,
         got=", ".join(map(repr, names)),
-        do=f"name those that are meant, in their order, as in prefix={some!r}",
-        shell=f"name those that are meant, in their order, as in {' '.join(f'--prefix {name}' for name in some)}",
+        do=f"name those that are meant, in their order, as in prefix={first!r}",
+        shell=f"name those that are meant, in their order, as in {' '.join(f'--prefix {name}' for name in first)}",
     )
     error.modules = names
     return error

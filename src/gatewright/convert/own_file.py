@@ -38,12 +38,11 @@ def read(path: Path, overrides: dict[str, Any]) -> Network:
         for name, array in model.tensors.items():
             files.check_finite(path, name, array)
         return _network(model)
-    except (ConversionError, ModelFileError) as error:
+    except ModelFileError as error:
         if str(path) in error.problem:
             raise
-        raise ConversionError(
-            f"{path}: {error.problem}", expected=error.expected, got=error.got, do=error.do
-        ) from error
+        details = {"expected": error.expected, "got": error.got, "do": error.do, "shell": error.shell}
+        raise ConversionError(error.problem, **details) from error
 
 
 def _network(model: ModelFile) -> Network:

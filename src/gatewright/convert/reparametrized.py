@@ -32,7 +32,7 @@ def folded(arrays: Arrays) -> tuple[Arrays, tuple[str, ...]]:
     """
     stored: dict[str, dict[str, str]] = {}
     for name in arrays:
-        match = next((found for found in (form.fullmatch(name[:LONGEST]) for form in _STORED) if found), None)
+        match = next(filter(None, (form.fullmatch(name[:LONGEST]) for form in _STORED)), None)
         if match is not None:
             stored.setdefault(match["prefix"] + match["array"], {})[match["part"]] = name
     if not stored:

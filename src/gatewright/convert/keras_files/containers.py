@@ -114,8 +114,8 @@ def _grouped(
     """A file of Keras 1 or 2: a group for each layer, labelled with the names of its arrays in order."""
     if config is None:
         alone = [KerasLayer("", name, {}, path=(name,)) for name in groups]
-        found = [replace(layer, arrays=_keyed(layer, groups[layer.name], version)) for layer in alone]
-        return KerasFile(tuple(found), version, described=False)
+        layers = [replace(layer, arrays=_keyed(layer, groups[layer.name], version)) for layer in alone]
+        return KerasFile(tuple(layers), version, described=False)
     model = architecture.parsed(config)
     everything = architecture.every_layer(model)
     of_each = _shared_out(everything, groups)

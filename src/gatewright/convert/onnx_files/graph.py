@@ -87,9 +87,9 @@ class GraphReader:
         time, batch = parts.roles["time"], parts.roles["batch"]
         if not {time, batch, values.DIRECTIONS, values.FEATURES}.issuperset(labels) or labels[-1] != values.FEATURES:
             raise ConversionError(f"{self.path}: output {result!r}: its axes are {', '.join(labels)}")
-        network = Network(tuple(parts.found), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
+        network = Network(tuple(parts.listed), "onnx", notes=tuple(parts.notes), lengths=parts.lengths)
         axes = {axis.label: axis for axis in self.declared[parts.source]}
-        states = tuple(name for name in parts.given if name != parts.lengths_from)
+        states = tuple(name for name in parts.extra_inputs if name != parts.lengths_from)
         return GraphNetwork(network, parts.source, axes[time], axes[batch], result, labels, states, parts)
 
     def _loop(self, place: int) -> None:
@@ -111,7 +111,7 @@ class GraphReader:
             self.values[name] = self._unreadable(f"output {name!r}", error)
 
     def _output(self) -> tuple[str, FlowValue]:
-        if not any(isinstance(part, RecurrentPart) for part in self.parts.found):
+        if not any(isinstance(part, RecurrentPart) for part in self.parts.listed):
             loop = next((node for node in self.graph.node if node.op_type in ("Loop", "Scan")), None)
             if loop is not None:
                 with located(f"{self.path}: {title(loop)}"):

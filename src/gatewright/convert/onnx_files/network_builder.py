@@ -26,9 +26,9 @@ class NetworkBuilder:
 
     def __init__(self, path: Path, opset: int) -> None:
         self.path, self.opset = path, opset
-        self.found: list[Part] = []
+        self.listed: list[Part] = []
         self.notes: dict[str, None] = {}
-        self.given: dict[str, None] = {}
+        self.extra_inputs: dict[str, None] = {}
         self.roles: dict[str, str] = {}  # "time" and "batch" to labels
         self.source: str | None = None
         self.lengths: Lengths | None = None  # of the rows
@@ -59,33 +59,33 @@ class NetworkBuilder:
             return
         if values.STEP in stream.labels:
             raise ConversionError("it reads an axis of one step")
-        index = max(i for i, part in enumerate(self.found) if isinstance(part, RecurrentPart))
-        layer = self.found[index]
+        index = max(i for i, part in enumerate(self.listed) if isinstance(part, RecurrentPart))
+        layer = self.listed[index]
         assert isinstance(layer, RecurrentPart)
-        in_order = not any(isinstance(part, Reverse) for part in self.found[index:])
+        in_order = not any(isinstance(part, Reverse) for part in self.listed[index:])
         ends = stream.last == "final" or (stream.last == "both ends" and not self.lengths and in_order)
         if stream.last == "step" and in_order and len(layer.directions) == 1:
             ends = stream.step == 0 if layer.backwards else stream.step == -1 and not self.lengths
         if ends:
-            self.found[index] = replace(layer, returns="last")
+            self.listed[index] = replace(layer, returns="last")
         elif stream.last == "step":
-            self.found.append(TakeStep(stream.step))
+            self.listed.append(TakeStep(stream.step))
         else:
             raise ConversionError("it reads the last step of a layer whose last states are elsewhere")
 
     @property
     def last(self) -> Part | None:
         """The last part so far."""
-        return self.found[-1] if self.found else None
+        return self.listed[-1] if self.listed else None
 
     def added(self, part: Part, stream: FlowValue) -> FlowValue:
         """The value after one more part, which gives a value of the axes of `stream`."""
-        self.found.append(part)
+        self.listed.append(part)
         return self.changed(stream)
 
     def replaced(self, part: Part, stream: FlowValue) -> FlowValue:
         """The value after the last part has become another one."""
-        self.found[-1] = part
+        self.listed[-1] = part
         return self.changed(stream)
 
     def changed(self, stream: FlowValue) -> FlowValue:
@@ -96,7 +96,7 @@ class NetworkBuilder:
     def embedding(self, attributes: Attributes, table: ConstantValue, value: Value | None) -> Value:
         """Rows of a matrix, by symbols or by a function of symbols."""
         stream = self.take(value.stream if isinstance(value, values.PointwiseValue) else value)
-        if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.found or len(stream.axes) != 2:
+        if attributes.get("axis", 0) != 0 or table.array.ndim != 2 or self.listed or len(stream.axes) != 2:
             raise ConversionError("it is no embedding: rows of a matrix, for symbols (time, batch)")
         rows = table.array
         part = Embedding(rows[symbols_of(value, len(rows))] if isinstance(value, values.PointwiseValue) else rows)
@@ -135,8 +135,8 @@ class NetworkBuilder:
         _check_width(layer, stream)
         self.notes |= dict.fromkeys(notes)
         half = self._pair(beside, layer) if beside else None
-        if not beside:
-            self.found.append(layer)
+        if half is None:
+            self.listed.append(layer)
             self.last_read = stream.version
         output = replace(self.changed(stream), half=half)
         if half is not None:
@@ -164,7 +164,7 @@ class NetworkBuilder:
         if operators.row_of(first.cell_config) != operators.row_of(second.cell_config) or first.hidden != second.hidden:
             raise ConversionError("it reads what a layer of another kind or size reads: the network branches here")
         kept = [direction.initial[0] if direction.initial else {} for direction in (first, second)]
-        self.found[-1] = replace(
+        self.listed[-1] = replace(
             first,
             directions=(*first.directions, *second.directions),
             initial=tuple(kept) if any(kept) else (),
@@ -194,7 +194,7 @@ class NetworkBuilder:
 
     def _set_lengths(self, value: Value | None, time: Axis, batch: Axis) -> None:
         lengths = self._lengths(value, time, batch)
-        if any(isinstance(part, RecurrentPart) for part in self.found) and lengths != self.lengths:
+        if any(isinstance(part, RecurrentPart) for part in self.listed) and lengths != self.lengths:
             raise ConversionError(
                 "its rows end elsewhere than those of the layers below",
                 expected="the same sequence_lens for all layers, or none",
@@ -274,7 +274,7 @@ class NetworkBuilder:
         name = value.name if isinstance(value, values.ExtraInput) else value.source
         if name == self.source:
             raise ConversionError(f"its states or lengths come from {name!r}, which the layers read too")
-        self.given[name] = None
+        self.extra_inputs[name] = None
         return name
 
 

@@ -90,11 +90,11 @@ def _merged(parts: NetworkBuilder, operands: Operands, merge: net.Merge) -> Valu
     if sorted(str(half.half) for half in halves) != ["0", "1"] or not isinstance(parts.last, net.RecurrentPart):
         raise ConversionError("it joins what are not the two directions of one layer", expected="a constant, or those")
     first, second = sorted(halves, key=lambda half: half.half or 0)
-    place = len(parts.found) - 1
+    place = len(parts.listed) - 1
     stream = parts.take(first.joined_with(second))
-    layer = parts.found[place]
+    layer = parts.listed[place]
     assert isinstance(layer, net.RecurrentPart)
-    parts.found[place] = replace(layer, merge=merge)
+    parts.listed[place] = replace(layer, merge=merge)
     return parts.changed(stream)
 
 
