@@ -6,7 +6,6 @@ reverse mode, which are their own transposes; linear ops are applied to the tang
 
 from gatewright.derive.rules import LINEAR, RULES
 from gatewright.derive.vjp import fit
-from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Operand, Symbol
 from gatewright.trace.build import Replay, finish_trace
 from gatewright.trace.ir import Atom, Equation, Trace
@@ -67,17 +66,15 @@ def _push(tracer: Tracer, equation: Equation, step: Replay, tangents: dict[int, 
     total: Operand | None = None
     for index, value in enumerate(operands):
         moving = tangents.get(id(value))
-        flow = None if moving is None else _moved(tracer, equation, result, operands, index, moving)
+        if moving is None:
+            continue
+        # what the tangent of this operand adds to that of the result
+        flow: Operand | None
+        if equation.op in LINEAR:
+            flow = tracer.emit(equation.op, (*operands[:index], moving, *operands[index + 1 :]), equation.attrs)
+        else:
+            flow = RULES[equation.op](moving, result, *operands, **dict(equation.attrs))[index]
         if flow is not None:
             total = flow if total is None else total + flow
     if total is not None:
         tangents[id(result)] = fit(tracer, total, result.shape)
-
-
-def _moved(
-    tracer: Tracer, equation: Equation, result: Symbol, operands: tuple[Operand, ...], index: int, moving: Symbol
-) -> Operand | None:
-    """What the tangent of operand `index` adds to that of the result."""
-    if equation.op in LINEAR:
-        return tracer.emit(Op(equation.op), (*operands[:index], moving, *operands[index + 1 :]), equation.attrs)
-    return RULES[equation.op](moving, result, *operands, **dict(equation.attrs))[index]

@@ -159,17 +159,14 @@ def step(cell: Cell, operands: Operands) -> tuple[Symbol, ...]:
     values: tuple[object, ...] = tuple(new) if isinstance(new, tuple | list) else (new,)  # type: ignore[arg-type]
     symbols = tuple(value for value in values if isinstance(value, Symbol))
     if len(symbols) != len(values) or len(values) != len(cell.states):
+        kinds = [(v.name or "a symbol") if isinstance(v, Symbol) else type(v).__name__ for v in values]
         raise CellError(
             f"cell {cell.label!r} ({cell.file}, line {cell.line}): it does not return its states",
             expected=f"{len(cell.states)} value(s), the new {', '.join(cell.states)}",
-            got=f"{len(values)} value(s): {', '.join(_kind(value) for value in values)}",
+            got=f"{len(values)} value(s): {', '.join(kinds)}",
             do=f"end the cell with `return {', '.join(cell.states)}`, in the order of its signature",
         )
     return symbols
-
-
-def _kind(value: object) -> str:
-    return (value.name or "a symbol") if isinstance(value, Symbol) else type(value).__name__
 
 
 def _recorder(operands: Operands):

@@ -13,7 +13,7 @@ from gatewright.errors import TraceError
 from gatewright.lang.ops import ELEMENTWISE, SUMS, Op
 from gatewright.schedule.program import Phase, Product, Reduction, Term, Work
 from gatewright.trace.analysis import needed, shared
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
+from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of
 
 _ALONG_ROWS = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 # The names of partial sums have these numbers. Cached kernels are found by the text of a Program, so they stay.
@@ -131,14 +131,14 @@ class _Gatherer:
         total: Atom | None = None
         leaves = self._leaves(equation)
         # in the order of time: all that is known early is one value when the next phase adds its own terms
-        when = [self._when(leaf.value) for leaf in leaves]
+        when = [
+            self._phase.get(leaf.value.name, Phase.BEFORE) if isinstance(leaf.value, Var) else Phase.BEFORE
+            for leaf in leaves
+        ]
         phases = [phase for phase in Phase if phase in when]
         for phase in phases:
             now = [leaf for leaf, known in zip(leaves, when, strict=True) if known is phase]
             total = self._partial(equation, total, now, phase, final=phase is phases[-1])
-
-    def _when(self, value: Atom) -> Phase:
-        return Phase.BEFORE if isinstance(value, Literal) else self._phase.get(value.name, Phase.BEFORE)
 
     def _leaves(self, equation: Equation) -> list[_Leaf]:
         inside = {term.target.name for term in self._below(equation)}

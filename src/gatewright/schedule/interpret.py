@@ -53,22 +53,22 @@ def interpret(
     return ProgramResult(machine.states, machine.emits(), machine.sums())
 
 
+@dataclass
 class _Machine:
-    def __init__(
-        self,
-        program: Program,
-        inputs: Mapping[str, Array],
-        params: Mapping[str, Array],
-        sizes: Mapping[str, int],
-        execute: Execute,
-        backwards: bool,
-    ) -> None:
-        self.program, self.sizes, self.execute, self.inputs = program, sizes, execute, inputs
+    program: Program
+    inputs: Mapping[str, Array]
+    params: Mapping[str, Array]
+    sizes: Mapping[str, int]
+    execute: Execute
+    backwards: bool
+
+    def __post_init__(self) -> None:
+        program, inputs = self.program, self.inputs
         self.steps, self.batch = next(iter(inputs.values())).shape[:2]
         self.dtype = np.result_type(*inputs.values())
-        self.before, self.after = (1, 0) if backwards else (0, 1)
-        self.shared: dict[str, Any] = dict(params)
-        execute(program.prologue, self.shared, sizes)
+        self.before, self.after = (1, 0) if self.backwards else (0, 1)
+        self.shared: dict[str, Any] = dict(self.params)
+        self.execute(program.prologue, self.shared, self.sizes)
         self.states = {s.name: self._poisoned(self.steps + 1, s) for s in program.trace.states}
         self.sequences = {
             name: self._poisoned(self.steps, Var(name, program.shapes[name]))

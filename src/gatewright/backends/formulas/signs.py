@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from gatewright.backends.formulas import typeset
-from gatewright.backends.formulas.tree import Form, Line, ops_of
+from gatewright.backends.formulas.tree import Apply, Form, Line, nodes
 from gatewright.backends.formulas.typeset import Formula, Pen, Precedence, Rule
 from gatewright.lang.ops import Op, axes_of
 
@@ -41,7 +41,7 @@ class Signs:
 
 def definitions(lines: tuple[Line, ...], known: Definitions) -> list[str]:
     """The definitions of what the lines use."""
-    used = ops_of(lines)
+    used = {node.op for line in lines for node in nodes(line.right) if isinstance(node, Apply)}
     return [text for op, text in known.items() if op in used]
 
 

@@ -106,10 +106,5 @@ def substitute(tree: Tree, known: Mapping[Name, Tree]) -> Tree:
     return tree
 
 
-def ops_of(lines: tuple[Line, ...]) -> set[Op | Form]:
-    """Every operation that the lines use."""
-    return {node.op for line in lines for node in nodes(line.right) if isinstance(node, Apply)}
-
-
 INDICATORS = frozenset({Op.LESS, Form.NOT_LESS, Form.BETWEEN, Form.NONZERO, Form.ZERO})
 """Conditions that count as numbers: 1 where they hold, else 0."""

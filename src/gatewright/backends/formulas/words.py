@@ -37,12 +37,7 @@ def word(identifier: str) -> Word:
     accent = next((part for part in others if part in ACCENTS), "")
     if accent:
         others.remove(accent)
-    letters, digits = _split_digits(first)
+    match = re.fullmatch(r"(\D+)(\d+)", first)  # h1 is an h with a 1 below
+    letters, digits = match.groups() if match else (first, "")
     below = [Word(_ENGLISH.get(part, part)) for part in [*filter(None, [digits]), *others]]
     return Word(_ENGLISH.get(letters, letters), accent, tuple(below))
-
-
-def _split_digits(part: str) -> tuple[str, str]:
-    """h1 is an h with a 1 below."""
-    match = re.fullmatch(r"(\D+)(\d+)", part)
-    return (match[1], match[2]) if match else (part, "")

@@ -78,12 +78,11 @@ def _sum_of_products(work: Product, matrices: Mapping[str, Var], transposed: Map
     last = len(work.terms) - 1
     for index, term in enumerate(work.terms):
         matrix = matrices[transposed[term.matrix] if term.transposed else term.matrix]
-        alone = not last
-        product = work.target if alone else Var(f"{work.target.name}@{index}", work.target.shape)
+        product = Var(f"{work.target.name}@{index}", work.target.shape) if last else work.target
         yield Equation(product, Op.MATMUL, (matrix, term.vector))
         if total is None:
             total = product
-            continue
-        summed = work.target if index == last else Var(f"{work.target.name}@+{index}", work.target.shape)
-        yield Equation(summed, Op.ADD, (total, product))
-        total = summed
+        else:
+            summed = work.target if index == last else Var(f"{work.target.name}@+{index}", work.target.shape)
+            yield Equation(summed, Op.ADD, (total, product))
+            total = summed

@@ -26,7 +26,7 @@ def load(source: str, functions: dict[str, Signature] = SAXPY, target: Target | 
 def test_a_function_computes(name: str) -> None:
     library = load(saxpy(plus=0.5), target=named(name))
     assert run_saxpy(library["saxpy"]).tolist() == [10.5, 12.5, 14.5]
-    assert (list(library), len(library), library.target.name) == (["saxpy"], 1, name)
+    assert library.target.name == name
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -97,7 +97,6 @@ define void @f(ptr %x) {
     x = np.array([21.0], np.float32)
     library["f"](x.ctypes.data)
     assert x[0] == 42.0
-    assert list(library) == ["f"]
 
 
 def test_other_threads_run_meanwhile() -> None:

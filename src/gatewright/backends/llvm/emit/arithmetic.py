@@ -6,6 +6,7 @@ is `fma`, which is fused where the target can.
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any, Literal, Self
 
 from llvmlite import ir
@@ -56,17 +57,13 @@ class Arithmetic:
         """A number in every lane."""
         return self.vector.splat(number)
 
-    def add(self, a: Operand, b: Operand, name: str = "") -> Value:
-        return self._builder.fadd(self._value(a), self._value(b), self._name(name))
+    def _two_numbers(self, instruction: str, a: Operand, b: Operand, name: str = "") -> Value:
+        return getattr(self._builder, instruction)(self._value(a), self._value(b), self._name(name))
 
-    def sub(self, a: Operand, b: Operand, name: str = "") -> Value:
-        return self._builder.fsub(self._value(a), self._value(b), self._name(name))
-
-    def mul(self, a: Operand, b: Operand, name: str = "") -> Value:
-        return self._builder.fmul(self._value(a), self._value(b), self._name(name))
-
-    def div(self, a: Operand, b: Operand, name: str = "") -> Value:
-        return self._builder.fdiv(self._value(a), self._value(b), self._name(name))
+    add = partialmethod(_two_numbers, "fadd")
+    sub = partialmethod(_two_numbers, "fsub")
+    mul = partialmethod(_two_numbers, "fmul")
+    div = partialmethod(_two_numbers, "fdiv")
 
     def neg(self, a: Operand, name: str = "") -> Value:
         return self._builder.fneg(self._value(a), self._name(name))
@@ -124,28 +121,16 @@ class Arithmetic:
         """The numbers that have these bits."""
         return self._builder.bitcast(self._integer(bits), self.vector.numbers, self._name(name))
 
-    def add_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
-        return self._builder.add(self._integer(a), self._integer(b), self._name(name))
+    def _two_integers(self, instruction: str, a: Bits, b: Bits, name: str = "") -> Value:
+        return getattr(self._builder, instruction)(self._integer(a), self._integer(b), self._name(name))
 
-    def and_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
-        return self._builder.and_(self._integer(a), self._integer(b), self._name(name))
-
-    def or_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
-        return self._builder.or_(self._integer(a), self._integer(b), self._name(name))
-
-    def xor_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
-        return self._builder.xor(self._integer(a), self._integer(b), self._name(name))
-
-    def mul_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
-        """The product, of which as many bits are kept as a number has."""
-        return self._builder.mul(self._integer(a), self._integer(b), self._name(name))
-
-    def shift_left(self, a: Bits, count: Bits, name: str = "") -> Value:
-        return self._builder.shl(self._integer(a), self._integer(count), self._name(name))
-
-    def shift_right(self, a: Bits, count: Bits, name: str = "") -> Value:
-        """Shift right; zeros come in from the left."""
-        return self._builder.lshr(self._integer(a), self._integer(count), self._name(name))
+    add_bits = partialmethod(_two_integers, "add")
+    and_bits = partialmethod(_two_integers, "and_")
+    or_bits = partialmethod(_two_integers, "or_")
+    xor_bits = partialmethod(_two_integers, "xor")
+    mul_bits = partialmethod(_two_integers, "mul")  # as many bits of the product are kept as a number has
+    shift_left = partialmethod(_two_integers, "shl")
+    shift_right = partialmethod(_two_integers, "lshr")  # zeros come in from the left
 
     # Lanes
 

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-Dtype = Literal["float32", "float64"]
+from gatewright.backends.coefficients import Dtype
+
 Value = ir.Value
 _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
