@@ -10,8 +10,8 @@ import gatewright as gw
 from gatewright.derive import vjp
 from gatewright.errors import TraceError
 from gatewright.lang import Cell
-from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Choices, Time
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
 from tests.properties.strategies import axis_sizes, traces

@@ -9,9 +9,8 @@ from gatewright import cells, layer_norm
 from gatewright.derive import vjp
 from gatewright.lang.ops import Op
 from gatewright.schedule.check import ProgramError, check
-from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
-from gatewright.schedule.program import Program, RowSum, Stage, Storage, Store, Term
+from gatewright.schedule.program import Choices, Program, RowSum, Stage, Storage, Store, Term, Time
 from gatewright.trace import Equation, Literal, Var, simplify, trace_cell
 
 GRU = plan(simplify(trace_cell(cells.gru)))

@@ -10,8 +10,8 @@ from gatewright.backends import numpy_ref
 from gatewright.derive import adjoint, seed, vjp
 from gatewright.lang import cell, exp, maximum, mean, tanh
 from gatewright.lang.ops import Op
-from gatewright.schedule.choices import Choices, Save, Time
 from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Choices, Save, Time
 from gatewright.schedule.residuals import StepPair, save, saved
 from gatewright.trace import Var, simplify, trace_cell
 from gatewright.trace.analysis import shared

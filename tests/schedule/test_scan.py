@@ -10,10 +10,9 @@ import pytest
 from gatewright import cells
 from gatewright.derive import vjp
 from gatewright.lang import Cell, bernoulli, cell, mean, relabel, sigmoid, tanh, where
-from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.interpret import scanned
 from gatewright.schedule.plan import plan
-from gatewright.schedule.program import Program, Scan
+from gatewright.schedule.program import Choices, Program, Scan, Time
 from gatewright.schedule.residuals import save
 from gatewright.schedule.scan import find_scans
 from gatewright.schedule.text import to_text

@@ -13,10 +13,7 @@ from gatewright.lang.symbol import Operand
 from gatewright.trace.build import Replay, finish_trace
 from gatewright.trace.ir import Trace
 
-Decomposition = Callable[..., Operand]
-
-
-DECOMPOSITIONS: Mapping[Op, Decomposition] = {
+DECOMPOSITIONS: Mapping[Op, Callable[..., Operand]] = {
     Op.SOFTPLUS: lambda a: maximum(a, 0.0) + log(1.0 + exp(-abs(a))),
     Op.HARD_SIGMOID: lambda a, slope: minimum(maximum(slope * a + 0.5, 0.0), 1.0),
     Op.RELU: lambda a: maximum(a, 0.0),

@@ -179,10 +179,7 @@ def gradient(
     )
 
 
-@lru_cache(maxsize=64)
-def derivative(trace: Trace, outputs: tuple[str, ...]) -> Trace:
-    """The gradient's Trace; the last ones are kept."""
-    return vjp(trace, outputs)
+derivative = lru_cache(maxsize=64)(vjp)
 
 
 def draw(

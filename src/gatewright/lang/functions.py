@@ -5,7 +5,7 @@ A literal 0 in the equations means that nothing flows: `0 * a` is 0 in compiled 
 
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.ops import AttrValue, Op, axes_attrs
-from gatewright.lang.symbol import Operand, Redraw, Symbol, freeze
+from gatewright.lang.symbol import Operand, Redraw, Symbol
 
 THEANO_SLOPE = 0.2
 KERAS3_SLOPE = 1 / 6
@@ -14,7 +14,7 @@ KERAS3_SLOPE = 1 / 6
 def _emit(op: Op, *args: Operand, **attrs: AttrValue) -> Symbol:
     for arg in args:
         if isinstance(arg, Symbol):
-            return arg.recorder.emit(op, args, freeze(attrs))
+            return arg.recorder.emit(op, args, tuple(sorted(attrs.items())))
     kinds = ", ".join(type(arg).__name__ for arg in args)
     raise CellError(
         f"gw.{op} was called outside a cell's equations",

@@ -1,15 +1,14 @@
 """Symbols, which stand for the values of a cell while it is traced, and the spaces that parameters are named in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import NoReturn, Protocol
 
 from gatewright.axes import Shape
 from gatewright.errors import GatewrightError
-from gatewright.lang.ops import Attrs, AttrValue, Op
+from gatewright.lang.ops import Attrs, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +183,3 @@ class ParameterSpace:
             got=f"{self._name} @ ...",
             do=f"give the matrix a gate's name: {self._name}.r, {self._name}.z, {self._name}.h",
         )
-
-
-def freeze(attrs: Mapping[str, AttrValue]) -> Attrs:
-    """The attributes of an op in their one order."""
-    return tuple(sorted(MappingProxyType(attrs).items()))

@@ -16,7 +16,10 @@ def phases(scanned: ScannedStates) -> dict[str, Phase]:
     """
     trace = scanned.trace
     parts, of_scans = split(trace), reached(trace.equations, scanned.known)
-    serving = needed(trace.equations, _needed_early(scanned))
+    read = reads(trace)
+    carried = [new for state, new in trace.updates() if state.name in read]
+    # what scans are made of, and what the loop carries, is needed early
+    serving = needed(trace.equations, names_of([*carried, *scanned.new_values.values(), *scanned.coefficients()]))
     early = [equation.target.name for equation in parts.before]
     known = {
         name: Phase.BEFORE if name not in of_scans else Phase.SCAN if name in serving else Phase.AFTER for name in early
@@ -25,14 +28,6 @@ def phases(scanned: ScannedStates) -> dict[str, Phase]:
     known |= {equation.target.name: Phase.AFTER for equation in parts.after}
     known |= dict.fromkeys(scanned.known, Phase.SCAN)
     return known | {state.name: Phase.LOOP for state in trace.states}
-
-
-def _needed_early(scanned: ScannedStates) -> frozenset[str]:
-    """The values that scans are made of, and those that the loop carries."""
-    trace = scanned.trace
-    read = reads(trace)
-    carried = [new for state, new in trace.updates() if state.name in read]
-    return names_of([*carried, *scanned.new_values.values(), *scanned.coefficients()])
 
 
 def choose_passes(

@@ -6,11 +6,11 @@ from operator import attrgetter
 
 from gatewright.axes import Shape
 from gatewright.schedule.check import check
-from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.gather import gather
 from gatewright.schedule.keep import StageKey, StageKind, choose_kept
 from gatewright.schedule.passes import axis_classes, choose_passes, phases
 from gatewright.schedule.program import (
+    Choices,
     Phase,
     Product,
     Program,
@@ -19,6 +19,7 @@ from gatewright.schedule.program import (
     Stage,
     Storage,
     Store,
+    Time,
     Work,
     needs_whole,
     operands,
@@ -193,13 +194,10 @@ class _StagePlanner:
         todo = [value for work in draft.works.values() for value in operands(work)]
         while todo:
             value = todo.pop()
-            if not isinstance(value, Var) or value.name not in self.works:
-                continue
-            if value.name in draft.works or value.name in self.stored:
-                continue
-            work = self.works[value.name]
-            draft.works[value.name] = work
-            todo.extend(operands(work))
+            work = self.works.get(value.name) if isinstance(value, Var) else None
+            if work and work.target.name not in draft.works and work.target.name not in self.stored:
+                draft.works[work.target.name] = work
+                todo.extend(operands(work))
 
     def _prune(self, draft: _Draft) -> None:
         """Leave in a stage, in order, what is kept or used there: what is computed again elsewhere may not be."""

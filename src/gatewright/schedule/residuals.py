@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from gatewright.derive import vjp
-from gatewright.schedule.choices import Choices, Save
 from gatewright.schedule.keep import CHEAPER_THAN_MEMORY
+from gatewright.schedule.program import Choices, Save
 from gatewright.trace.analysis import shared
 from gatewright.trace.ir import Literal, Trace, Var, names_of
 from gatewright.trace.rename import with_uses

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gatewright.lang.ops import Op
-from gatewright.trace.fold import fold
+from gatewright.trace.identities import fold
 from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var
 
 _SQUASHING = frozenset({Op.SIGMOID, Op.HARD_SIGMOID, Op.EXP})  # what makes a number that can stand for a share

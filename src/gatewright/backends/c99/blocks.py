@@ -75,15 +75,12 @@ def is_sum(work: Work) -> bool:
     return isinstance(work, Reduction) or (isinstance(work, Equation) and work.op in (Op.SUM, Op.MEAN))
 
 
-def plan_of(part: CellPart) -> BlockPlan:
-    """Lay out one step of a cell."""
-    return _BlockPlanner(part).plan()
-
-
 Key = tuple[int, BlockKind, Shape]
 
 
-class _BlockPlanner:
+class BlockPlanner:
+    """Lays out one step of a cell."""
+
     def __init__(self, part: CellPart) -> None:
         self.trace = trace = _with_gates_named(part.trace)
         self.kept = part.kept()
@@ -100,6 +97,7 @@ class _BlockPlanner:
         self._defer()
 
     def plan(self) -> BlockPlan:
+        """The blocks in order, and where each value is written."""
         blocks: dict[Key, Block] = {}
         for name, work in self.works.items():
             key = self.keys[name]

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from gatewright.backends.c99.expressions import number
+from gatewright.backends.c99.rules import number
 from gatewright.backends.coefficients import COEFFICIENTS, Dtype
 
 LARGEST_ERRORS: Mapping[str, float] = {

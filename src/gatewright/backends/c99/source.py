@@ -6,10 +6,10 @@ from textwrap import wrap
 
 import numpy as np
 
-from gatewright.backends.c99.expressions import number
 from gatewright.backends.c99.layout import StackNames
 from gatewright.backends.c99.lines import WIDTH, comment, function, loop
 from gatewright.backends.c99.parts import Array, CellPart, CellStack, Constant, Quantised
+from gatewright.backends.c99.rules import number
 from gatewright.backends.c99.steps import StepWriter
 
 _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */

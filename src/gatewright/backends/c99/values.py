@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from math import prod
 
 from gatewright.axes import Shape, bind
-from gatewright.backends.c99.blocks import BlockPlan, is_named, plan_of
-from gatewright.backends.c99.expressions import Expression, number
+from gatewright.backends.c99.blocks import BlockPlan, BlockPlanner, is_named
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.names import PARAMETERS, Names, identifier
 from gatewright.backends.c99.parts import CellPart
-from gatewright.backends.c99.rules import RULES, Element, Indices, OpKind
+from gatewright.backends.c99.rules import RULES, Element, Expression, Indices, OpKind, number
 from gatewright.lang.ops import Op, axes_of
 from gatewright.schedule.program import Work
 from gatewright.trace.ir import Atom, Equation, Literal, Var
@@ -32,7 +31,7 @@ class Values:
     ) -> None:
         self.part, self.functions, self.bounds = part, functions, bounds
         self.constants, self.fields = constants, fields
-        self.plan = plan = plan_of(part)
+        self.plan = plan = BlockPlanner(part).plan()
         self.input = plan.trace.inputs[0]
         self.used: dict[str, None] = {}  # the constants that are read
         self.ops: set[Op] = set()  # those whose functions are called

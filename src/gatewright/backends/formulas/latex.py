@@ -6,10 +6,20 @@ from dataclasses import replace
 
 from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
-from gatewright.backends.formulas.layout import Breaks, rows
 from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
 from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, StepIndex
-from gatewright.backends.formulas.typeset import Formula, Notation, Pen, Precedence, Rule, fence, iverson, write
+from gatewright.backends.formulas.typeset import (
+    Breaks,
+    Formula,
+    Notation,
+    Pen,
+    Precedence,
+    Rule,
+    fence,
+    iverson,
+    rows,
+    write,
+)
 from gatewright.backends.formulas.words import GREEK, Word, word
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace

@@ -5,10 +5,21 @@ from textwrap import wrap
 
 from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
-from gatewright.backends.formulas.layout import Breaks, columns, rows
 from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
 from gatewright.backends.formulas.tree import Apply, Form, Line, Mark, Name, Sign, StepIndex
-from gatewright.backends.formulas.typeset import Formula, Notation, Pen, Precedence, Rule, infix, iverson, write
+from gatewright.backends.formulas.typeset import (
+    Breaks,
+    Formula,
+    Notation,
+    Pen,
+    Precedence,
+    Rule,
+    columns,
+    infix,
+    iverson,
+    rows,
+    write,
+)
 from gatewright.backends.formulas.words import GREEK, Word, word
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace

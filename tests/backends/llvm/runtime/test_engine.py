@@ -16,8 +16,8 @@ from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError, ShapeError
 from gatewright.lang import Cell, cell, relabel, tanh
-from gatewright.schedule.choices import Choices, Time
 from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Choices, Time
 from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, simplify, trace_cell
 from tests.backends.llvm.engines import On, check, engine, leaves, run, run_by_name, sizes_of
@@ -243,7 +243,7 @@ EMIT = """
 from gatewright import cells, layer_norm
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.jit.target import named
-from gatewright.schedule.choices import Choices, Time
+from gatewright.schedule.program import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import trace_cell

@@ -59,8 +59,6 @@ SUM_ARGUMENTS = {
 }
 """What the code that all sums of one shape share is called with: operands (a plain sum has no right one), which rows of
 the result to compute, and whether it adds to what is there."""
-RAGGED_SUM_ARGUMENTS = {**SUM_ARGUMENTS, "active": POINTER}
-"""Where batches are ragged, a sum is told which lines there are."""
 PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64)
 
 LOOP = Phase.LOOP
@@ -309,8 +307,8 @@ class _ModuleWriter:
 
     def write_sum_code(self, design: SumDesign) -> None:
         """The code of all sums of one shape over all rows of all steps."""
-        arguments = RAGGED_SUM_ARGUMENTS if self.kernels.ragged else SUM_ARGUMENTS
-        with self._function(design.name, arguments) as (scalar, args):
+        lines = {"active": POINTER} if self.kernels.ragged else {}  # which lines of a ragged batch there are
+        with self._function(design.name, SUM_ARGUMENTS | lines) as (scalar, args):
             wide, active = scalar.with_width(design.lanes), getattr(args, "active", None)
             left = OperandLines(scalar, args.left, design.height, active)
             result = SumResult(args.result, args.adds)

@@ -6,7 +6,7 @@ from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId, in
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.runner import Runner, aligned
-from gatewright.backends.llvm.runtime.tables import AddressTables, Location, table_bytes
+from gatewright.backends.llvm.runtime.tables import POINTER_BYTES, AddressTables, Location
 
 
 class BufferPlan:
@@ -24,7 +24,7 @@ class BufferPlan:
         workspace, packed, lines, starts = range(arrays, arrays + 4)
         slots = kernels.bound.slots
         keys = sorted(slots, key=slots.__getitem__)
-        tables = aligned(table_bytes(len(keys)) * len(runner.time_blocks))
+        tables = aligned(POINTER_BYTES * len(keys) * len(runner.time_blocks))
         inside = zip(inside_buffers(kernels.program), runner.inside, strict=True)
         panels = zip(kernels.panels, runner.panels, strict=True)
         located = {

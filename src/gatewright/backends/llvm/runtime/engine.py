@@ -1,10 +1,11 @@
 """A Program with sizes and a dtype: its kernels, from memory, from disk or compiled, and what runs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
@@ -45,6 +46,9 @@ class Engine:
     dtype: Dtype
     backwards: bool = False
     target: Target | None = None
+    runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
+    """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
+    _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_relabels(self.program.trace, self.sizes)
@@ -56,15 +60,6 @@ class Engine:
                 got=f"scans of {', '.join(scans)}",
                 do="plan(trace), without Choices(time=Time.SCAN)",
             )
-
-    @cached_property
-    def _compiled(self) -> dict[tuple[int, int, bool], tuple[Kernels, Library]]:
-        return {}
-
-    @cached_property
-    def runners(self) -> dict[tuple[int, int, bool], Runner]:
-        """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
-        return {}
 
     @cached_property
     def key(self) -> str:

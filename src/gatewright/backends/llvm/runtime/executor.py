@@ -1,6 +1,6 @@
 """Runs an engine on the arrays of a caller, and computes what no kernel computes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -12,8 +12,8 @@ from gatewright.backends.llvm.runtime.binding import Binding, Locations
 from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.tables import Location
-from gatewright.schedule.program import Program, Storage
-from gatewright.trace.ir import Atom, Literal, Var, names_of
+from gatewright.schedule.program import Storage
+from gatewright.trace.ir import Atom, Literal, names_of
 
 
 class Executor:
@@ -24,7 +24,8 @@ class Executor:
         program, sizes = binding.program, binding.engine.sizes
         sums = [row_sum.target.name for row_sum in program.row_sums]
         self._inner_sums = [name for name in sums if name in binding.computed]  # sums that are no result themselves
-        self._shapes = {value.name: bind(value.shape, sizes) for value in _values(program)}
+        targets = [work.target for work in (*program.prologue, *program.epilogue, *program.row_sums)]
+        self._shapes = {value.name: bind(value.shape, sizes) for value in (*program.trace.params, *targets)}
         read = [arg for equation in (*program.prologue, *program.epilogue) for arg in equation.args]
         self._used = names_of([*read, *(value for _, value in binding.unwritten_sums)])
         self._computes = bool(binding.computed or binding.unwritten_sums)
@@ -133,13 +134,6 @@ class Executor:
 
     def _view(self, arrays: Sequence[Any], location: Location, shape: tuple[int, ...]) -> Any:
         return self._arrays.view(arrays[location.block], location.offset, shape)
-
-
-def _values(program: Program) -> Iterator[Var]:
-    """All values of equations on parameters and sums."""
-    yield from program.trace.params
-    yield from (equation.target for equation in (*program.prologue, *program.epilogue))
-    yield from (row_sum.target for row_sum in program.row_sums)
 
 
 def _widened(value: Any, shape: tuple[int, ...]) -> Any:

@@ -18,7 +18,7 @@ from gatewright.backends.llvm.parallel.time_blocks import TimeBlock, time_blocks
 from gatewright.backends.llvm.parallel.work_partition import PartitionAxis, WorkPartition, partition_work
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
-from gatewright.backends.llvm.runtime.tables import table_bytes
+from gatewright.backends.llvm.runtime.tables import POINTER_BYTES
 from gatewright.schedule.program import Program, Storage
 from gatewright.threads import get_num_threads
 
@@ -49,7 +49,7 @@ class Runner:
         whole = (TimeBlock(0, steps),)
         backwards = kernels.backwards
         self.time_blocks = whole if kernels.ragged else time_blocks(steps, batch, line_bytes, backwards=backwards)
-        self._table_bytes = table_bytes(len(kernels.bound.slots))
+        self._table_bytes = POINTER_BYTES * len(kernels.bound.slots)
         self.inside, self.inside_bytes = self._offsets([self._elements(key) for key in inside])
         self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole = library[WHOLE]

@@ -15,7 +15,7 @@ from gatewright.backends.llvm.jit.machine_code import Signature
 _FUNCTIONS: dict[str, Signature] = {
     "fill": (*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64),
 }
-_POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
+POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
 
 
 class Location(NamedTuple):
@@ -49,11 +49,6 @@ class AddressTables:
         self._fill(
             address, self._bases(*bases), self._locations, self._strides, self._count, self._starts, self._number
         )
-
-
-def table_bytes(entries: int) -> int:
-    """The size of one table."""
-    return entries * _POINTER_BYTES
 
 
 def _source() -> str:

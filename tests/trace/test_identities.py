@@ -8,7 +8,7 @@ import pytest
 
 from gatewright.backends.numpy_ref import RULES
 from gatewright.lang.ops import ELEMENTWISE, OPS, Op
-from gatewright.trace.fold import fold
+from gatewright.trace.identities import fold
 
 NUMBERS = (-700.0, -2.5, -1.0, -0.0, 0.0, 0.3, 1.0, 4.0, 700.0)
 FOLDED = sorted(ELEMENTWISE - {Op.WHERE})  # `where` with a number as condition is one of its branches
