@@ -3,7 +3,7 @@
 import pytest
 
 from gatewright.backends.formulas import unicode
-from gatewright.backends.formulas.layout import Breaks, columns, rows
+from gatewright.backends.formulas.typeset import Breaks, columns, rows
 from gatewright.trace import trace_cell
 from tests.backends.formulas.cases import CASES
 
