@@ -14,7 +14,7 @@ from gatewright.export.c_check import main_program
 from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
 from gatewright.network import Network
-from gatewright.network.evaluate import outcome as network_run
+from gatewright.network.network import outcome as network_run
 from gatewright.tasks import recipes
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.model import Model

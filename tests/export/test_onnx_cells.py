@@ -10,7 +10,7 @@ from gatewright import cells
 from gatewright.export import onnx
 from gatewright.export.network import read_network
 from gatewright.lang import Op
-from gatewright.network.evaluate import outcome as read
+from gatewright.network.network import outcome as read
 from gatewright.trace import trace_cell
 from tests.backends.odd_cells import ODD
 from tests.cells import cases

@@ -12,7 +12,7 @@ from gatewright.errors import ModelFileError, OptionError
 from gatewright.export import onnx, onnx_check
 from gatewright.export.network import read_network
 from gatewright.model_file import ModelFile
-from gatewright.network.evaluate import outcome as read
+from gatewright.network.network import outcome as read
 from gatewright.tasks.cell_spec import read_cell
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.model import Model, load_model

@@ -16,7 +16,7 @@ from gatewright import model_file
 from gatewright.errors import ModelFileError
 from gatewright.export import onnx
 from gatewright.export.network import read_network
-from gatewright.network.evaluate import outcome as read
+from gatewright.network.network import outcome as read
 from gatewright.tasks import recipes
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.model import Model, load_model

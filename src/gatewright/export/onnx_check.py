@@ -12,7 +12,7 @@ from gatewright.export.difference import ALLOWED, Difference
 from gatewright.export.network import read_network
 from gatewright.export.sources import as_model_file
 from gatewright.network import Network
-from gatewright.network.evaluate import outcome
+from gatewright.network.network import outcome
 from gatewright.network.onnx.build import forecast_of
 from gatewright.network.part import Array
 from gatewright.network.parts import SumEmbedding

@@ -1,8 +1,7 @@
 """Networks in one form: parts in order, each read, run, written and exported from one definition of it."""
 
 from gatewright.cell_config.config import CellConfig
-from gatewright.network.evaluate import run, run_layer
-from gatewright.network.network import Lengths, Network, checked
+from gatewright.network.network import Lengths, Network, checked, run, run_layer
 from gatewright.network.part import Part
 from gatewright.network.parts import (
     Activation,
