@@ -14,7 +14,7 @@ import torch
 from gatewright import convert, export
 from gatewright.errors import ModelFileError, OptionError
 from gatewright.export.network import read_network
-from gatewright.network.evaluate import outcome as read
+from gatewright.network.network import outcome as read
 from gatewright.tasks import recipes
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.ragged import Ragged
