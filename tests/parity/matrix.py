@@ -212,14 +212,18 @@ def torch_results(given: Problem, dtype: str) -> Results:
         outputs.append(run.output)
         gates.append(run.gates)
         current, start = run.finals, steps.stop
-    output = zero_padding(torch.cat(outputs), lengths)
+
+    def joined(pieces: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(pieces) if lengths is None else zero_padding(torch.cat(pieces), lengths)
+
+    output = joined(outputs)
     loss = (output * d_output).sum() + sum((current[name] * d).sum() for name, d in d_finals.items())
     leaves = [*inputs.values(), *params.values(), *states.values()]
     flows = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
     d_inputs, d_params, d_states = ({name: next(flows) for name in one} for one in (inputs, params, states))
     return {
         "output": output, "finals": current,
-        "gates": {name: zero_padding(torch.cat([one[name] for one in gates]), lengths) for name in gates[0]},
+        "gates": {name: joined([one[name] for one in gates]) for name in gates[0]},
         "d_inputs": d_inputs, "d_params": d_params, "d_states": d_states,
     }  # fmt: skip
 
