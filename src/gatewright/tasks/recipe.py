@@ -137,10 +137,6 @@ class Recipe(ABC):
         """What of the states reaches the output layer."""
         return getattr(self, self.pool_setting) if self.pool_setting else self.pool
 
-    def reads(self) -> Directions:
-        """Whether the recurrent layers read forward alone, or both ways."""
-        return "forward"
-
     def initialiser(self, cell: Any) -> str:
         """How the recurrent layers of that cell, or Trace of one, begin."""
         return self.init
@@ -158,7 +154,7 @@ class Recipe(ABC):
             pool=self.pooling(),
             hidden=self.hidden,
             layers=self.layers,
-            directions=self.reads(),
+            directions=getattr(self, "directions", "forward"),
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             dropout_per=self.dropout_per,
@@ -327,7 +323,3 @@ class BidirectionalRecipe(Recipe):
     earlier: ClassVar[Mapping[str, Any]] = {"directions": "forward"}
 
     directions: Directions = of_network("both", "read sequences both ways, or forward alone, as streams and C need it")
-
-    def reads(self) -> Directions:
-        """As it is set."""
-        return self.directions

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,8 @@ def train(
     """
     configured = _configured(recipe, quick, settings)
     folder = _free_folder(configured.name) if out is None else Path(out)
-    training.train(configured, out=folder, source=data, overwrite=overwrite, console=_console(progress=progress))
+    console = Terminal(stderr=True, quiet=not progress)
+    training.train(configured, out=folder, source=data, overwrite=overwrite, console=console)
     return open_run(folder)
 
 
@@ -142,7 +144,7 @@ def resume(folder: PathLike, *, data: object = None, progress: bool = False) -> 
     A run on data in memory needs the same `data` again. Raises OptionError where there is no run in the folder, and
     DataError where the data is no longer what the run began with.
     """
-    training.resume(Path(folder), source=data, console=_console(progress=progress))
+    training.resume(Path(folder), source=data, console=Terminal(stderr=True, quiet=not progress))
     return open_run(folder)
 
 
@@ -170,12 +172,5 @@ def _configured(recipe: str | Recipe, quick: bool, settings: dict[str, Any]) -> 
 
 
 def _free_folder(name: str) -> Path:
-    number, folder = 1, RUNS / name
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    return folder
-
-
-def _console(*, progress: bool) -> Terminal:
-    return Terminal(stderr=True, quiet=not progress)
+    folders = (RUNS / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(folder for folder in folders if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())))

@@ -3,13 +3,12 @@
 A file may come from anywhere, so that this is checked before anything reads it. A signature holds more for strangers.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired, TypedDict
 
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.tags.tokens import TOKENISINGS
 from gatewright.tasks.data.texts.vocabulary import TOKENISERS
-from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule, misfit_of
+from gatewright.untrusted.kinds import Count, Finite, Misfit, Positive, Rule
 
 if TYPE_CHECKING:
     from gatewright.tasks.run_data import Sizes
@@ -137,49 +136,11 @@ class ChannelSignature(Signature):
     window: WindowSignature
 
 
-def sound_misfit(signature: Any, sizes: "Sizes") -> Misfit | None:
-    """Of a model of sounds."""
-    if wrong := misfit_of(SoundSignature, signature):
-        return wrong
-    features = signature["features"]
-    if not 0 <= features["lowest"] < features["highest"] <= features["sample_rate"] / 2:
-        return "features: 0 <= lowest < highest <= sample_rate / 2", features
-    return not_alike("features.bands", features["bands"], sizes.inputs) or _no_classes(sizes)
-
-
-def sequence_misfit(signature: Any, sizes: "Sizes") -> Misfit | None:
-    """Of a model of labelled series."""
-    wrong = misfit_of(SequenceSignature, signature)
-    if wrong or sizes.classes or "columns" not in signature:
-        return wrong
-    return not_alike("columns.targets", len(signature["columns"]["targets"]), sizes.outputs)
-
-
-def token_misfit(signature: Any, sizes: "Sizes") -> Misfit | None:
-    """Of a tagger of tokens."""
-    wrong = misfit_of(TokenSignature, signature) or _no_classes(sizes)
-    if wrong is None and signature["scheme"] != "none" and "" in (sizes.classes or ()):
-        return "classes: tags with letters", list(sizes.classes or ())
-    return wrong
-
-
-def channel_misfit(signature: Any, sizes: "Sizes") -> Misfit | None:
-    """Of a tagger of channels."""
-    return misfit_of(ChannelSignature, signature) or _no_classes(sizes)
-
-
 def not_alike(place: str, got: int, expected: int) -> Misfit | None:
+    """The misfit of a number that should be another."""
     return None if got == expected else (f"{place}: {expected}", got)
 
 
-def _no_classes(sizes: "Sizes") -> Misfit | None:
+def no_classes(sizes: "Sizes") -> Misfit | None:
+    """The misfit of a classifier without names of classes."""
     return None if sizes.classes else (f"classes: {sizes.outputs} names", None)
-
-
-def picture_misfit(signature: Mapping[str, Any], inputs: int | None) -> Misfit | None:
-    """What does not fit in the signature of a model of images; `inputs` is how many columns a network of rows reads."""
-    wrong = misfit_of(PictureSignature, signature)
-    columns = signature.get("columns", inputs)
-    if wrong or inputs is None or columns == inputs:
-        return wrong
-    return f"columns: {inputs}", columns

@@ -1,6 +1,5 @@
 """What recipes for the language of a text have in common, whether they read its characters or its words."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from gatewright.errors import DataError
 from gatewright.tasks.data.batches.sequential import SequentialBatches
 from gatewright.tasks.data.ragged import Ragged
-from gatewright.tasks.language.symbols import SymbolCodec
+from gatewright.tasks.language.symbols import CharacterCodec, WordCodec
 from gatewright.tasks.objectives import NextSymbols
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Sizes
@@ -32,18 +31,15 @@ class LanguageModel(Recipe):
     """The next symbol of a text."""
 
     objective_class = NextSymbols
-    next_command: ClassVar[str] = "gatewright generate {model}"
+    next_command = "gatewright generate {model}"
     sample_length: ClassVar[int] = 50  # symbols
+    codec: ClassVar[type[CharacterCodec | WordCodec]]  # how prompts are read, and how symbols are written
 
     text: str = setting("python-docs", "the text, by name or path, where --data names none")
     held_out: float = setting(0.05, "share of the text for validation, and again for the test", least=0, below=0.5)
     steps: int = setting(64, "steps that gradients go back through", least=1)
     prompts: str = setting("", "what the finished model continues, separated by |; empty: what the text begins with")
     temperature: float = setting(0.5, "of these continuations; 0 takes the most probable", least=0)
-
-    @abstractmethod
-    def codec(self, sizes: Sizes) -> SymbolCodec:
-        """How prompts are read, and how symbols are written."""
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """Symbols, and how a text becomes them."""

@@ -1,8 +1,6 @@
 """A network learns to add small numbers bit by bit, and then adds large ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,18 +21,18 @@ class Adding(Recipe):
     number of any length is added as well as a short one. The preset "text" is the task's published setting.
     """
 
-    name: ClassVar[str] = "adding"
-    about: ClassVar[str] = "learn to add 5-bit numbers bit by bit, then add numbers of any length"
+    name = "adding"
+    about = "learn to add 5-bit numbers bit by bit, then add numbers of any length"
     objective_class = Bits
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
-    presets: ClassVar[Mapping[str, str]] = {
+    expected = {"": Expected("64 bits", "exact", at_least=1.0, seconds=30)}
+    presets = {
         "text": "cell=gru(update=replaces) init=truncated_normal(0.01) output_init=truncated_normal(0.01) rate=0.001 "
         "schedule=constant noise=0 fresh=no keep=last"
     }
-    quick: ClassVar[str] = "epochs=10"
-    search: ClassVar[str] = "rate=log:1e-3..1e-1 hidden=8..32 noise=0..0.3"
+    quick = "epochs=10"
+    search = "rate=log:1e-3..1e-1 hidden=8..32 noise=0..0.3"
     predictor_class = AdditionPredictor
-    next_command: ClassVar[str] = "gatewright add {model} 1024 16"
+    next_command = "gatewright add {model} 1024 16"
 
     hidden: int = 16
     epochs: int = 50

@@ -1,9 +1,7 @@
 """Handwritten digits of 8 x 8 pixels, told apart by reading them row by row."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from gatewright.tasks.data.images.digits import load_digits
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, load_pictures
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.recipe import Expected, Schedule
-from gatewright.tasks.run_data import Data, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.trained_model import TrainedModel
 
 INK = 16  # the brightest pixel of scikit-learn's digits
@@ -24,12 +22,12 @@ INK = 16  # the brightest pixel of scikit-learn's digits
 class Digits(Classifier):
     """A row of pixels is one step; the state after the last row says which digit it was."""
 
-    name: ClassVar[str] = "digits"
-    about: ClassVar[str] = "classify scikit-learn's 8 x 8 handwritten digits, one row of pixels a step"
-    pool: ClassVar[Pooling] = "last"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.96, seconds=20)}
-    quick: ClassVar[str] = "epochs=5"
-    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=64,128,256 dropout=0..0.6 batch=16,32,64"
+    name = "digits"
+    about = "classify scikit-learn's 8 x 8 handwritten digits, one row of pixels a step"
+    pool = "last"
+    expected = {"": Expected("test", "accuracy", at_least=0.96, seconds=20)}
+    quick = "epochs=5"
+    search = "rate=log:1e-3..2e-2 hidden=64,128,256 dropout=0..0.6 batch=16,32,64"
 
     hidden: int = 128
     epochs: int = 40

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ from gatewright.tasks.data.images.labelled import ImageBatches, LabelledImages, 
 from gatewright.tasks.data.images.pictures import BRIGHTEST, Look, border_mean, load_pictures
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.recipe import Expected
-from gatewright.tasks.run_data import Data, Pooling, Sizes
+from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import picture_misfit
+from gatewright.tasks.signatures import PictureSignature, not_alike
 from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
@@ -33,25 +33,26 @@ class Images(Classifier):
     printed, its code sums that over an empty list: what it computes is weight_decay=0.
     """
 
-    name: ClassVar[str] = "images"
-    about: ClassVar[str] = "classify MNIST's 28 x 28 handwritten digits, one row or one pixel a step"
-    pool: ClassVar[Pooling] = "last"
-    expected: ClassVar[Mapping[str, Expected]] = {
+    name = "images"
+    about = "classify MNIST's 28 x 28 handwritten digits, one row or one pixel a step"
+    pool = "last"
+    signature_type = PictureSignature
+    expected = {
         "": Expected("test", "accuracy", at_least=0.99, seconds=460),
         "pixels": Expected("test", "accuracy", at_least=0.962, seconds=1600),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "text": "cell=lstm rate=0.001 schedule=constant dropout=0 weight_decay=0.001 epochs=100 patience=5",
         "pixels": "order=pixels cell=gru hidden=64 dropout=0 epochs=15 rate=8e-3 clip=1 "
         "'init=torch + chrono(max_steps=784)'",
     }
-    quick: ClassVar[str] = "images=2000 validation=1000 epochs=3"
-    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
-    data_forms: ClassVar[str] = (
+    quick = "images=2000 validation=1000 epochs=3"
+    search = "rate=log:1e-3..1e-2 hidden=64,128,256 dropout=0..0.6"
+    data_forms = (
         "mnist, or a folder with the four idx files of its kind; to predict: a picture file (png, jpg, gif, bmp), a "
         "folder of them, an idx file, or in Python an array (items, rows, columns) of whole numbers from 0 to 255"
     )
-    data_example: ClassVar[str] = "train-images-idx3-ubyte.gz\ntrain-labels-idx1-ubyte.gz\nt10k-images-idx3-ubyte.gz"
+    data_example = "train-images-idx3-ubyte.gz\ntrain-labels-idx1-ubyte.gz\nt10k-images-idx3-ubyte.gz"
 
     cell: str = "recurrent_dropout(0.2)(gru)"
     epochs: int = 15
@@ -100,7 +101,8 @@ class Images(Classifier):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The size of the images, which sequences of rows have to have."""
-        return picture_misfit(signature, sizes.inputs if self.order == "rows" else None)
+        wrong, columns = super().misfit(signature, sizes), signature.get("columns", sizes.inputs)
+        return wrong or (not_alike("columns", columns, sizes.inputs) if self.order == "rows" else None)
 
     def _batches(self, part: LabelledImages, batch: int, *, seed: int | None = None) -> ImageBatches:
         by: Literal["rows", "pixels"] = "rows" if self.order == "rows" else "pixels"

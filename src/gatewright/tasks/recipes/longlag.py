@@ -1,8 +1,7 @@
 """Two tasks whose answer lies any number of steps back: the adding problem, and copy memory."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from gatewright.tasks.data.batches.arrays import ArrayBatches, MadeBatches
 from gatewright.tasks.data.synthetic import COPY_SYMBOLS, copy_arrays, marked_sums
@@ -25,13 +24,13 @@ class LongLag(Recipe):
     Ollivier 2018), which "drawn" leaves out.
     """
 
-    name: ClassVar[str] = "longlag"
-    about: ClassVar[str] = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "loss", at_most=5.3e-5, seconds=320)}
-    presets: ClassVar[Mapping[str, str]] = {"copy": "task=copy lag=1000"}
+    name = "longlag"
+    about = "add two marked numbers of 600, or repeat ten symbols after 1,000 steps"
+    expected = {"": Expected("test", "loss", at_most=5.3e-5, seconds=320)}
+    presets = {"copy": "task=copy lag=1000"}
     predictor_class = LagPredictor
-    quick: ClassVar[str] = "lag=20 hidden=32 epochs=4 iterations=50"
-    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=32,64,128 clip=log:0.1..10"
+    quick = "lag=20 hidden=32 epochs=4 iterations=50"
+    search = "rate=log:1e-3..2e-2 hidden=32,64,128 clip=log:0.1..10"
 
     hidden: int = 64
     epochs: int = 36

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from gatewright.tasks.data.batches.sequential import RaggedStreams
 from gatewright.tasks.data.music.files import check_lengths, has_parts, load_music, load_pieces
 from gatewright.tasks.data.music.midi import KEYS, key_names, notes_of_frames
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import Ragged, Splits
+from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.music.predictor import MusicPredictor
 from gatewright.tasks.objectives import Keys
 from gatewright.tasks.recipe import Expected, Recipe
@@ -41,30 +41,30 @@ class Music(Recipe):
     "nottingham" drops less, as its set has 13 times the frames.
     """
 
-    name: ClassVar[str] = "music"
-    about: ClassVar[str] = "predict the next notes of chorales, folk tunes or MIDI files, and write more of them"
+    name = "music"
+    about = "predict the next notes of chorales, folk tunes or MIDI files, and write more of them"
     objective_class = Keys
     predictor_class = MusicPredictor
     signature_type = MusicSignature
-    data_forms: ClassVar[str] = (
+    data_forms = (
         "a MIDI file, a folder of MIDI files (with folders train, valid and test, or without), a MATLAB file with the "
         "cells traindata, validdata and testdata, or jsb, nottingham, musedata or piano-midi; in Python also arrays "
         "(frames, 88) of 0 and 1"
     )
-    data_example: ClassVar[str] = "tunes/first.mid\ntunes/second.mid\ntunes/third.mid"
-    expected: ClassVar[Mapping[str, Expected]] = {
+    data_example = "tunes/first.mid\ntunes/second.mid\ntunes/third.mid"
+    expected = {
         "": Expected("test", "loss", at_most=8.43, seconds=90),
         "nottingham": Expected("test", "loss", at_most=3.46, seconds=550),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "nottingham": "music=nottingham hidden=200 dropout=0.2 epochs=40 cell=recurrent_dropout(0.1)(gru)",
         "chung-lstm": f"cell=lstm hidden=36 {_CHUNG}",
         "chung-gru": f"cell=gru hidden=46 {_CHUNG}",
         "chung-tanh": f"cell=elman hidden=100 {_CHUNG}",
     }
-    quick: ClassVar[str] = "hidden=32 epochs=2"
-    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,150,250 dropout=0..0.7 batch=2,4,8,16"
-    next_command: ClassVar[str] = "gatewright generate {model} --out tune.mid"
+    quick = "hidden=32 epochs=2"
+    search = "rate=log:1e-3..2e-2 hidden=50,100,150,250 dropout=0..0.7 batch=2,4,8,16"
+    next_command = "gatewright generate {model} --out tune.mid"
 
     cell: str = "recurrent_dropout(0.25)(gru)"
     hidden: int = 150
@@ -91,6 +91,7 @@ class Music(Recipe):
         source = self.music if source is None else source
         loaded = load_music(source, frames_per_beat=self.frames_per_beat, held_out=self.held_out, seed=self.seed)
         music = loaded.parts
+        contents = b"".join(part.lengths.tobytes() + part.compact().values.tobytes() for part in music)
         first_pieces = [music.train[place] for place in range(min(2, len(music.train)))]
         parts: dict[str, Batches] = {
             "train": self._trained(music.train),
@@ -101,7 +102,7 @@ class Music(Recipe):
             parts,
             Sizes(KEYS, KEYS, variables=key_names()),
             measured=("validation", "test"),
-            origin={"music": source_name(source), "sha256": _digest(music)},
+            origin={"music": source_name(source), "sha256": hashlib.sha256(contents).hexdigest()},
             prompts=tuple(dict.fromkeys(notes_of_frames(piece[:_PROMPT_FRAMES]) for piece in first_pieces)),
             remarks=loaded.remarks,
             signature={
@@ -167,10 +168,3 @@ def _frames(batches: Batches) -> Iterator[tuple[Frames, Frames]]:
         batch: Any = batches.batch(0, position)
         present = np.arange(len(batch.inputs))[:, None] < batch.lengths
         yield batch.inputs[present], batch.targets[present]
-
-
-def _digest(parts: Splits[Ragged]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.lengths.tobytes() + part.compact().values.tobytes())
-    return digest.hexdigest()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.sequences.baselines import reached
 from gatewright.tasks.sequences.predictor import SequencesPredictor
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling, sequence_misfit
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, SequenceSignature, not_alike, plain_scaling
 from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
 
@@ -45,23 +45,24 @@ class Sequences(SeriesReading, BidirectionalRecipe):
     validates, and the last network is kept.
     """
 
-    name: ClassVar[str] = "sequences"
-    about: ClassVar[str] = "classify time series, or tell a number of each: sensors, gestures, outlines, spectra"
+    name = "sequences"
+    about = "classify time series, or tell a number of each: sensors, gestures, outlines, spectra"
     encode = "standardised"
     pool_setting = "read"
     predictor_class = SequencesPredictor
-    data_forms: ClassVar[str] = (
+    signature_type = SequenceSignature
+    data_forms = (
         "series with a label each: a table with a row for each step and the columns id, time, channels and label; a "
         "file with a series in each row, after its label (UCR .tsv); .ts, .arff or .npz; NAME_TRAIN and NAME_TEST of "
         "these; or a folder for each class with CSV files of a series each. In Python also (arrays, labels) and a "
         "DataFrame"
     )
-    next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
-    data_example: ClassVar[str] = "id,time,ax,ay,label\n0,0,0.262,0.800,run\n0,1,0.640,0.603,run"
-    earlier: ClassVar[Mapping[str, Any]] = {**BidirectionalRecipe.earlier, "patch": 1, "linear": 0}
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
-    quick: ClassVar[str] = "epochs=3 updates=10"
-    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=32,64,128 dropout=0..0.6"
+    next_command = "gatewright predict {model} --data {data}"
+    data_example = "id,time,ax,ay,label\n0,0,0.262,0.800,run\n0,1,0.640,0.603,run"
+    earlier = {**BidirectionalRecipe.earlier, "patch": 1, "linear": 0}
+    expected = {"": Expected("test", "accuracy", at_least=0.97, seconds=40)}
+    quick = "epochs=3 updates=10"
+    search = "rate=log:1e-3..1e-2 hidden=32,64,128 dropout=0..0.6"
 
     hidden: int = 64
     dropout: float = 0.1
@@ -97,7 +98,10 @@ class Sequences(SeriesReading, BidirectionalRecipe):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """Channels, targets and lengths."""
-        return sequence_misfit(signature, sizes)
+        wrong = super().misfit(signature, sizes)
+        if wrong or sizes.classes or "columns" not in signature:
+            return wrong
+        return not_alike("columns.targets", len(signature["columns"]["targets"]), sizes.outputs)
 
     def objective(self) -> Objective:
         """Cross entropy of the classes; of numbers the squared error."""
@@ -200,10 +204,7 @@ class Sequences(SeriesReading, BidirectionalRecipe):
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """A ridge regression, and the nearest neighbour or the mean."""
-        parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
-        series: dict[str, LabelledSequences] = {name: part.examples for name, part in parts.items()}
-        assert data.scaling is not None
-        return reached(series.pop("train"), series, data.scaling)
+        return reached(data)
 
 
 def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> dict[str, Any]:

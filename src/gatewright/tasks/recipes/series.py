@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.forecasting.seasons import best_season
@@ -47,25 +47,23 @@ class Series(ForecastSettings):
     should be `interval`, `width` how wide they are.
     """
 
-    name: ClassVar[str] = "series"
-    about: ClassVar[str] = "forecast a series, several steps ahead and with intervals, from its own past"
-    renamed: ClassVar[Mapping[str, str]] = {"variables": "target"}
+    name = "series"
+    about = "forecast a series, several steps ahead and with intervals, from its own past"
+    renamed = {"variables": "target"}
     predictor_class = ForecastPredictor
-    expected: ClassVar[Mapping[str, Expected]] = {
+    expected = {
         "": Expected("test", "skill", at_least=0.65, seconds=20),
         "sunspots": Expected("test", "skill", at_least=0.25, seconds=40),
         "etth1": Expected("test", "skill", at_least=0.12, seconds=60),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "sunspots": "series=sunspots history=132 hidden=32 batch=64 epochs=20 rate=3e-3 dropout=0.1 kind=quantiles",
         "etth1": "series=etth1 history=96 horizon=24 hidden=64 batch=64 epochs=4 rate=2e-3 kind=quantiles",
     }
-    data_forms: ClassVar[str] = (
-        "a table with a row for each time and a column for each variable, or in long form with a column id"
-    )
-    data_example: ClassVar[str] = "date,sales,price\n2026-01-01,125,3.5\n2026-02-01,131,3.4"
-    quick: ClassVar[str] = "epochs=5"
-    search: ClassVar[str] = "rate=log:1e-3..3e-2 hidden=8..64 dropout=0..0.5 history=24,36,48"
+    data_forms = "a table with a row for each time and a column for each variable, or in long form with a column id"
+    data_example = "date,sales,price\n2026-01-01,125,3.5\n2026-02-01,131,3.4"
+    quick = "epochs=5"
+    search = "rate=log:1e-3..3e-2 hidden=8..64 dropout=0..0.5 history=24,36,48"
 
     @property
     def next_command(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] (of other recipes it is fixed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from gatewright.tasks.classifier import Classifier
 from gatewright.tasks.columns import SoundColumns
 from gatewright.tasks.data.batches.buckets import MeasuredExamples
 from gatewright.tasks.data.published.sources import source_name
-from gatewright.tasks.data.ragged import LabelledSequences
 from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sounds.batches import SoundBatches, SoundVariation
 from gatewright.tasks.data.sounds.labelled import class_names, features_of, labelled, sounds_in_parts
@@ -22,7 +21,7 @@ from gatewright.tasks.recipe import BidirectionalRecipe, Expected
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.sequences.baselines import reached_by_levels
 from gatewright.tasks.settings import setting
-from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, plain_scaling, sound_misfit
+from gatewright.tasks.signatures import RAW_INPUTS, SOFTMAX, SoundSignature, no_classes, not_alike, plain_scaling
 from gatewright.tasks.sounds.predictor import SoundPredictor
 from gatewright.tasks.trained_model import TrainedModel
 from gatewright.untrusted.kinds import Misfit
@@ -35,23 +34,24 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
     Every sound to train on is changed at random each time: speed, pitch, level, noise, silence around it, masks.
     """
 
-    name: ClassVar[str] = "sounds"
-    about: ClassVar[str] = "tell sounds apart: spoken words, animals, machines; files, folders and streams"
+    name = "sounds"
+    about = "tell sounds apart: spoken words, animals, machines; files, folders and streams"
     encode = "standardised"
     pool_setting = "read"
     predictor_class = SoundPredictor
-    data_forms: ClassVar[str] = (
+    signature_type = SoundSignature
+    data_forms = (
         "a folder with a folder of .wav or .flac files for each class (in train, validation and test, or with "
         "validation_list.txt and testing_list.txt, or held out), or a table with a file and its label in each row; in "
         "Python also ((arrays, rate), labels). For `predict` a file, a folder or - for a stream"
     )
-    data_example: ClassVar[str] = "sounds/yes/first.wav\nsounds/yes/second.flac\nsounds/no/third.wav"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.98, seconds=120)}
-    presets: ClassVar[Mapping[str, str]] = {
+    data_example = "sounds/yes/first.wav\nsounds/yes/second.flac\nsounds/no/third.wav"
+    expected = {"": Expected("test", "accuracy", at_least=0.98, seconds=120)}
+    presets = {
         "device": "directions=forward layers=1 hidden=48 window=0.032 hop=0.02 bands=24",
     }
-    quick: ClassVar[str] = "epochs=20 hidden=16 layers=1 batch=8"
-    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=48,96,160 dropout=0..0.6 augment=0.5..2"
+    quick = "epochs=20 hidden=16 layers=1 batch=8"
+    search = "rate=log:1e-3..1e-2 hidden=48,96,160 dropout=0..0.6 augment=0.5..2"
 
     hidden: int = 96
     layers: int = 2
@@ -78,7 +78,12 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """The features of sounds."""
-        return sound_misfit(signature, sizes)
+        if wrong := super().misfit(signature, sizes):
+            return wrong
+        features = signature["features"]
+        if not 0 <= features["lowest"] < features["highest"] <= features["sample_rate"] / 2:
+            return "features: 0 <= lowest < highest <= sample_rate / 2", features
+        return not_alike("features.bands", features["bands"], sizes.inputs) or no_classes(sizes)
 
     def log_mel(self) -> LogMel:
         """The features, once the sample rate is known.
@@ -170,9 +175,7 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """A logistic regression on what is loud in the mean."""
-        parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
-        sounds: dict[str, LabelledSequences] = {name: part.examples for name, part in parts.items()}
-        return reached_by_levels(sounds.pop("train"), sounds)
+        return reached_by_levels(data)
 
 
 def band_names(log_mel: LogMel) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """Who says a vowel: the recipe `sequences` with the settings and the data of Japanese vowels."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from gatewright.tasks.recipe import Expected
 from gatewright.tasks.recipes.sequences import Sequences
@@ -16,13 +15,13 @@ class Speakers(Sequences):
     There are few series to learn from, so that much is dropped: of the states, and of what the recurrent matrices read.
     """
 
-    name: ClassVar[str] = "speakers"
-    about: ClassVar[str] = "tell nine speakers apart by two vowels (Japanese vowels): a preset of sequences"
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.97, seconds=20)}
-    data_forms: ClassVar[str] = "a .ts file, or a folder with CSV files of a series each in a folder for each class"
-    data_example: ClassVar[str] = "series/left/first.csv\nseries/left/second.csv\nseries/right/third.csv"
-    quick: ClassVar[str] = "epochs=5"
-    search: ClassVar[str] = "rate=log:1e-3..2e-2 hidden=50,100,200 dropout=0..0.7 read=last,mean,max"
+    name = "speakers"
+    about = "tell nine speakers apart by two vowels (Japanese vowels): a preset of sequences"
+    expected = {"": Expected("test", "accuracy", at_least=0.97, seconds=20)}
+    data_forms = "a .ts file, or a folder with CSV files of a series each in a folder for each class"
+    data_example = "series/left/first.csv\nseries/left/second.csv\nseries/right/third.csv"
+    quick = "epochs=5"
+    search = "rate=log:1e-3..2e-2 hidden=50,100,200 dropout=0..0.7 read=last,mean,max"
 
     cell: str = "recurrent_dropout(0.3)(gru)"
     directions: Directions = "forward"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import source_name
@@ -25,13 +25,13 @@ from gatewright.tasks.data.tags.steps import (
 from gatewright.tasks.data.tags.token_features import FEATURES
 from gatewright.tasks.recipe import Direction, Expected
 from gatewright.tasks.run_data import Data, Encoding, Sizes
-from gatewright.tasks.signatures import channel_misfit, token_misfit
+from gatewright.tasks.signatures import ChannelSignature, TokenSignature, no_classes
 from gatewright.tasks.tagging.channels import channel_data, channel_evaluation
 from gatewright.tasks.tagging.objective import EntityTags, Tags
 from gatewright.tasks.tagging.settings import TaggingSettings
 from gatewright.tasks.tagging.tokens import TokenData, token_data, token_evaluation
 from gatewright.tasks.trained_model import TrainedModel
-from gatewright.untrusted.kinds import Misfit
+from gatewright.untrusted.kinds import Misfit, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,22 +49,22 @@ class Tagging(TaggingSettings):
     learns to tag new ones by the rest.
     """
 
-    name: ClassVar[str] = "tagging"
-    about: ClassVar[str] = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
+    name = "tagging"
+    about = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
     source_setting = "tagged"
-    monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
-    earlier: ClassVar[Mapping[str, Any]] = {"output": "softmax", "best_by": "accuracy"}
-    expected: ClassVar[Mapping[str, Expected]] = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
-    data_forms: ClassVar[str] = (
+    monitor = ("accuracy", "max")
+    earlier = {"output": "softmax", "best_by": "accuracy"}
+    expected = {"": Expected("test", "accuracy", at_least=0.95, seconds=75)}
+    data_forms = (
         "a file with a token and its label in each line and an empty line after each sentence (CoNLL, CoNLL-U), or a "
         "folder of such files whose names hold train, dev and test; a CSV, TSV, JSON lines or Parquet file, or a "
         "DataFrame, with a row for each token and a column that tells sentences apart, or for each moment of a sensor; "
         "in memory: pairs of tokens and tags, or of arrays (steps, channels) and labels"
     )
-    data_example: ClassVar[str] = "Ada B-PER\nlives O\nin O"
-    next_command: ClassVar[str] = "gatewright predict {model} --data {data}"
-    quick: ClassVar[str] = "hidden=16 embedding=16 epochs=4"
-    search: ClassVar[str] = "rate=log:1e-3..1e-2 hidden=64,128,256 embedding=32,64,128 dropout=0..0.6"
+    data_example = "Ada B-PER\nlives O\nin O"
+    next_command = "gatewright predict {model} --data {data}"
+    quick = "hidden=16 embedding=16 epochs=4"
+    search = "rate=log:1e-3..1e-2 hidden=64,128,256 embedding=32,64,128 dropout=0..0.6"
 
     def objective(self) -> Tags:
         """Cross entropy of each step's tag."""
@@ -164,7 +164,11 @@ class Tagging(TaggingSettings):
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
         """How tokens or windows are read."""
-        return channel_misfit(signature, sizes) if self.inputs == "channels" else token_misfit(signature, sizes)
+        wrong = misfit_of(ChannelSignature if self.inputs == "channels" else TokenSignature, signature)
+        wrong = wrong or no_classes(sizes)
+        if wrong is None and signature["scheme"] != "none" and "" in (sizes.classes or ()):
+            return "classes: tags with letters", list(sizes.classes or ())
+        return wrong
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
         """The most frequent label (of each token), and a logistic regression on the steps around."""

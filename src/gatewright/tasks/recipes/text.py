@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from gatewright.errors import OptionError
 from gatewright.tasks.data.batches.sequential import SequentialBatches
@@ -30,24 +30,25 @@ class Text(LanguageModel):
     paper (Feng et al. 2024, 2410.01201) has a validation loss of 1.548.
     """
 
-    name: ClassVar[str] = "text"
-    about: ClassVar[str] = "predict the next character of a text, and write more of it"
+    name = "text"
+    about = "predict the next character of a text, and write more of it"
     predictor_class = CharacterPredictor
-    expected: ClassVar[Mapping[str, Expected]] = {
+    codec = CharacterCodec
+    expected = {
         "": Expected("test", "perplexity", at_most=3.0, seconds=120),
         "d2l": Expected("train", "perplexity", at_most=1.15, seconds=150),
         "shakespeare": Expected("validation", "loss", at_most=1.45, seconds=1900),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "d2l": "text=timemachine cleaning=d2l tokens=10000 held_out=0 'prompts=time traveller|traveller' temperature=0 "
         "symbols=one-hot steps=35 init=normal(0.01) output_init=normal(0.01) dropout=0 optimiser=sgd rate=1 "
         "schedule=constant epochs=500",
         "shakespeare": "text=shakespeare layers=2 dropout=0.3 steps=96 epochs=24 patience=0 prompts=ROMEO:",
     }
-    data_forms: ClassVar[str] = "any text file in UTF-8"
-    data_example: ClassVar[str] = "The fog came in from the sea.\nA lamp was lit in the house.\nNobody heard the door."
-    quick: ClassVar[str] = "hidden=64 tokens=40000 epochs=2"
-    search: ClassVar[str] = "rate=log:5e-4..2e-2 hidden=128,256,512 dropout=0..0.5"
+    data_forms = "any text file in UTF-8"
+    data_example = "The fog came in from the sea.\nA lamp was lit in the house.\nNobody heard the door."
+    quick = "hidden=64 tokens=40000 epochs=2"
+    search = "rate=log:5e-4..2e-2 hidden=128,256,512 dropout=0..0.5"
 
     hidden: int = 256
     epochs: int = 8
@@ -59,10 +60,6 @@ class Text(LanguageModel):
     cleaning: Literal["none", "d2l"] = setting("none", "d2l keeps lower-case letters and single spaces")
     tokens: int | None = setting(None, "train on so many tokens at the start only", least=1)
     symbols: Literal["embedding", "one-hot"] = setting("embedding", "how characters reach the recurrent layers")
-
-    def codec(self, sizes: Sizes) -> CharacterCodec:
-        """Characters."""
-        return CharacterCodec(sizes)
 
     def input_encoding(self) -> Encoding:
         """As it is set."""

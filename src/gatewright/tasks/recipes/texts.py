@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfid
 from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
 from gatewright.tasks.data.texts.vocabulary import UNKNOWN, WordVocabulary
 from gatewright.tasks.data.texts.word_vectors import WordVectors, read_word_vectors
-from gatewright.tasks.recipe import BidirectionalRecipe, Direction, Expected, Schedule
+from gatewright.tasks.recipe import BidirectionalRecipe, Expected, Schedule
 from gatewright.tasks.run_data import Data, Sizes
 from gatewright.tasks.settings import setting
 from gatewright.tasks.signatures import SOFTMAX, TextSignature
@@ -65,23 +65,23 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
     hundred words, read forward, Adadelta, orthogonal matrices, no schedule; its embedding begins on both sides of zero.
     """
 
-    name: ClassVar[str] = "texts"
-    aliases: ClassVar[tuple[str, ...]] = ("sentiment",)
-    about: ClassVar[str] = "tell labelled texts apart by their class, such as good reviews from bad ones"
+    name = "texts"
+    aliases = ("sentiment",)
+    about = "tell labelled texts apart by their class, such as good reviews from bad ones"
     encode = "embedding"
     pool_setting = "read"
     source_setting = "texts"
-    reads_lines: ClassVar[bool] = True
+    reads_lines = True
     signature_type = TextSignature
-    data_forms: ClassVar[str] = "a CSV or TSV file with a text and its class in each row, or a folder of such files"
-    data_example: ClassVar[str] = "text,class\nthe film is a joy,good\nan hour too long,bad"
-    earlier: ClassVar[Mapping[str, Any]] = {"directions": "forward", "embedding": None, "ngrams": 0}
-    monitor: ClassVar[tuple[str, Direction]] = ("accuracy", "max")
-    expected: ClassVar[Mapping[str, Expected]] = {
+    data_forms = "a CSV or TSV file with a text and its class in each row, or a folder of such files"
+    data_example = "text,class\nthe film is a joy,good\nan hour too long,bad"
+    earlier = {"directions": "forward", "embedding": None, "ngrams": 0}
+    monitor = ("accuracy", "max")
+    expected = {
         "": Expected("test", "accuracy", at_least=0.88, seconds=600),
         "sst2": Expected("test", "accuracy", at_least=0.815, seconds=90),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "tutorial": "cell=gru(update=replaces) hidden=128 embedding=none directions=forward ngrams=0 tokenise=words "
         "words=10000 longest=99 longer=drop held_out=0.05 batch=16 dropout=0.5 "
         'input_dropout=0 dropout_per=step init=\'orthogonal(spaces=("U", "W"))\' embedding_init=uniform(0.01) '
@@ -89,8 +89,8 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         "patience=10 keep=last",
         "sst2": "texts=sst2 batch=32 epochs=4 input_dropout=0.5",
     }
-    quick: ClassVar[str] = "texts=sst2 hidden=32 words=2000 epochs=2 batch=64"
-    search: ClassVar[str] = "rate=log:5e-4..1e-2 hidden=32,64,128 dropout=0..0.7 input_dropout=0..0.6"
+    quick = "texts=sst2 hidden=32 words=2000 epochs=2 batch=64"
+    search = "rate=log:5e-4..1e-2 hidden=32,64,128 dropout=0..0.7 input_dropout=0..0.6"
 
     hidden: int = 64
     epochs: int = 12

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,17 +42,18 @@ class Words(LanguageModel):
     - "regularised": what Merity, Keskar & Socher 2017, 1708.02182, do to a network, at a size for two cores.
     """
 
-    name: ClassVar[str] = "words"
-    about: ClassVar[str] = "predict the next word of a text, and write more of it"
+    name = "words"
+    about = "predict the next word of a text, and write more of it"
     encode = "embedding"
-    sample_length: ClassVar[int] = 20
+    sample_length = 20
     predictor_class = WordPredictor
+    codec = WordCodec
     signature_type = WordSignature
-    expected: ClassVar[Mapping[str, Expected]] = {
+    expected = {
         "": Expected("test", "perplexity", at_most=95.0, seconds=3300),
         "small": Expected("test", "perplexity", at_most=114.5, seconds=4000),
     }
-    presets: ClassVar[Mapping[str, str]] = {
+    presets = {
         "wildml": "cell=gru(gate=hard_sigmoid_theano) read=sentences words=8000 hidden=128 batch=1 steps=200 tied=no "
         "dropout=0 input_dropout=0 weight_drop=0 init=torch_uniform(zero_biases=True) embedding_init=uniform(0.01118) "
         "output_init='uniform(0.08839, zero_biases=True)' optimiser=rmsprop smoothing=0.9 rate=1e-3 schedule=constant "
@@ -66,10 +67,10 @@ class Words(LanguageModel):
         "output_init=uniform(0.05)",
         "regularised": "cell=lstm hidden=400 epochs=8 dropout=0.4 input_dropout=0.4 weight_drop=0.3",
     }
-    data_forms: ClassVar[str] = "a text file in UTF-8, or a folder with *.train.txt, *.valid.txt and *.test.txt"
-    data_example: ClassVar[str] = "the fog came in from the sea\na lamp was lit in the house\nnobody had heard the door"
-    quick: ClassVar[str] = "text=python-docs words=2000 hidden=32 epochs=2"
-    search: ClassVar[str] = "rate=log:1e-3..2e-2 dropout=0..0.6 input_dropout=0..0.6 weight_drop=0..0.5"
+    data_forms = "a text file in UTF-8, or a folder with *.train.txt, *.valid.txt and *.test.txt"
+    data_example = "the fog came in from the sea\na lamp was lit in the house\nnobody had heard the door"
+    quick = "text=python-docs words=2000 hidden=32 epochs=2"
+    search = "rate=log:1e-3..2e-2 dropout=0..0.6 input_dropout=0..0.6 weight_drop=0..0.5"
 
     hidden: int = 200
     layers: int = 2
@@ -88,10 +89,6 @@ class Words(LanguageModel):
     tied: bool = setting(True, "the matrix of the embedding is that of the output")
     embedding_init: str = setting("uniform(0.1)", "initialiser of the embedding")
 
-    def codec(self, sizes: Sizes) -> WordCodec:
-        """Words."""
-        return WordCodec(sizes)
-
     def network_options(self) -> Mapping[str, Any]:
         """What it does with its words."""
         return {"tied": self.tied, "embedding_init": self.embedding_init}
@@ -108,14 +105,13 @@ class Words(LanguageModel):
         fitted = self.fitted_to_stream(len(words)) if self.read == "stream" else {}
         recipe = replace(self, **fitted)
         parts = {part: recipe.batches_of(tokens, trained=part == "train") for part, tokens in read.items()}
-        digest = hashlib.sha256("\n".join(vocabulary.symbols).encode())
-        for tokens in read.values():
-            digest.update(tokens.values.tobytes() if isinstance(tokens, Ragged) else tokens.tobytes())
+        numbers = (tokens.values if isinstance(tokens, Ragged) else tokens for tokens in read.values())
+        contents = ["\n".join(vocabulary.symbols).encode(), *(part.tobytes() for part in numbers)]
         return Data(
             parts,
             Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
             measured=tuple(held_out) or ("train",),
-            origin={"text": name, "sha256": digest.hexdigest()},
+            origin={"text": name, "sha256": hashlib.sha256(b"".join(contents)).hexdigest()},
             fitted=fitted,
             prompts=self.chosen_prompts(beginnings_of_words(words, vocabulary.symbols)),
             signature={
@@ -138,7 +134,7 @@ class Words(LanguageModel):
         options = ends if self.read == "stream" else {}
         loaded, read = self._loaded(source, tokenise=tokenise, validation=0.0, test=0.0, **options)
         symbols = loaded.vocabulary.symbols
-        numbers = self.codec(model.sizes).vocabulary.encode(symbols)
+        numbers = WordCodec(model.sizes).vocabulary.encode(symbols)
         known = {
             part: Ragged(numbers[tokens.values], tokens.starts, tokens.lengths)
             if isinstance(tokens, Ragged)

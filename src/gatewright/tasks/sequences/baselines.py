@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.ragged import LabelledSequences
-from gatewright.tasks.data.scaling import Scaling
 from gatewright.tasks.data.sequences.linear import flattened
+from gatewright.tasks.run_data import Data
 
 _LONGEST = 1000  # steps that are compared one by one
 _PENALTIES = np.logspace(-5, 5, 21)
@@ -20,23 +20,30 @@ Array = NDArray[np.float64]
 Methods = Mapping[str, Callable[[Array], Array]]
 
 
-def reached(
-    train: LabelledSequences, measured: Mapping[str, LabelledSequences], scaling: Scaling
-) -> Mapping[str, Mapping[str, float]]:
+def _examples(data: Data) -> tuple[LabelledSequences, dict[str, LabelledSequences]]:
+    """The training part, and those that are measured."""
+    parts: dict[str, Any] = {name: data.parts[name] for name in ("train", *data.measured)}
+    examples: dict[str, LabelledSequences] = {name: part.examples for name, part in parts.items()}
+    return examples.pop("train"), examples
+
+
+def reached(data: Data) -> Mapping[str, Mapping[str, float]]:
     """By part and method: the accuracy, or of a regression the root of the mean squared error.
 
     Channels are standardised by the training part. Series of different lengths, or of more than 1,000 steps, are
     resampled to the median length, 1,000 at most; no more than the first 5,000 series to train on are compared with,
     and of many features fewer by a ridge regression.
     """
+    (train, measured), scaling = _examples(data), data.scaling
+    assert scaling is not None
     steps = min(int(np.median(train.sequences.lengths)), _LONGEST)
     train = train.select(np.arange(min(len(train), _MOST)))
     flat = flattened(train.sequences, steps, scaling)
     methods = _classifiers(flat, train.labels) if train.classes else _regressions(flat, train.labels)
-    measure, error = ("accuracy", _accuracy) if train.classes else ("rmse", _rmse)
+    measure = "accuracy" if train.classes else "rmse"
     return {
         name: {
-            f"{measure} of {method}": error(answer(flattened(part.sequences, steps, scaling)), part.labels)
+            f"{measure} of {method}": _measured(measure, answer(flattened(part.sequences, steps, scaling)), part.labels)
             for method, answer in methods.items()
         }
         for name, part in measured.items()
@@ -44,11 +51,9 @@ def reached(
     }
 
 
-def _accuracy(answers: Array, wanted: NDArray[np.int64]) -> float:
-    return float((answers == wanted).mean())
-
-
-def _rmse(answers: Array, wanted: Array) -> float:
+def _measured(measure: str, answers: Array, wanted: NDArray[Any]) -> float:
+    if measure == "accuracy":
+        return float((answers == wanted).mean())
     return float(np.sqrt(np.mean(np.square(answers.reshape(wanted.shape) - wanted))))
 
 
@@ -77,14 +82,13 @@ def _ridge(model: Any, train: Array, labels: NDArray[Any]) -> Methods:
     return {"ridge regression": model.fit(train[few], labels[few]).predict}
 
 
-def reached_by_levels(
-    train: LabelledSequences, measured: Mapping[str, LabelledSequences]
-) -> Mapping[str, Mapping[str, float]]:
+def reached_by_levels(data: Data) -> Mapping[str, Mapping[str, float]]:
     """By part: the accuracy of scikit-learn's logistic regression on each band's mean and deviation over time."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    train, measured = _examples(data)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(_levels(train), train.labels)
     name = "accuracy of logistic regression on means and deviations"
     return {
