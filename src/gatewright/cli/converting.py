@@ -2,19 +2,18 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from gatewright.cli.options import AsJson
-from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.cli.shell import Command, given, messages, out, print_json
 from gatewright.errors import OptionError
 
 if TYPE_CHECKING:
     from gatewright.convert import Report
-    from gatewright.convert.explain import LayoutMapping
 
 
 def _fact(what: str) -> typer.models.OptionInfo:
@@ -60,11 +59,9 @@ def convert(
     Both files are run on the same random input, and the largest difference is printed. Activations are named relu,
     tanh, sigmoid, identity, hard_sigmoid_theano (slope 0.2: Keras 1 and 2, Theano) or hard_sigmoid_keras3 (1/6).
     """
-    options = {"gate": gate, "activation": activation, "output": output, "forget_bias": forget_bias}
-    options |= {"cell_clip": cell_clip, "proj_clip": proj_clip, "reset": reset, "family": family}
-    facts: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    facts |= {"prefix": tuple(prefix)} if prefix else {}
-    facts |= {"dequantise": True} if dequantise else {}
+    overrides = given(gate=gate, activation=activation, output=output, forget_bias=forget_bias, cell_clip=cell_clip)
+    overrides |= given(proj_clip=proj_clip, reset=reset, family=family, dequantise=dequantise or None)
+    overrides |= {"prefix": tuple(prefix)} if prefix else {}
     if explain:
         _explain(source, target, as_json=as_json)
         return
@@ -74,7 +71,7 @@ def convert(
         from gatewright import convert as conversion
 
         report = conversion.convert(
-            source, target, source_layout=source_layout, target_layout=target_layout, overrides=facts, dtype=dtype
+            source, target, source_layout=source_layout, target_layout=target_layout, overrides=overrides, dtype=dtype
         )
     if as_json:
         print_json(dataclasses.asdict(report))
@@ -99,7 +96,17 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
 
     mappings = explain(source, target)
     if as_json:
-        print_json({"mappings": [_plain(mapping) for mapping in mappings]})
+        plain = [
+            {
+                "source": mapping.source.key,
+                "target": mapping.target.key,
+                "refused": mapping.refused or None,
+                "conditions": list(mapping.conditions),
+                "parameters": {moved.parameter: [moved.source, moved.target] for moved in mapping.moved},
+            }
+            for mapping in mappings
+        ]
+        print_json({"mappings": plain})
         return
     console = out()
     for mapping in mappings:
@@ -116,16 +123,6 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
             table.add_row(moved.parameter, moved.source, moved.target)
         console.print(table)
         console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
-
-
-def _plain(mapping: "LayoutMapping") -> dict[str, Any]:
-    return {
-        "source": mapping.source.key,
-        "target": mapping.target.key,
-        "refused": mapping.refused or None,
-        "conditions": list(mapping.conditions),
-        "parameters": {moved.parameter: [moved.source, moved.target] for moved in mapping.moved},
-    }
 
 
 COMMANDS = (

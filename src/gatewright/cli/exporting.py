@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gatewright.cli.options import AsJson, ModelPath
-from gatewright.cli.shell import Command, messages, out, print_json
+from gatewright.cli.shell import Command, given, messages, out, print_json
 from gatewright.errors import OptionError
 
 
@@ -65,10 +65,16 @@ def export(
     step. If onnxruntime or a C compiler is installed, the file is run on random inputs and compared with the NumPy
     reference; the exit code is 1 if they differ by more than rounding.
     """
-    format_ = _format_of(file)
-    options: dict[str, Any] = {"states": states or None, "lengths": lengths or None, "opset": opset}
-    options |= {"name": name, "dtype": dtype, "weights": weights, "math": math}
-    chosen = {name: value for name, value in options.items() if value is not None}
+    format_ = FORMATS.get(file.suffix.lower())
+    if format_ is None:
+        raise OptionError(
+            f"the suffix of {str(file)!r} says nothing of a kind of file that can be written",
+            expected=" or ".join(FORMATS),
+            got=file.suffix or "no suffix",
+            do=f"name the file {file.stem}{next(iter(FORMATS))}",
+        )
+    chosen = given(states=states or None, lengths=lengths or None, opset=opset)
+    chosen |= given(name=name, dtype=dtype, weights=weights, math=math)
     unknown = sorted(set(chosen) - format_.options)
     if unknown:
         raise OptionError(f"a {file.suffix} file has no option --{unknown[0]}", got=str(file), do="leave it out")
@@ -81,18 +87,6 @@ def export(
     if not report.right:
         messages(quiet=as_json).print(f"{file} does not compute what the model does", soft_wrap=True)
         raise typer.Exit(1)
-
-
-def _format_of(file: Path) -> ExportFormat:
-    export_format = FORMATS.get(file.suffix.lower())
-    if export_format is None:
-        raise OptionError(
-            f"the suffix of {str(file)!r} says nothing of a kind of file that can be written",
-            expected=" or ".join(FORMATS),
-            got=file.suffix or "no suffix",
-            do=f"name the file {file.stem}{next(iter(FORMATS))}",
-        )
-    return export_format
 
 
 def _onnx(model: Path, file: Path, layer: str | None, **options: Any) -> ExportOutcome:
@@ -117,11 +111,7 @@ def _onnx(model: Path, file: Path, layer: str | None, **options: Any) -> ExportO
     lines.append("beside the NumPy reference, the worst difference as a share of the largest number:")
     lines += [f"{run.steps:>4} steps, {run.batch} rows: {run.worst:.1e}" for run in runs]
     right = all(run.fits for run in runs)
-    return ExportOutcome(
-        {**facts, "differences": [asdict(run) for run in runs], "right": right},
-        tuple(lines),
-        right,
-    )
+    return ExportOutcome({**facts, "differences": [asdict(run) for run in runs], "right": right}, tuple(lines), right)
 
 
 def _c99(model: Path, file: Path, layer: str | None, **options: Any) -> ExportOutcome:

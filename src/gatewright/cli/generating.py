@@ -8,7 +8,7 @@ import typer
 
 from gatewright.cli.options import AsJson, ModelPath
 from gatewright.cli.results import argument, print_line
-from gatewright.cli.shell import Command, messages, print_json
+from gatewright.cli.shell import Command, given, messages, print_json
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.untrusted.printable import print_text
@@ -56,9 +56,8 @@ def generate(
     from gatewright.tasks.model import load_model
     from gatewright.tasks.recipes.music import Music
 
-    options: dict[str, Any] = {"finish": finish or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    options |= {"beam": beam, "tempo": tempo, "seed": seed}
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen = given(finish=finish or None, temperature=temperature, top_k=top_k, top_p=top_p)
+    chosen |= given(beam=beam, tempo=tempo, seed=seed)
     drawing = [name for name in chosen if name in _OF_DRAWING]
     if beam is not None and drawing:
         raise OptionError(

@@ -12,7 +12,6 @@ from gatewright.errors import OptionError
 from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
-    from gatewright.tasks.answers.evaluate import Evaluation
     from gatewright.tasks.model import Model
 
 
@@ -47,26 +46,22 @@ def evaluate(
         from gatewright.tasks.answers.evaluate import evaluate as measured
 
         evaluation = measured(read_model(model, reading), data, any_scale=any_scale)
+    last = list(evaluation.reports.items())[-1:]  # the test, where there is one
     if confusion is not None:
-        _write_confusion(confusion, evaluation, str(model))
+        from gatewright.files import write_atomically
+        from gatewright.tasks.answers.confusion import draw_confusion
+
+        if not last:
+            raise OptionError("the model tells no classes apart", do="leave out --confusion")
+        part, report = last[0]
+        write_atomically(confusion, draw_confusion(report, f"{model}\n{part}", confusion.suffix.lower()))
     if as_json:
         reports = {part: report.kept() for part, report in evaluation.reports.items()}
         print_json({part: {**measures, **reports.get(part, {})} for part, measures in evaluation.items()})
         return
     show_metrics(out(), evaluation)
-    for part, report in list(evaluation.reports.items())[-1:]:
+    for part, report in last:
         show_classes(out(), report, part)
-
-
-def _write_confusion(path: Path, evaluation: "Evaluation", title: str) -> None:
-    """Of the last part, which is the test where there is one."""
-    from gatewright.files import write_atomically
-    from gatewright.tasks.answers.confusion import draw_confusion
-
-    if not evaluation.reports:
-        raise OptionError("the model tells no classes apart", do="leave out --confusion")
-    part, report = list(evaluation.reports.items())[-1]
-    write_atomically(path, draw_confusion(report, f"{title}\n{part}", path.suffix.lower()))
 
 
 def add(

@@ -11,7 +11,7 @@ import typer
 from gatewright.cli.models import read_model
 from gatewright.cli.options import AnyScale, ModelPath, Reading
 from gatewright.cli.results import print_line
-from gatewright.cli.shell import Command, messages
+from gatewright.cli.shell import Command, given, messages
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.tasks.answers.files import FORMATS, table_of
@@ -50,8 +50,7 @@ def predict(
     Predictions go to standard output as CSV with a header, or into the file that --out names. With --data - each line
     is answered at once; a model of sounds reads a WAV file or 16-bit PCM, and answers for each window.
     """
-    asked = {"top": top, "rolling": rolling or None, "horizon": horizon, "any_scale": any_scale or None}
-    options = {name: value for name, value in asked.items() if value is not None}
+    options = given(top=top, rolling=rolling or None, horizon=horizon, any_scale=any_scale or None)
     if as_json and output is not None:
         raise OptionError(
             "--json prints answers, and --out writes them to a file", do="leave out --json, or write --out FILE.jsonl"
@@ -114,10 +113,9 @@ def _answer_lines(predictor: "Predictor", options: Mapping[str, Any], output: Pa
 def _cell(value: object) -> object:
     """A value of a row of CSV: a list of texts with spaces between, any other list as JSON."""
     if isinstance(value, list):
-        texts: list[Any] = value
-        return (
-            " ".join(texts) if all(isinstance(word, str) for word in texts) else json.dumps(texts, ensure_ascii=False)
-        )
+        words: list[Any] = value
+        is_text = all(isinstance(word, str) for word in words)
+        return " ".join(words) if is_text else json.dumps(words, ensure_ascii=False)
     return f"{value:.9g}" if isinstance(value, float) else value
 
 

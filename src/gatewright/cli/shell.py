@@ -71,6 +71,11 @@ def exit_code(error: GatewrightError) -> int:
     return 1 if isinstance(error, FAILURES) or type(error) is GatewrightError else 2
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """The options that a command was given: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def out() -> Terminal:
     """Where results go. Lines in a file or pipe are never wrapped."""
     return Terminal(soft_wrap=not sys.stdout.isatty())

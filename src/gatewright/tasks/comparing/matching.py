@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -25,14 +24,10 @@ def matched(recipe: Recipe, sizes: Sizes, parameters: int) -> Recipe:
     """
 
     def count(size: int) -> int:
-        return count_parameters(sized(size), sizes)
-
-    def sized(size: int) -> Recipe:
-        change: dict[str, Any] = {"hidden": size}
-        return replace(recipe, **change)
+        return count_parameters(replace(recipe, hidden=size), sizes)
 
     above = 2
     while count(above) < parameters:
         above *= 2
     enough = bisect_left(range(above), parameters, lo=2, key=count)  # the smallest size with as many parameters
-    return sized(min((enough - 1, enough), key=lambda size: abs(count(size) - parameters)))
+    return replace(recipe, hidden=min((enough - 1, enough), key=lambda size: abs(count(size) - parameters)))

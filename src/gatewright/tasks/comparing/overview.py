@@ -77,13 +77,10 @@ class _ProgressDisplay:
     def update(self) -> None:
         """Look again."""
         now = self._look()
-        left = self._left(now.share)
+        gained, seconds = now.share - self._before, time.perf_counter() - self._started
+        left = f"left {timedelta(seconds=round(seconds * (1 - now.share) / gained))}" if gained > 0 else ""
         self.bar.update(self._task, description=now.title, completed=now.share, left=left)
         for line in (line for line in now.ended if line not in self._printed):
             where = "" if self._console.is_terminal else f" ({now.title}{', ' if left else ''}{left})"
             self._console.print(f"{line}{where}", soft_wrap=True)
         self._printed.update(now.ended)
-
-    def _left(self, share: float) -> str:
-        gained, seconds = share - self._before, time.perf_counter() - self._started
-        return f"left {timedelta(seconds=round(seconds * (1 - share) / gained))}" if gained > 0 else ""

@@ -54,9 +54,16 @@ def _draw(axes: Any, runs: Sequence[Sequence[Row]], across: str, column: str, *,
     by_epoch = [epochs[epoch] for epoch in sorted(epochs)]
     places = [statistics.fmean(row[across] for row in rows) for rows in by_epoch]
     values = [[row[column] for row in rows] for rows in by_epoch]
-    marker = "o" if len(places) < 30 else None
-    axes.plot(places, list(map(statistics.fmean, values)), color=colour, label=label, marker=marker, markersize=3)
-    axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=colour, alpha=0.15, linewidth=0)
+    _draw_range(axes, places, values, colour, label, marker="o" if len(places) < 30 else None, markersize=3)
+
+
+def _draw_range(
+    axes: Any, places: Sequence[float], values: Sequence[Sequence[float]], colour: str, label: str, **style: Any
+) -> None:
+    """A line through the means of the values at each place, and the range that they lie in."""
+    means, lowest, highest = (list(map(over, values)) for over in (statistics.fmean, min, max))
+    axes.plot(places, means, color=colour, label=label, **{"marker": "o", "markersize": 4, **style})
+    axes.fill_between(places, lowest, highest, color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: str = "png") -> bytes:
@@ -66,7 +73,18 @@ def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: s
     """
     figure = new_figure(6.4, 4.2)
     axes: Any = figure.subplots()
-    _draw_over(axes, points)
+    values = sorted({value for by_value in points.values() for value in by_value}, key=_in_order)
+    places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
+    for place, (cell, by_value) in enumerate(points.items()):
+        there = [value for value in values if value in by_value]
+        _draw_range(
+            axes, [places[value] for value in there], [by_value[value] for value in there], f"C{place % 10}", cell
+        )
+    lowest, highest = min(places.values(), default=0), max(places.values(), default=0)
+    if lowest > 0 and highest >= _WIDE * lowest:
+        axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), list(map(str, places)))
+    axes.minorticks_off()
     measure_axis(axes, measure.rpartition(" ")[2])
     axes.set_xlabel(setting.replace("_", " "))
     axes.set_ylabel(measure.replace("_", " "))
@@ -76,22 +94,6 @@ def draw_over(points: Points, setting: str, measure: str, *, title: str, kind: s
     content = picture(figure, kind, **{"svg.hashsalt": title, "svg.fonttype": "none"})
     # In an SVG, Matplotlib leaves spaces at the ends of lines.
     return b"\n".join(map(bytes.rstrip, content.split(b"\n"))) if kind == "svg" else content
-
-
-def _draw_over(axes: Any, points: Points) -> None:
-    values = sorted({value for by_value in points.values() for value in by_value}, key=_in_order)
-    places = dict(zip(values, values if all(map(_is_number, values)) else range(len(values)), strict=True))
-    for place, (cell, by_value) in enumerate(points.items()):
-        there = [value for value in values if value in by_value]
-        means, across = [statistics.fmean(by_value[value]) for value in there], [places[value] for value in there]
-        ends = [[end(by_value[value]) for value in there] for end in (min, max)]
-        axes.plot(across, means, color=f"C{place % 10}", label=cell, marker="o", markersize=4)
-        axes.fill_between(across, *ends, color=f"C{place % 10}", alpha=0.15, linewidth=0)
-    lowest, highest = min(places.values(), default=0), max(places.values(), default=0)
-    if lowest > 0 and highest >= _WIDE * lowest:
-        axes.set_xscale("log")
-    axes.set_xticks(list(places.values()), list(map(str, places)))
-    axes.minorticks_off()
 
 
 def _is_number(value: Any) -> bool:

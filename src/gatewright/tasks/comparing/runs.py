@@ -118,11 +118,11 @@ def plan(
     if source is not None and find_data_set(source) is None:
         recipe.data(source)  # what is wrong with it is said once, and before there are any folders
     setting = None if over is None else over.setting
-    varied = [recipe] if over is None else [_with(recipe, **{over.setting: value}) for value in over.values]
+    varied = [recipe] if over is None else [replace(recipe, **{over.setting: value}) for value in over.values]
     by_value = [_of_cells(variant, cells, source, match=match) for variant in varied]
     return [
         ComparedRun(
-            _with(variant, seed=seed),
+            replace(variant, seed=seed),
             absolute(source),
             RunFolder(out / _folder(variant, setting, seed)),
             setting,
@@ -135,7 +135,7 @@ def plan(
 
 
 def _of_cells(recipe: Recipe, cells: Sequence[str], source: str | None, *, match: bool) -> list[Recipe]:
-    variants = [_with(recipe, cell=cell) for cell in cells]
+    variants = [replace(recipe, cell=cell) for cell in cells]
     if not match:
         return variants
     sizes = recipe.data(source).sizes
@@ -170,7 +170,10 @@ def compare(
     stop = out / _STOP
     stop.unlink(missing_ok=True)
     for run in runs:
-        _check_kept(run, overwrite=overwrite)
+        if overwrite:
+            run.folder.check_new(overwrite=True)
+        elif run.folder.run.exists():
+            run.folder.check_is(run.recipe.name, run.recipe.settings(), run.source)
     out.mkdir(parents=True, exist_ok=True)
     waiting = [run for run in runs if not run.folder.finished]
     order = sorted(runs, key=lambda run: not run.folder.finished)
@@ -214,30 +217,15 @@ def perform(run: ComparedRun, stop: Path) -> RunOutcome:
             return RunOutcome(run, problem=error.in_shell())
 
 
-def _with(recipe: Recipe, **changes: Any) -> Recipe:
-    return replace(recipe, **changes)
-
-
-def _check_kept(run: ComparedRun, *, overwrite: bool) -> None:
-    """A run that is there already is this one, or is deleted where that is asked for."""
-    if overwrite:
-        if run.folder.path.exists():
-            run.folder.check_new(overwrite=True)
-        return
-    if run.folder.run.exists():
-        run.folder.check_is(run.recipe.name, run.recipe.settings(), run.source)
-
-
 def _standing(runs: Sequence[ComparedRun]) -> RunsProgress:
     ended = [run for run in runs if run.folder.finished]
     share = sum(share_of(run.folder, run.recipe.epochs) for run in runs) / len(runs)
-    return RunsProgress(share, tuple(map(_result_line, ended)), f"{len(ended)} of {len(runs)} runs")
-
-
-def _result_line(run: ComparedRun) -> str:
-    result = read_result(run.folder)
-    part, metric = headline(run, result)
-    return f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s"
+    lines: list[str] = []
+    for run in ended:
+        result = read_result(run.folder)
+        part, metric = headline(run, result)
+        lines.append(f"{run.title}: {part} {metric} {spell(result.metrics[part][metric])}, {result.seconds:,.0f} s")
+    return RunsProgress(share, tuple(lines), f"{len(ended)} of {len(runs)} runs")
 
 
 def headline(run: ComparedRun, result: Result) -> tuple[str, str]:

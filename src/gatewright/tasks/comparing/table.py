@@ -1,7 +1,7 @@
 """The table of a comparison: a row for each cell, as CSV and as Markdown."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from gatewright.tasks.comparing.pictures import Points, draw_comparison, draw_ov
 from gatewright.tasks.comparing.runs import RunOutcome, headline
 from gatewright.tasks.formatting import csv_text, spell
 from gatewright.tasks.training.history import read_rows
-from gatewright.tasks.training.session import Result
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,15 @@ def comparison(outcomes: Sequence[RunOutcome]) -> Comparison:
     recipe = outcomes[0].run.recipe
     result = next((outcome.result for outcome in outcomes if outcome.result is not None), None)
     part, metric = ("", recipe.objective().headline) if result is None else headline(outcomes[0].run, result)
-    _check_measured(outcomes[0].run.measure, f"{part} {metric}", result)
+    wanted = outcomes[0].run.measure
+    if result is not None and wanted not in (None, f"{part} {metric}"):
+        raise OptionError(
+            f"{wanted!r} is not measured by recipe {result.recipe!r}",
+            expected="one of "
+            + ", ".join(f"{part} {name}" for part, values in result.metrics.items() for name in values),
+            do="name another measure; finished runs are kept",
+            shell="give the same command with another --measure; finished runs are kept",
+        )
     return Comparison(
         recipe=recipe.name,
         measure=f"{part} {metric}".strip(),
@@ -76,18 +83,6 @@ def _remark(outcome: RunOutcome) -> str:
     recipe, result = outcome.run.recipe, outcome.result
     differing = {} if result is None else {k: v for k, v in result.settings.items() if v != getattr(recipe, k)}
     return recipe.fitted_remark(differing)
-
-
-def _check_measured(wanted: str | None, measured_name: str, result: Result | None) -> None:
-    """What was asked for was measured, or nothing was."""
-    if result is not None and wanted not in (None, measured_name):
-        measured = [f"{part} {name}" for part, measures in result.metrics.items() for name in measures]
-        raise OptionError(
-            f"{wanted!r} is not measured by recipe {result.recipe!r}",
-            expected="one of " + ", ".join(measured),
-            do="name another measure; finished runs are kept",
-            shell="give the same command with another --measure; finished runs are kept",
-        )
 
 
 def _row(outcomes: Sequence[RunOutcome], part: str, metric: str) -> ComparisonRow:
@@ -141,7 +136,7 @@ def points(outcomes: Sequence[RunOutcome]) -> Points:
 
 def as_csv(table: Comparison) -> str:
     """A line for each cell."""
-    lines = [
+    return _lines(
         {
             "cell": row.cell,
             "hidden": row.hidden,
@@ -154,8 +149,13 @@ def as_csv(table: Comparison) -> str:
             f"{table.items} per second": row.speed,
         }
         for row in table.rows
-    ]
-    return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
+    )
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as CSV, with a column for each entry that one of them has."""
+    rows = list(rows)
+    return csv_text(rows, list(dict.fromkeys(name for row in rows for name in row)))
 
 
 def runs_as_csv(outcomes: Sequence[RunOutcome]) -> str:
@@ -169,7 +169,7 @@ def runs_as_csv(outcomes: Sequence[RunOutcome]) -> str:
         own = {"cell": result.cell, "seed": result.seed, "hidden": result.settings["hidden"], **varied}
         length = {"parameters": result.parameters, "epochs": result.epochs, "best epoch": result.best_epoch}
         lines.append({**own, **length, **measured, "seconds": result.seconds, **result.speed})
-    return csv_text(lines, list(dict.fromkeys(name for line in lines for name in line)))
+    return _lines(lines)
 
 
 def as_markdown(table: Comparison) -> str:

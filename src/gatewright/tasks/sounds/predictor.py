@@ -29,8 +29,7 @@ class SoundPredictor(ClassPredictor):
         self.check_top(options.get("top"))
         sounds = SampleStream(stream, self.recipe.stream_rate or self.recipe.sample_rate)
         rate = sounds.rate
-        seconds = self.recipe.stream_window or self.model.signature["seconds"]["median"]
-        window, hop = (seconds_to_samples(part, rate) for part in (seconds, self.recipe.stream_hop or seconds / 4))
+        window, hop = (seconds_to_samples(seconds, rate) for seconds in self.stream_seconds())
         if window > 600 * rate or hop > window:
             raise OptionError(
                 "a stream cannot be answered in such windows",
@@ -47,6 +46,11 @@ class SoundPredictor(ClassPredictor):
             samples, start = np.concatenate([samples[hop:], sounds.take(hop)]), start + hop
         if start == 0 and len(samples):
             yield self._answer(samples, 0, rate, options)
+
+    def stream_seconds(self) -> tuple[float, float]:
+        """The seconds of a window, and from one to the next."""
+        window = self.recipe.stream_window or self.model.signature["seconds"]["median"]
+        return window, self.recipe.stream_hop or window / 4
 
     def _answer(self, samples: Samples, start: int, rate: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = self.predict((samples, rate), **options).iloc[0].to_dict()

@@ -76,26 +76,15 @@ class RunFolder:
         """Whether it holds a run that came to its end."""
         return self.result.exists()
 
-    def read(self, path: Path) -> dict[str, Any]:
-        """What a JSON file of the folder holds.
-
-        Raises DataError where it is damaged.
-        """
+    def read(
+        self, path: Path, kinds: Mapping[str, Any] | None = None, *, optional: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """What a JSON file of the folder holds. Raises DataError where it is damaged, or lacks entries of `kinds`."""
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise damaged(f"{path} cannot be read", got=str(error)) from error
-        return self.checked(path, content, {})
-
-    def checked(
-        self, path: Path, content: Any, kinds: Mapping[str, Any], *, optional: frozenset[str] = frozenset()
-    ) -> dict[str, Any]:
-        """What a file of the folder holds, if its entries are of these kinds.
-
-        Raises DataError where one is missing or of another.
-        """
-        wrong = misfit(content, kinds, optional=optional)
-        if wrong is not None:
+        if (wrong := misfit(content, kinds or {}, optional=optional)) is not None:
             expected, got = wrong
             raise damaged(f"{path} is damaged", expected=expected, got=repr(got)[:80])
         return content
@@ -106,7 +95,7 @@ class RunFolder:
         Raises DataError where it is damaged.
         """
         needed = {"recipe", "settings", "data"}
-        return self.checked(self.run, self.read(self.run), DESCRIPTION, optional=frozenset(DESCRIPTION) - needed)
+        return self.read(self.run, DESCRIPTION, optional=frozenset(DESCRIPTION) - needed)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder."""

@@ -23,13 +23,8 @@ from gatewright.tasks.data.ragged import doubtful_classes
 from gatewright.tasks.model import Model
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Data
-from gatewright.tasks.training.checkpoints import (
-    CheckpointCallback,
-    Interrupted,
-    PlainCheckpoints,
-    RunObserver,
-    in_a_line,
-)
+from gatewright.tasks.training import checkpoints as checkpointing
+from gatewright.tasks.training.checkpoints import Interrupted, RunObserver
 from gatewright.tasks.training.curves import draw_curves
 from gatewright.tasks.training.history import ITERATION, History
 from gatewright.tasks.training.machine import machine
@@ -129,7 +124,7 @@ def resume(
             f"{out} holds a run of a version that trained in one process only, and cannot be resumed",
             do="train anew in another folder; a model.safetensors in this one can be used as it is",
         )
-    folder.checked(folder.run, kept, DESCRIPTION, optional=frozenset({"asked"}))
+    folder.read(folder.run, DESCRIPTION, optional=frozenset({"asked"}))
     _check_asked(out, kept, asked, source, processes)
     if kept["data"] == IN_MEMORY and source is None and not folder.finished:
         raise OptionError(
@@ -162,14 +157,9 @@ def train_or_resume(recipe: Recipe, folder: RunFolder, source: str | None, obser
 
 
 def read_result(folder: RunFolder) -> Result:
-    """How the run in a folder ended.
-
-    Raises DataError where its file is damaged.
-    """
+    """How the run in a folder ended. Raises DataError where its file is damaged."""
     kinds = get_type_hints(Result)
-    kept = folder.checked(
-        folder.result, folder.read(folder.result), kinds, optional=frozenset({"best_score", "baselines", "classes"})
-    )
+    kept = folder.read(folder.result, kinds, optional=frozenset({"best_score", "baselines", "classes"}))
     return Result(**{name: value for name, value in kept.items() if name in kinds})
 
 
@@ -177,10 +167,7 @@ MOST_THREADS = 1 << 12
 
 
 def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trace]:
-    """The recipe and the equations of a run.
-
-    Raises DataError where `run.json` says something that cannot be.
-    """
+    """The recipe and the equations of a run; DataError where `run.json` says something that cannot be."""
     for name in ("devices", "nodes", "threads"):
         if not 1 <= kept[name] <= MOST_THREADS:
             expected = f"{name} from 1 to {MOST_THREADS}"
@@ -245,7 +232,7 @@ class _Session:
         self.model = Model(recipe, self.data.sizes, network, source, self.data.prompts, self.data.signature)
         self.module = TrainingModule(recipe, self.model.network, self.data)
         self.history = History(self.module, folder, self.data.parts.get("validation"))
-        self.checkpoint_callback = CheckpointCallback(
+        self.checkpoint_callback = checkpointing.CheckpointCallback(
             self.module, folder, self.history, lambda: self.model.save(folder.model), observer or RunObserver()
         )
 
@@ -279,12 +266,9 @@ class _Session:
 
     def run(self, *, from_checkpoint: bool) -> Result:
         """Train to the end, from the checkpoint or from the start."""
-        callbacks: list[Callback] = [
-            self.history,
-            ProgressCallback(self.module, self.history, self.console),
-            self.checkpoint_callback,
-        ]
-        checkpoints = PlainCheckpoints()
+        progress = ProgressCallback(self.module, self.history, self.console)
+        callbacks: list[Callback] = [self.history, progress, self.checkpoint_callback]
+        checkpoints = checkpointing.PlainCheckpoints()
         lightning = trainer(self.recipe, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
             part_at_the_end()
@@ -307,7 +291,7 @@ class _Session:
             raise
 
     @contextmanager
-    def _restoring(self, checkpoints: PlainCheckpoints) -> Generator[None]:
+    def _restoring(self, checkpoints: checkpointing.PlainCheckpoints) -> Generator[None]:
         """Report an error between loading a checkpoint and the first iteration as a damaged checkpoint."""
         try:
             yield
@@ -316,7 +300,7 @@ class _Session:
             if others or not checkpoints.loaded or self.checkpoint_callback.started:
                 raise
             path = self.folder.checkpoint
-            raise damaged(f"the checkpoint {path} does not fit the run", got=in_a_line(error)) from error
+            raise damaged(f"the checkpoint {path} does not fit the run", got=checkpointing.in_a_line(error)) from error
 
     def _finish(self) -> Result:
         network = self.model.network

@@ -20,8 +20,7 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have ended: the best first, those that were pruned last."""
     ended = study.get_trials(states=ENDED)
     sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-    done, pruned = (list(filter(is_complete, ended)), [trial for trial in ended if not is_complete(trial)])
-    return [*sorted(done, key=lambda trial: sign * (trial.value or 0.0)), *pruned]
+    return sorted(ended, key=lambda trial: (False, sign * (trial.value or 0.0)) if is_complete(trial) else (True, 0.0))
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

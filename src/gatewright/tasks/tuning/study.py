@@ -127,16 +127,12 @@ def open_study(search: Search) -> Study:
             do="see that it can be reached, and that its driver is installed",
         ) from error
     _check_same(study, search)
-    study.sampler = optuna.samplers.TPESampler(seed=_seed(study, search))
+    # The same seed for the same search; another where it goes on; none where others may draw at the same time.
+    there, seed = study.get_trials(deepcopy=False), None
+    if search.storage is None and all(trial.state != TrialState.RUNNING for trial in there):
+        seed = int(np.random.SeedSequence([search.recipe.seed, len(there)]).generate_state(1)[0])
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
     return study
-
-
-def _seed(study: Study, search: Search) -> int | None:
-    """The same for the same search; another where it goes on; none where others may draw at the same time."""
-    there = study.get_trials(deepcopy=False)
-    if search.storage is not None or any(trial.state == TrialState.RUNNING for trial in there):
-        return None
-    return int(np.random.SeedSequence([search.recipe.seed, len(there)]).generate_state(1)[0])
 
 
 def _check_same(study: Study, search: Search) -> None:
