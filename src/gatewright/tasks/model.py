@@ -126,14 +126,8 @@ def _cannot_be_rebuilt(path: Path, expected: str | None, got: str) -> ModelFileE
 
 
 def _sizes(kept: ModelFile) -> Sizes:
-    classes, variables = (kept.settings.get(name) for name in ("classes", "variables"))
-    return Sizes(
-        kept.settings["inputs"],
-        kept.settings["outputs"],
-        kept.vocabulary,
-        None if classes is None else tuple(classes),
-        None if variables is None else tuple(variables),
-    )
+    named = {name: tuple(names) for name in ("classes", "variables") if (names := kept.settings.get(name)) is not None}
+    return Sizes(kept.settings["inputs"], kept.settings["outputs"], kept.vocabulary, **named)
 
 
 def _sizes_misfit(sizes: Sizes) -> Misfit | None:

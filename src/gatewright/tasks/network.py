@@ -136,7 +136,9 @@ class RecipeNetwork(nn.Module):
         )
         self.weight_drop = weight_drop
         emitted = self.recurrent.output_size * (2 if both else 1)
-        self.pool = _pool(pool, bidirectional=both)
+        self.pool: Pool | None = None  # each step is given out
+        if pool != "each step":
+            self.pool = LastPool(bidirectional=both) if pool == "last" else {"mean": MeanPool, "max": MaxPool}[pool]()
         self.dropout = Dropout(dropout, per=dropout_per if self.pool is None else "step")
         self.output = SharedDense(emitted, sizes.outputs)
         if output_init != "torch":
@@ -189,19 +191,6 @@ def _encoder(encode: Encoding, sizes: Sizes, embedding: int, word_dropout: float
             return nn.Embedding(sizes.inputs, embedding), embedding
         case "embedding-sum":
             return SummedEmbedding(sizes.inputs, embedding, word_dropout=word_dropout), embedding
-
-
-def _pool(pool: Pooling, *, bidirectional: bool) -> Pool | None:
-    """What takes the steps of a row together; None where each step is given out."""
-    match pool:
-        case "each step":
-            return None
-        case "last":
-            return LastPool(bidirectional=bidirectional)
-        case "mean":
-            return MeanPool()
-        case "max":
-            return MaxPool()
 
 
 def _shared(encode: nn.Module, output: nn.Linear) -> nn.Parameter:

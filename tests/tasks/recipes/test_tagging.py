@@ -329,7 +329,7 @@ def test_no_framework_has_a_sum_of_embeddings(run: Run, tmp_path: Path) -> None:
 def test_columns_that_a_file_lacks(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("word,label\nAda,O\n")
-    with pytest.raises(OptionError, match=r"has no column '1'\n  expected: one of word, label"):
+    with pytest.raises(DataError, match=r"does not show which column holds the tokens\n.*\n  got: word, label"):
         run.predict(path)
 
 

@@ -1,6 +1,6 @@
 """What simple methods forecast: the seasonal naive one, and a linear autoregression."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -38,15 +38,10 @@ def baselines(data: ForecastData, recipe: ForecastSettings) -> dict[str, dict[st
         errors[name] = {
             f"{measure} of {method}": value
             for method, forecasts in by_method.items()
-            for measure, value in _errors(forecasts, rows.targets)
+            for error in [forecasts.astype(np.float64) - rows.targets]
+            for measure, value in (("mae", float(np.abs(error).mean())), ("mse", float((error**2).mean())))
         }
     return errors
-
-
-def _errors(forecasts: Floats, targets: Floats) -> Iterator[tuple[str, float]]:
-    away = forecasts.astype(np.float64) - targets
-    yield "mae", float(np.abs(away).mean())
-    yield "mse", float((away**2).mean())
 
 
 def _all(batches: "ForecastBatches", most: int | None = None) -> Rows:

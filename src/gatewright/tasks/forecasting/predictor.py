@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, run_network
@@ -14,16 +13,8 @@ from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.scaling import Scaling, variable_scales
 from gatewright.tasks.data.tables.date_forms import spelled_date
 from gatewright.tasks.data.tables.time_axis import TimeAxis
+from gatewright.tasks.forecasting import signature as signatures
 from gatewright.tasks.forecasting.settings import ForecastSettings
-from gatewright.tasks.forecasting.signature import (
-    check_same_kind,
-    check_unnamed,
-    kept_of,
-    known_from,
-    read_for,
-    scaling_from,
-    times_from,
-)
 from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, SeriesWindow
 from gatewright.tasks.formatting import counted
 from gatewright.tasks.trained_model import TrainedModel
@@ -104,15 +95,15 @@ class ForecastPredictor(Predictor):
         """
         horizon = horizon or self.recipe.horizon
         if source is None:
-            check_unnamed(self.model, self.recipe)
+            signatures.check_unnamed(self.model, self.recipe)
             return [self.recent(series, horizon) for series in self.model.signature["series"]]
-        read = read_for(self.model, self.recipe, source)
+        read = signatures.read_for(self.model, self.recipe, source)
         self.remarks = read.remarks
-        _, known, scalings = kept_of(self.model, read)
+        _, known, scalings = signatures.kept_of(self.model, read)
         if not self._any_scale:
             scales = variable_scales(np.concatenate([series.values for series in read.series]), read.names)
             times = {series.id: series.times for series in read.series}
-            check_same_kind(self.model.signature, scales, times, source_name(source))
+            signatures.check_same_kind(self.model.signature, scales, times, source_name(source))
         return self._last_windows(read, known, scalings, horizon)
 
     def _last_windows(
@@ -147,7 +138,7 @@ class ForecastPredictor(Predictor):
     def recent(self, series: Mapping[str, Any], horizon: int) -> SeriesWindow:
         """The last steps of one series of the training data, as the model's signature holds it."""
         self._check_length(series["id"], len(series["recent"]))
-        known = known_from(self.model.signature)
+        known = signatures.known_from(self.model.signature)
         beside = np.zeros((self.recipe.history + self.recipe.horizon, 0))
         if known.names:
             kept = series["recent known"]
@@ -157,10 +148,9 @@ class ForecastPredictor(Predictor):
                 )
                 raise known.lacks_future("", horizon, steps or "data that ended with its last value")
             beside = self._whole(known.scaled(np.array(kept)))
-        times = times_from(self.model.signature, series)
-        return SeriesWindow(
-            np.array(series["recent"], np.float64), beside, scaling_from(series["scaling"]), times, series["id"]
-        )
+        times = signatures.times_from(self.model.signature, series)
+        scaling = signatures.scaling_from(series["scaling"])
+        return SeriesWindow(np.array(series["recent"], np.float64), beside, scaling, times, series["id"])
 
     def forecasts(self, windows: Sequence[SeriesWindow]) -> Floats:
         """(windows, horizon, variables, 3): low, middle and high in the units of the data."""
@@ -168,17 +158,13 @@ class ForecastPredictor(Predictor):
         to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
         known = np.stack([window.known for window in windows], 1)
         inputs = np.concatenate([np.concatenate([values, to_come]), known], -1).astype(np.float32)
-        outputs = np.moveaxis(self._outputs(inputs), 1, 0)
+        parts = np.split(inputs, range(_ROWS, inputs.shape[1], _ROWS), 1)
+        outputs = [run_network(self.model.network, part)[0].numpy() for part in parts]  # (horizon, windows, ..., 3)
         mean, deviation = (
             np.stack([getattr(window.scaling, name) for window in windows])[:, None, :, None]
             for name in ("mean", "deviation")
         )
-        return outputs * deviation + mean
-
-    def _outputs(self, inputs: NDArray[np.float32]) -> Floats:
-        """(steps, windows, features) -> (horizon, windows, variables, 3)."""
-        parts = np.split(inputs, range(_ROWS, inputs.shape[1], _ROWS), 1)
-        return np.concatenate([run_network(self.model.network, part)[0].numpy() for part in parts], 1)
+        return np.moveaxis(np.concatenate(outputs, 1), 1, 0) * deviation + mean
 
     def _horizon(self, asked: int | None) -> int:
         if asked is not None and asked > self.recipe.horizon:
@@ -232,7 +218,7 @@ class ForecastPredictor(Predictor):
         if not self._any_scale:
             name = source_name(self.model.source if source is None else source)
             times = {track.id: track.times for track in data.tracks}
-            check_same_kind(self.model.signature, data.signature["variables"], times, name)
+            signatures.check_same_kind(self.model.signature, data.signature["variables"], times, name)
         self._form = track.times.form if (track := data.tracks[0]).times and track.times.is_dated else ""
         history, tables = self.recipe.history, list["DataFrame"]()
         for track in data.tracks:
@@ -248,10 +234,8 @@ class ForecastPredictor(Predictor):
 
 
 def _spelled(time: Any, form: str) -> str:
-    offset = time.utcoffset()
-    return spelled_date(
-        time.tz_localize(None).to_pydatetime(warn=False), form, int(offset.total_seconds()) if offset else 0
-    )
+    offset, local = time.utcoffset(), time.tz_localize(None).to_pydatetime(warn=False)
+    return spelled_date(local, form, int(offset.total_seconds()) if offset else 0)
 
 
 def first_steps(model: TrainedModel) -> dict[str, str]:

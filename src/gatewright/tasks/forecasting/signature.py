@@ -119,12 +119,8 @@ def read_for(model: TrainedModel, recipe: ForecastSettings, source: object) -> S
         if named[role] != names and (len(named[role]) != len(names) or not {*names}.isdisjoint(table.columns)):
             raise _other_columns(role, names, named[role])
     read = SeriesCollection.of(table, columns)
-    return replace(
-        read,
-        series=tuple(
-            replace(series, names=trained["target"], covariate_names=trained["covariates"]) for series in read.series
-        ),
-    )
+    names = {"names": trained["target"], "covariate_names": trained["covariates"]}
+    return replace(read, series=tuple(replace(series, **names) for series in read.series))
 
 
 def check_unnamed(model: TrainedModel, recipe: ForecastSettings) -> None:
@@ -160,19 +156,6 @@ def kept_of(model: TrainedModel, read: SeriesCollection) -> tuple[int, KnownInpu
     A series that the model does not know is scaled by its own values. Raises DataError where other variables were read.
     """
     signature = model.signature
-    check_variables(signature, read)
-    scalings = {series["id"]: scaling_from(series["scaling"]) for series in signature["series"]}
-    if len(scalings) == 1 and len(read.series) == 1:
-        return signature["season"], known_from(signature), list(scalings.values())
-    return (
-        signature["season"],
-        known_from(signature),
-        [scalings.get(series.id) or Scaling.of(series.values) for series in read.series],
-    )
-
-
-def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> None:
-    """Refuse variables of other names, or in another order."""
     wanted = [*signature["columns"]["target"], *signature["columns"]["covariates"]]
     got = [*read.names, *read.series[0].covariate_names]
     if wanted != got:
@@ -183,6 +166,11 @@ def check_variables(signature: Mapping[str, Any], read: SeriesCollection) -> Non
             do="give data of the kind that the model was trained on",
             shell="give data of the kind that the model was trained on, with --data",
         )
+    scalings = {series["id"]: scaling_from(series["scaling"]) for series in signature["series"]}
+    chosen = [scalings.get(series.id) or Scaling.of(series.values) for series in read.series]
+    if len(scalings) == len(read.series) == 1:
+        chosen = list(scalings.values())
+    return signature["season"], known_from(signature), chosen
 
 
 def check_same_kind(

@@ -46,10 +46,8 @@ class KnownInputs:
         inputs = cls(several[0].covariate_names, names)
         if not inputs.names:
             return inputs
-        trained = np.concatenate(
-            [inputs.of_series(series)[: cut.train] for series, cut in zip(several, cuts, strict=True)]
-        )
-        scaling = Scaling.of(trained)
+        trained = [inputs.of_series(series)[: cut.train] for series, cut in zip(several, cuts, strict=True)]
+        scaling = Scaling.of(np.concatenate(trained))
         of_table = np.arange(len(inputs.names)) < len(inputs.columns)
         mean, deviation = np.where(of_table, scaling.mean, 0.0), np.where(of_table, scaling.deviation, 1.0)
         return cls(inputs.columns, inputs.calendar, Scaling(mean, deviation))
@@ -152,11 +150,9 @@ def windows_of(
             Span(begin, begin + (0 if start is None else track.cuts[start]), begin + track.cuts[end])
             for begin, track in zip(begins, tracks, strict=True)
         ]
-        options: dict[str, Any] = {"part": f"{name} part", "seed": None}
+        options: dict[str, Any] = {"part": f"{name} part", "seed": None, "batch": MEASURED_ROWS}
         if start is None:
-            options = {"part": "training part", "seed": seed}
-        windows = WindowBatches(
-            values, history, horizon, rows if start is None else MEASURED_ROWS, spans=spans, **options
-        )
+            options = {"part": "training part", "seed": seed, "batch": rows}
+        windows = WindowBatches(values, history, horizon, spans=spans, **options)
         batches[name] = ForecastBatches(windows, values, known, steps_back(season, horizon))
     return batches

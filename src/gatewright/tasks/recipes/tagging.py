@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Any
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.tables.roles import Roles
-from gatewright.tasks.data.tags.sentences import (
-    TagColumns,
-    load_tagged_sentences,
-    load_to_measure,
-    tagged,
-    with_held_out,
-)
-from gatewright.tasks.data.tags.steps import (
-    channel_names,
-    recordings_in_memory,
-    recordings_of,
-    sentences_of,
-    step_roles,
-    step_tables_of,
-)
+from gatewright.tasks.data.tags import sentences as tag_texts
+from gatewright.tasks.data.tags import steps
 from gatewright.tasks.data.tags.token_features import FEATURES
 from gatewright.tasks.recipe import Direction, Expected
 from gatewright.tasks.run_data import Data, Encoding, Sizes
@@ -109,22 +96,24 @@ class Tagging(TaggingSettings):
     def data(self, source: object) -> Data:
         """The parts of the data; what it lacks of them is held out by seed: whole sentences, or stretches of rows."""
         source = self.tagged if source is None else source
-        recordings = recordings_in_memory(source) if self.inputs != "tokens" else None
+        recordings = steps.recordings_in_memory(source) if self.inputs != "tokens" else None
         if recordings is not None:
-            roles = Roles(channels=channel_names(recordings))
+            roles = Roles(channels=steps.channel_names(recordings))
             return channel_data(self, source, {"train": recordings}, roles)
-        tables = step_tables_of(source, self)
+        tables = steps.step_tables_of(source, self)
         share, seed = self.held_out, self.seed
         if tables is None:
-            parts, columns = load_tagged_sentences(source, self, validation=share, test=share, seed=seed)
+            parts, columns = tag_texts.load_tagged_sentences(source, self, validation=share, test=share, seed=seed)
             return token_data(self, source, parts, columns)
-        roles = step_roles(tables["train"], self)
+        roles = steps.step_roles(tables["train"], self)
         if roles.text:
-            sentences = {part: tagged(*sentences_of(table, roles)[:2]) for part, table in tables.items()}
-            columns = TagColumns(roles.text[0], roles.label, roles.remark)
-            return token_data(self, source, with_held_out(sentences, share, share, seed), columns)
+            sentences = {
+                part: tag_texts.tagged(*steps.sentences_of(table, roles)[:2]) for part, table in tables.items()
+            }
+            columns = tag_texts.TagColumns(roles.text[0], roles.label, roles.remark)
+            return token_data(self, source, tag_texts.with_held_out(sentences, share, share, seed), columns)
         remarks = tables["train"].remarks
-        parts = {part: recordings_of(table, roles, self) for part, table in tables.items()}
+        parts = {part: steps.recordings_of(table, roles, self) for part, table in tables.items()}
         return channel_data(self, source, parts, roles, remarks)
 
     def evaluation(self, source: object, model: TrainedModel) -> Data:
@@ -132,10 +121,10 @@ class Tagging(TaggingSettings):
         if source is None:
             return super().evaluation(None, model)
         classes, sizes = model.sizes.classes or (), model.sizes
-        recordings = recordings_in_memory(source) if self.inputs == "channels" else None
+        recordings = steps.recordings_in_memory(source) if self.inputs == "channels" else None
         if recordings is not None:
             return channel_evaluation(source, {"test": recordings}, sizes, self.window)
-        tables = step_tables_of(source, self, needed=())
+        tables = steps.step_tables_of(source, self, needed=())
         if tables is None and self.inputs == "channels":
             raise DataError(
                 f"{source_name(source)} is no table of channels, which is what the model reads",
@@ -143,15 +132,17 @@ class Tagging(TaggingSettings):
                 do="give the channels as a table",
             )
         if tables is None:
-            sentences = load_to_measure(source, self)
+            sentences = tag_texts.load_to_measure(source, self)
             return token_evaluation(source, sentences, classes, sizes, self.scheme)
         tables = {"test": next(iter(tables.values()))} if len(tables) == 1 else tables
         known = sizes.variables if self.inputs == "channels" else None
-        roles = {part: step_roles(table, self, channels=known) for part, table in tables.items()}
+        roles = {part: steps.step_roles(table, self, channels=known) for part, table in tables.items()}
         if self.inputs == "channels":
-            parts = {part: recordings_of(table, roles[part], self) for part, table in tables.items()}
+            parts = {part: steps.recordings_of(table, roles[part], self) for part, table in tables.items()}
             return channel_evaluation(source, parts, sizes, self.window)
-        sentences = {part: tagged(*sentences_of(table, roles[part])[:2]) for part, table in tables.items()}
+        sentences = {
+            part: tag_texts.tagged(*steps.sentences_of(table, roles[part])[:2]) for part, table in tables.items()
+        }
         return token_evaluation(source, sentences, classes, sizes, self.scheme)
 
     def prepare(self, network: "nn.Module", data: Data) -> None:

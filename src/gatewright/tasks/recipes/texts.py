@@ -15,14 +15,7 @@ from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.digest import digest_of_labelled
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import LabelledSequences, Ragged, Splits
-from gatewright.tasks.data.texts.labelled import (
-    count_words,
-    decoded_texts,
-    encode_texts,
-    load_labelled_texts,
-    load_texts_to_measure,
-    read_texts,
-)
+from gatewright.tasks.data.texts import labelled
 from gatewright.tasks.data.texts.ngrams import FACTOR, MODULUS, fit_ngrams, tfidf_accuracies
 from gatewright.tasks.data.texts.tokenisers import TEXT_TOKENISERS, TextTokeniser
 from gatewright.tasks.data.texts.vocabulary import UNKNOWN, WordVocabulary
@@ -158,15 +151,19 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
     def data(self, source: object) -> Data:
         """The parts of the data; what it lacks of them is held out, by seed."""
         source = self.texts if source is None else source
-        loaded = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed)
+        loaded = labelled.load_labelled_texts(source, self, validation=self.held_out, seed=self.seed)
         train = loaded.parts.train
-        vocabulary = WordVocabulary.from_counts(count_words(train.sequences, self.tokeniser), size=self.words)
+        vocabulary = WordVocabulary.from_counts(labelled.count_words(train.sequences, self.tokeniser), size=self.words)
         vectors = read_word_vectors(Path(self.vectors).expanduser(), vocabulary) if self.vectors else None
-        symbols = self._chosen(encode_texts(train, self.tokeniser, vocabulary), source_name(source))
+        symbols = self._chosen(labelled.encode_texts(train, self.tokeniser, vocabulary), source_name(source))
         # Few texts need many updates: the batch is the largest power of two with 150 batches and more in an epoch. Of
         # many texts fewer passes are enough: 60,000 texts to learn from in all.
         batch, epochs = 1 << max(0, (len(symbols) // 150).bit_length() - 1), 60_000 // max(1, len(symbols))
         fitted = self.fitted(batch=max(16, batch), epochs=max(4, epochs))
+        remarks = loaded.remarks
+        if vectors:
+            known = f"{len(vectors.numbers):,} of {len(vocabulary) - 1:,} words"
+            remarks += (f"vectors: {self.vectors}, {vectors.dimension} numbers each, for {known}",)
         rule = {"name": self.tokenise, **self.tokeniser.rule, "syntax": "Python re, Unicode", "unknown": UNKNOWN}
         return TextData(
             self._batches(loaded.parts, symbols, vocabulary, fitted.get("batch", self.batch)),
@@ -179,7 +176,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
                 "sha256": digest_of_labelled(loaded.parts),
             },
             fitted={**fitted, **({"embedding": vectors.dimension} if vectors else {})},
-            remarks=(*loaded.remarks, *([self._vectors_remark(vectors, vocabulary)] if vectors else [])),
+            remarks=remarks,
             signature={"tokenise": rule, "columns": loaded.columns, "probabilities": SOFTMAX},
             texts=loaded.parts,
             symbols=symbols,
@@ -206,13 +203,13 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         """TF-IDF of words and pairs of words with logistic regression."""
         if not isinstance(data, TextData):
             return {}
-        train, validation, test = ((decoded_texts(part), part.labels) for part in data.texts)
+        train, validation, test = ((labelled.decoded_texts(part), part.labels) for part in data.texts)
         reached = tfidf_accuracies(train, validation, {"validation": validation, "test": test})
         return {part: {_BASELINE: value} for part, value in reached.items()}
 
     def examples(self, source: object, model: TrainedModel) -> Examples:
         """The texts of a list, a table or a file of lines, as numbers of the symbols that are known."""
-        texts, vocabulary = read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
+        texts, vocabulary = labelled.read_texts(source, self, model.signature.get("columns")), _vocabulary(model)
         if not texts.texts:
             raise DataError(f"{source_name(source)} holds no texts", expected="a text at least")
         symbols = [vocabulary.encode(self.tokeniser(text) or [UNKNOWN]) for text in texts.texts]
@@ -225,14 +222,14 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         """
         vocabulary, usual = _vocabulary(model), model.signature.get("columns")
         if source is not None and model.sizes.classes is not None:
-            measured = load_texts_to_measure(source, self, classes=model.sizes.classes, usual=usual)
+            measured = labelled.load_texts_to_measure(source, self, classes=model.sizes.classes, usual=usual)
             batches = {name: self._measured(part, vocabulary) for name, part in measured.items()}
             return Data(batches, model.sizes, measured=tuple(batches))
         default = self.texts if model.source is None else model.source
         source = default if source is None else source
-        parts = load_labelled_texts(source, self, validation=self.held_out, seed=self.seed, usual=usual).parts
+        parts = labelled.load_labelled_texts(source, self, validation=self.held_out, seed=self.seed, usual=usual).parts
         parts = _in_classes_of(model, parts, source_name(source))
-        symbols = self._chosen(encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
+        symbols = self._chosen(labelled.encode_texts(parts.train, self.tokeniser, vocabulary), source_name(source))
         return Data(self._batches(parts, symbols, vocabulary, self.batch), model.sizes, measured=_PARTS)
 
     def misfit(self, signature: Mapping[str, Any], sizes: Sizes) -> Misfit | None:
@@ -248,10 +245,6 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         enough = f"so many texts need fewer passes: epochs={epochs} (not {self.epochs})"
         return "; ".join(filter(None, (super().fitted_remark(sizes), enough if epochs else "")))
 
-    def _vectors_remark(self, vectors: WordVectors, vocabulary: WordVocabulary) -> str:
-        known = f"{len(vectors.numbers):,} of {len(vocabulary) - 1:,} words"
-        return f"vectors: {self.vectors}, {vectors.dimension} numbers each, for {known}"
-
     def _batches(
         self, parts: Splits[LabelledSequences], train: LabelledSequences, vocabulary: WordVocabulary, batch: int
     ) -> dict[str, RaggedBatches]:
@@ -259,7 +252,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
         return {"train": RaggedBatches(train.sequences, train.labels, batch, seed=self.seed), **measured}
 
     def _measured(self, part: LabelledSequences, vocabulary: WordVocabulary) -> RaggedBatches:
-        encoded = encode_texts(part, self.tokeniser, vocabulary)
+        encoded = labelled.encode_texts(part, self.tokeniser, vocabulary)
         return RaggedBatches(encoded.sequences, encoded.labels, _MEASURED_ROWS)
 
     def _chosen(self, texts: LabelledSequences, name: str) -> LabelledSequences:

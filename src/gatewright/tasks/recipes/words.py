@@ -107,6 +107,9 @@ class Words(LanguageModel):
         parts = {part: recipe.batches_of(tokens, trained=part == "train") for part, tokens in read.items()}
         numbers = (tokens.values if isinstance(tokens, Ragged) else tokens for tokens in read.values())
         contents = ["\n".join(vocabulary.symbols).encode(), *(part.tobytes() for part in numbers)]
+        divisions: dict[str, str | None] = {"end_of_line": END_OF_LINE if END_OF_LINE in vocabulary else None}
+        if isinstance(loaded, SentenceText):
+            divisions = {"sentences": loaded.divided}
         return Data(
             parts,
             Sizes(len(vocabulary), len(vocabulary), vocabulary.symbols),
@@ -120,7 +123,7 @@ class Words(LanguageModel):
                 "tokenise": loaded.tokenise,
                 "token_rule": token_rule(loaded.tokenise),
                 "read": self.read,
-                **_divisions(loaded),
+                **divisions,
                 "unknown": 0,
             },
         )
@@ -170,10 +173,3 @@ class Words(LanguageModel):
         if trained:
             return SequentialBatches(part, self.batch, self.steps, random_offset=True, seed=self.seed)
         return measured_stream(part, self.steps)
-
-
-def _divisions(text: WordText | SentenceText) -> dict[str, str | None]:
-    """What ends sentences or lines; a text of one line knows no end of lines."""
-    if isinstance(text, SentenceText):
-        return {"sentences": text.divided}
-    return {"end_of_line": END_OF_LINE if END_OF_LINE in text.vocabulary else None}

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.sklearn_fitting import bounded_iterations
 from gatewright.tasks.data.tags.schemes import entities_of
 from gatewright.tasks.run_data import Data
@@ -98,24 +97,12 @@ def _with_neighbours(part: _Steps) -> Numbers:
 def _measured(measure: str, predicted: Numbers, part: _Steps, classes: Sequence[str]) -> float:
     if measure == "accuracy":
         return float((predicted == part.tags).mean())
-    right = guesses = wanted = 0
-    for guess, tags in zip(*(_sequences(values, part.lengths) for values in (predicted, part.tags)), strict=True):
-        guessed, present = set(entities_of(_named(guess, classes))), set(entities_of(_named(tags, classes)))
-        right, guesses, wanted = (
-            right + len(guessed & present),
-            guesses + len(guessed),
-            wanted + len(present),
-        )
-    return 2 * right / (guesses + wanted) if guesses + wanted else 0.0
-
-
-def _named(tags: Sequence[int], classes: Sequence[str]) -> list[str]:
-    return [classes[tag] for tag in tags]
-
-
-def _sequences(values: Numbers, lengths: Numbers) -> list[list[int]]:
-    ragged = Ragged.from_lengths(values, lengths)
-    return [ragged[place].tolist() for place in range(len(ragged))]
+    right = total = 0
+    ends = np.cumsum(part.lengths)[:-1]
+    for rows in zip(np.split(predicted, ends), np.split(part.tags, ends), strict=True):
+        guessed, present = (set(entities_of([classes[int(tag)] for tag in row])) for row in rows)
+        right, total = right + len(guessed & present), total + len(guessed) + len(present)
+    return 2 * right / total if total else 0.0
 
 
 def channel_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:

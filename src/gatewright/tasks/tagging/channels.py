@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from gatewright.tasks.tagging.settings import TaggingSettings
 
 Numbers = NDArray[np.int64]
 
+_MEASURED = ("validation", "test")
 _MEASURED_ROWS = 100
 _FEWEST = 10  # recordings of which whole ones can be held out
 _MOST_LABELS = 1000
@@ -76,14 +77,11 @@ def channel_data(
     cut = _train_windows(values, recipe.window)
     inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
     train = RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
-    measured = {
-        name: window_batches(part, classes, recipe.window)
-        for name, part in (("validation", recordings.validation), ("test", recordings.test))
-    }
+    measured = {name: window_batches(getattr(recordings, name), classes, recipe.window) for name in _MEASURED}
     return Data(
         {"train": train, **measured},
         Sizes(values.values.shape[1], len(classes), classes=classes, variables=roles.channels),
-        measured=("validation", "test"),
+        measured=_MEASURED,
         origin={
             "tagged": source_name(source),
             "rows": len(values.values),
@@ -91,7 +89,17 @@ def channel_data(
             "sha256": digest([[recording.values, recording.labels] for part in recordings for recording in part]),
         },
         scaling=scaling,
-        fitted=recipe.differing(_decided(recipe, roles, windows=len(train.inputs))),
+        fitted=recipe.differing(
+            {
+                "inputs": "channels",
+                "scheme": "none",
+                "best_by": "accuracy",
+                "epochs": recipe.enough_epochs(len(train.inputs)),
+                "label": roles.label,
+                "id": roles.id,
+                "time": ",".join(roles.time),
+            }
+        ),
         remarks=tuple(filter(None, (*remarks, roles.remark, remark))),
         signature={
             "columns": {
@@ -108,19 +116,6 @@ def channel_data(
             "window": {"steps": recipe.window, "only read on each side": recipe.window // 4},
         },
     )
-
-
-def _decided(recipe: TaggingSettings, roles: Roles, windows: int) -> dict[str, Any]:
-    """The settings that the data decides."""
-    return {
-        "inputs": "channels",
-        "scheme": "none",
-        "best_by": "accuracy",
-        "epochs": recipe.enough_epochs(windows),
-        "label": roles.label,
-        "id": roles.id,
-        "time": ",".join(roles.time),
-    }
 
 
 def _refuse_of_tokens(recipe: TaggingSettings) -> None:
@@ -238,12 +233,5 @@ def _rows(recordings: Sequence[Recording], stretches: Sequence[_RowRange]) -> li
             joined[-1] = before._replace(stop=stretch.stop)
         else:
             joined.append(stretch)
-    rows: list[Recording] = []
-    for place, start, stop in joined:
-        recording = recordings[place]
-        rows.append(
-            Recording(
-                recording.id, recording.values[start:stop], recording.labels[start:stop], recording.times[start:stop]
-            )
-        )
-    return rows
+    rows = [(recordings[stretch.recording], slice(stretch.start, stretch.stop)) for stretch in joined]
+    return [Recording(whole.id, whole.values[cut], whole.labels[cut], whole.times[cut]) for whole, cut in rows]

@@ -12,16 +12,8 @@ from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, evaluated
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tags import steps
 from gatewright.tasks.data.tags.schemes import Transitions, best_paths, entities_of
-from gatewright.tasks.data.tags.steps import (
-    Recording,
-    channel_names,
-    recordings_in_memory,
-    recordings_of,
-    sentences_of,
-    step_roles,
-    step_tables_of,
-)
 from gatewright.tasks.data.tags.token_features import FeatureVocabulary
 from gatewright.tasks.data.tags.tokens import Sentences, named_tokenising, read_sentences
 from gatewright.tasks.tagging.channels import overlapping
@@ -100,12 +92,13 @@ class TokenPredictor(Predictor):
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _sentences(self, source: object) -> Sentences:
-        tables = step_tables_of(source, self.recipe, needed=())
+        tables = steps.step_tables_of(source, self.recipe, needed=())
         if tables is None:
             return read_sentences(source, self._tokenising, self.recipe.text, self.recipe)
-        table = next(iter(tables.values()))
-        roles = step_roles(table, self.recipe, labelled=False)
-        if not roles.text or len(tables) > 1:
+        table, text = next(iter(tables.values())), self.recipe.text
+        numbered = text.isdecimal() and text not in table.columns  # as columns of a CoNLL file are
+        roles = None if numbered else steps.step_roles(table, self.recipe, labelled=False)
+        if roles is None or not roles.text or len(tables) > 1:
             raise DataError(
                 f"{table.name} does not show which column holds the tokens",
                 expected="a row for each token",
@@ -113,7 +106,7 @@ class TokenPredictor(Predictor):
                 do="name it: text='COLUMN'",
                 shell="name it: add --set text=COLUMN",
             )
-        tokens, _, ids = sentences_of(table, replace(roles, label=""))
+        tokens, _, ids = steps.sentences_of(table, replace(roles, label=""))
         return Sentences(roles.id, tuple(ids), tuple(map(tuple, tokens)))
 
     def _answers(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[str], list[float]]]:
@@ -153,19 +146,19 @@ class ChannelPredictor(Predictor):
         columns["probability"] = np.exp(np.concatenate([rows.max(-1) for rows in scores])).tolist()
         return columns
 
-    def _recordings(self, source: object) -> tuple[list[Recording], Roles]:
+    def _recordings(self, source: object) -> tuple[list[steps.Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""
         recipe, channels = self.recipe, self.model.sizes.variables or ()
-        recordings = recordings_in_memory(source, labelled=False)
+        recordings = steps.recordings_in_memory(source, labelled=False)
         if recordings is not None:
-            if len(names := channel_names(recordings)) != len(channels):
+            if len(names := steps.channel_names(recordings)) != len(channels):
                 raise DataError(
                     "the arrays have another number of channels than the model reads",
                     expected=f"{len(channels)}: {', '.join(channels)}",
                     got=str(len(names)),
                 )
             return recordings, Roles(id="recording" if len(recordings) > 1 else "", channels=names)
-        tables = step_tables_of(source, recipe, needed=())
+        tables = steps.step_tables_of(source, recipe, needed=())
         if tables is None or len(tables) > 1:
             raise DataError(
                 f"{source_name(source)} is not one table of channels",
@@ -173,8 +166,8 @@ class ChannelPredictor(Predictor):
                 do="give one table",
             )
         table = next(iter(tables.values()))
-        roles = replace(step_roles(table, recipe, labelled=False, channels=channels), label="")
-        return recordings_of(table, roles, recipe), roles
+        roles = replace(steps.step_roles(table, recipe, labelled=False, channels=channels), label="")
+        return steps.recordings_of(table, roles, recipe), roles
 
     def _scores(self, values: Ragged) -> list[Scores]:
         """For each recording (steps, classes): each step out of the window that it is answered in."""

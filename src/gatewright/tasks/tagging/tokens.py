@@ -39,10 +39,11 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
     written, scheme = parts.train.scheme, _scheme(recipe, source, parts.train)
     parts = Splits(*(part.written_as(scheme) for part in parts))
     best_by, of_entities = _best_by(recipe, parts, scheme)
-    vocabulary, vectors = _vocabulary(recipe, parts.train)
-    classes = _classes(source, parts)
-    batches = _batches(recipe, parts, vocabulary, classes, _continues(parts.train, scheme))
-    divided = tokenising(parts.train.tokens)
+    vocabulary, vectors, vectors_remark = _vocabulary(recipe, parts.train)
+    classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
+    check_two_labels(source_name(source), "token", classes)
+    batches = _batches(recipe, parts, vocabulary, classes, scheme)
+    divided, ruled = tokenising(parts.train.tokens), recipe.output == "softmax" and scheme != "none"
     decided = {
         "inputs": "tokens",
         "scheme": scheme,
@@ -57,7 +58,7 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
         _scheme_remark(written, scheme),
         *of_entities,
         _untrained(parts),
-        _vectors_remark(recipe, parts.train, vectors, vocabulary),
+        vectors_remark,
         f"plain text is divided: {divided.about}",
     )
     return TokenData(
@@ -72,24 +73,17 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
         },
         fitted=recipe.differing(decided),
         remarks=tuple(filter(None, remarks)),
-        signature=_signature(recipe, columns, divided.name, classes, scheme),
+        signature={
+            "columns": {"text": columns.text, "label": columns.label},
+            "tokenise": divided.name,
+            "tokens": {"columns": list(FEATURES), **RULES},
+            "scheme": scheme,
+            "output": recipe.output,
+            # The transitions of a random field are among its weights.
+            **({"transitions": Transitions.of(classes, scheme).kept()} if ruled else {}),
+        },
         vectors=vectors,
     )
-
-
-def _signature(
-    recipe: TaggingSettings, columns: TagColumns, tokenise: str, classes: Sequence[str], scheme: Scheme
-) -> dict[str, Any]:
-    # The transitions of a random field are among its weights.
-    ruled = recipe.output == "softmax" and scheme != "none"
-    return {
-        "columns": {"text": columns.text, "label": columns.label},
-        "tokenise": tokenise,
-        "tokens": {"columns": list(FEATURES), **RULES},
-        "scheme": scheme,
-        "output": recipe.output,
-        **({"transitions": Transitions.of(classes, scheme).kept()} if ruled else {}),
-    }
 
 
 def _scheme(recipe: TaggingSettings, source: object, train: TaggedSentences) -> Scheme:
@@ -106,32 +100,27 @@ def _scheme(recipe: TaggingSettings, source: object, train: TaggedSentences) -> 
     return scheme
 
 
-def _classes(source: object, parts: Splits[TaggedSentences]) -> tuple[str, ...]:
-    """All tags, in the order of their letters."""
-    classes = tuple(sorted({tag for part in parts for tags in part.tags for tag in tags}))
-    check_two_labels(source_name(source), "token", classes)
-    return classes
-
-
 def _batches(
     recipe: TaggingSettings,
     parts: Splits[TaggedSentences],
     vocabulary: FeatureVocabulary,
     classes: Sequence[str],
-    continues: NDArray[np.bool_],
+    scheme: Scheme,
 ) -> dict[str, RaggedBatches]:
     read = {name: _encoded(part, vocabulary, classes) for name, part in parts._asdict().items()}
     tokens, tags = read["train"]
+    inside = {"none": (), "BIO": ("I",)}.get(scheme, ("I", "E"))  # tags that continue the entity of the token before
+    continues = np.array([tag.startswith(inside) for tags in parts.train.tags for tag in tags], np.bool_)
     starts, lengths = windows_of(tokens, recipe.window, continues)
     cut = Ragged(tokens.values, starts, lengths), Ragged(tags.values, starts, lengths)
     train = RaggedBatches(*cut, recipe.batch, seed=recipe.seed, target_fill=Tags.padding, symbols=True)
     return {"train": train, **{part: measured_batches(*read[part], symbols=True) for part in ("validation", "test")}}
 
 
-def _vocabulary(recipe: TaggingSettings, train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None]:
-    """The symbols that are known, and the vectors of those that a file of vectors has, in lower case."""
+def _vocabulary(recipe: TaggingSettings, train: TaggedSentences) -> tuple[FeatureVocabulary, WordVectors | None, str]:
+    """The known symbols, the vectors of those that a file of vectors has in lower case, and a remark on the vectors."""
     if not recipe.vectors:
-        return FeatureVocabulary.from_sentences(train.tokens, least=recipe.least), None
+        return FeatureVocabulary.from_sentences(train.tokens, least=recipe.least), None, ""
     words = {lowered(token) for tokens in train.tokens for token in tokens}
     known = read_lower_vectors(Path(recipe.vectors).expanduser(), words, also=recipe.vector_words)
     if not words & known.keys():
@@ -141,21 +130,14 @@ def _vocabulary(recipe: TaggingSettings, train: TaggedSentences) -> tuple[Featur
             do="give vectors of the language of the sentences",
         )
     vocabulary = FeatureVocabulary.from_sentences(train.tokens, least=recipe.least, words=known)
-    return vocabulary, WordVectors(vocabulary.numbers_of_lower(known), np.stack([*known.values()]))
-
-
-def _vectors_remark(
-    recipe: TaggingSettings, train: TaggedSentences, vectors: WordVectors | None, vocabulary: FeatureVocabulary
-) -> str:
-    if vectors is None:
-        return ""
-    words = {lowered(token) for tokens in train.tokens for token in tokens}
+    vectors = WordVectors(vocabulary.numbers_of_lower(known), np.stack([*known.values()]))
     begun = {vocabulary.symbols[number].partition("=")[2] for number in vectors.numbers}
     of_training = len(words & begun)
-    return (
+    remark = (
         f"vectors: {recipe.vectors}, {vectors.dimension} numbers each, for {of_training:,} of {len(words):,} words "
         f"of the training part and {len(begun) - of_training:,} others"
     )
+    return vocabulary, vectors, remark
 
 
 def _best_by(recipe: TaggingSettings, parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
@@ -185,12 +167,6 @@ def _untrained(parts: Splits[TaggedSentences]) -> str:
     strange = sorted({tag for part in (parts.validation, parts.test) for tag in part.counts()} - known)
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
     return f"not in the training part, so not learned: {', '.join(strange[:5])}{more}" if strange else ""
-
-
-def _continues(part: TaggedSentences, scheme: Scheme) -> NDArray[np.bool_]:
-    """(tokens,): which ones continue the entity that the one before is of."""
-    inside = {"none": (), "BIO": ("I",)}.get(scheme, ("I", "E"))
-    return np.array([tag.startswith(inside) for tags in part.tags for tag in tags], np.bool_)
 
 
 def windows_of(
@@ -232,10 +208,7 @@ def measured_batches(steps: Ragged, tags: Ragged, *, symbols: bool) -> RaggedBat
 def token_evaluation(
     source: object, parts: Mapping[str, TaggedSentences], classes: Sequence[str], sizes: Sizes, scheme: Any
 ) -> Data:
-    """Other sentences, in what the model knows.
-
-    Raises DataError for tags that it does not know.
-    """
+    """Other sentences, in what the model knows. Raises DataError for tags that it does not know."""
     # A small part may show no scheme; its entities are read as those of the training were.
     read = {
         name: replace(part, scheme=scheme) if mark_entities(tag for tags in part.tags for tag in tags) else part

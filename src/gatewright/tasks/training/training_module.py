@@ -110,15 +110,13 @@ class TrainingModule(pl.LightningModule):
             has_momentum = not {"momentum", "betas"}.isdisjoint(optimiser.defaults)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total, cycle_momentum=has_momentum)
         elif recipe.schedule == "decay":
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._decayed)
+            epoch = len(self._batches)  # iterations that have the same factor
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimiser, lambda iteration: recipe.decay ** max(0, iteration // epoch + 1 - recipe.decay_after)
+            )
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
-
-    def _decayed(self, iteration: int) -> float:
-        """The factor on the rate at that iteration: whole epochs have one."""
-        later = iteration // len(self._batches) + 1 - self.recipe.decay_after
-        return self.recipe.decay ** max(0, later)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the carried state, the losses of the epoch and the random state; only tensors and plain values."""
