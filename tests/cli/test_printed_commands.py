@@ -65,7 +65,7 @@ def test_the_best_settings_can_be_trained_with(here: Path, invoke: Invoke) -> No
     assert code == 0, messages
     assert "there is little data, so that sizes are smaller: tokens=" in messages
     lines = out.splitlines()
-    assert "importance: it can be told from 4 different results on, so there is no picture yet" in lines
+    assert "importance: unknown until 4 trials are complete with different results" in lines
     assert not [line for line in lines if line.endswith(".png")]
     assert not (here / "t" / "importance.png").exists()
     code, _, messages = invoke(*typed(lines[-1]))

@@ -66,7 +66,7 @@ def test_what_is_set_is_not_searched(
 ) -> None:
     assert run("adding", *given, "--out", str(tmp_path / "new"), monkeypatch=monkeypatch) == 2
     assert capsys.readouterr().err == (
-        f"error: {name} is both set and searched\n  do: leave out one of the two; --search says what is searched\n"
+        f"error: {name} is both set and searched\n  do: give it a value, or name it in --search\n"
     )
     assert not (tmp_path / "new").exists()
 

@@ -79,7 +79,7 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 
 def test_only_a_model_of_a_text_writes(run: Run) -> None:
-    with pytest.raises(OptionError, match="was made by the recipe 'texts', and knows no language"):
+    with pytest.raises(OptionError, match="a model of the recipe 'texts' generates no text"):
         run.generate("a")
 
 

@@ -122,7 +122,9 @@ def _explain(source: str, target: str, *, as_json: bool) -> None:
         for moved in mapping.moved:
             table.add_row(moved.parameter, moved.source, moved.target)
         console.print(table)
-        console.print("  H units, I features; as NumPy would cut it out; matrices are (hidden, input)\n", style="dim")
+        console.print(
+            "  H: hidden units, I: input features; slices as in NumPy; matrices are (hidden, input)\n", style="dim"
+        )
 
 
 COMMANDS = (

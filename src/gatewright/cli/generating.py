@@ -91,9 +91,7 @@ def _text(
     from gatewright.tasks.language.generator import TextGenerator
 
     writer = TextGenerator(model)
-    if prompt is None and not model.prompts:
-        raise OptionError("the model has no prompt of its own", do="give one with --prompt")
-    prompt = model.prompts[0] if prompt is None else prompt
+    prompt = writer.beginning(prompt)
     unknown = writer.unknown(prompt)
     if beam is not None:
         pieces = iter([writer.search(prompt, length=length, beams=beam)])

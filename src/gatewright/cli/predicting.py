@@ -60,8 +60,15 @@ def predict(
         predictor = loaded.recipe.predictor(loaded)
     predictor.check_options(options)
     if output is not None:
-        _check_suffix(predictor, output)
-        _check_not_the_data(output, data)
+        suffixes = (*FORMATS, *predictor.suffixes)
+        if output.suffix.lower() not in suffixes:
+            raise OptionError(
+                f"--out {output} has a suffix for which there is no kind of file",
+                expected=f"one of {', '.join(suffixes)}",
+                got=output.suffix or "no suffix",
+            )
+        if data not in (None, STANDARD_INPUT) and output.exists() and Path(data).exists() and output.samefile(data):
+            raise OptionError(f"--out {output} is the file that --data names", do="write the answers to another file")
     if data == STANDARD_INPUT:
         _answer_lines(predictor, options, output, as_json=as_json)
     else:
@@ -117,24 +124,6 @@ def _cell(value: object) -> object:
         is_text = all(isinstance(word, str) for word in words)
         return " ".join(words) if is_text else json.dumps(words, ensure_ascii=False)
     return f"{value:.9g}" if isinstance(value, float) else value
-
-
-def _check_suffix(predictor: "Predictor", output: Path) -> None:
-    suffixes = (*FORMATS, *predictor.suffixes)
-    if output.suffix.lower() not in suffixes:
-        raise OptionError(
-            f"--out {output} has a suffix for which there is no kind of file",
-            expected=f"one of {', '.join(suffixes)}",
-            got=output.suffix or "no suffix",
-        )
-
-
-def _check_not_the_data(output: Path, data: str | None) -> None:
-    """Refuse to write answers over the file that they are about."""
-    if data is None or data == STANDARD_INPUT or not (output.exists() and Path(data).exists()):
-        return
-    if output.samefile(data):
-        raise OptionError(f"--out {output} is the file that --data names", do="write the answers to another file")
 
 
 def _write(predictor: "Predictor", answers: Any, output: Path, source: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from itertools import pairwise
+from textwrap import indent, wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -18,6 +19,7 @@ _TITLES = {
     "training": "of the training",
 }
 _SETTING, _DEFAULT = 18, 18  # columns
+_WIDTH = 80
 
 
 class RecipeHelp(SettingsCommand):
@@ -56,7 +58,10 @@ def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         )
         return
     console = out()
-    console.print(f"{kind.name}: {kind.about}\n", *_data_lines(kind), sep="\n")
+    data = ["--data: none; the recipe makes its own data"]
+    if kind.data_forms:
+        data = [*wrap(f"--data: {kind.data_forms}, such as", _WIDTH), *indent(kind.data_example, "    ").splitlines()]
+    console.print(f"{kind.name}: {kind.about}\n", *data, sep="\n")
     for group, title in _TITLES.items():
         shown = [setting for setting in settings if setting.group == group]
         if not shown:
@@ -67,25 +72,13 @@ def show_recipe(kind: "type[Recipe]", *, as_json: bool) -> None:
         table.add_column("what it is")
         for setting in shown:
             choices = f" ({setting.kind.removeprefix('one of ')})" if setting.kind.startswith("one of ") else ""
-            table.add_row(setting.name, _as_set(setting.default), setting.about + choices)
+            table.add_row(setting.name, setting.shown_default, setting.about + choices)
         console.print(f"\nSettings {title}, changed with --set NAME=VALUE:", style="bold")
         console.print(table)
     for name, preset in kind.presets.items():
         console.print(f"\npreset={name}: {preset}")
     for name, expected in kind.expected.items():
         console.print(f"\nreaches{f' with preset={name}' if name else ''} {reach(expected)}")
-
-
-def _data_lines(kind: "type[Recipe]") -> list[str]:
-    if not kind.data_forms:
-        return ["--data: none, for the recipe makes its own data"]
-    return [f"--data: {kind.data_forms}, such as", *(f"    {line}" for line in kind.data_example.splitlines())]
-
-
-def _as_set(value: object) -> str:
-    """A value as --set takes it."""
-    words = {"True": "yes", "False": "no", "None": "none"}
-    return str(value) if isinstance(value, str) else words.get(str(value), str(value))
 
 
 def reach(expected: "Expected | None") -> str:

@@ -37,7 +37,8 @@ def show_result(console: Terminal, result: "Result", folder: Path) -> None:
     console.print(f"{result.iterations:,} iterations in {result.seconds:,.0f} s, {speed}")
     console.print(_kept(result, recipe.monitored()[0]))
     show_metrics(console, result.metrics)
-    show_baselines(console, result.baselines)
+    if result.baselines:
+        _show_by_measure(console, "baseline", result.baselines)
     if (expected := recipe.expectation()) is not None and run.read(run.run)["data"] is None:
         value = result.metrics[expected.part][expected.metric]
         reached = "reached" if expected.met(value) else "not reached"
@@ -84,13 +85,8 @@ def show_metrics(console: Terminal, metrics: Mapping[str, Mapping[str, float]]) 
         console.print(table)
 
 
-def show_baselines(console: Terminal, baselines: Mapping[str, Mapping[str, float]]) -> None:
-    """A table: a row for each measure of each simple method, a column for each part of the data."""
-    if baselines:
-        _show_by_measure(console, "baseline", baselines)
-
-
 def _show_by_measure(console: Terminal, title: str, parts: Mapping[str, Mapping[str, float]]) -> None:
+    """A table: a row for each measure, a column for each part of the data."""
     names = dict.fromkeys(name for reached in parts.values() for name in reached)
     table = Table(title, *parts, box=None, pad_edge=False, header_style="bold")
     for name in names:
@@ -114,11 +110,10 @@ def show_classes(console: Terminal, report: "ClassReport", part: str) -> None:
         values = (spell(scores[score]) for score in ("precision", "recall", "f1"))
         table.add_row(_short(name), *values, f"{int(scores['examples']):,}", confused_with)
     averages = (spell(report.macro[score]) for score in ("precision", "recall", "f1"))
-    table.add_row(
-        "macro average", *averages, f"{sum(int(scores['examples']) for scores in report.scores.values()):,}", ""
-    )
+    examples = sum(int(scores["examples"]) for scores in report.scores.values())
+    table.add_row("macro average", *averages, f"{examples:,}", "")
     console.print(table)
-    if len(names) < len(report.classes):
+    if len(names) < len(report.scores):
         console.print(f"shown are the {len(names)} classes of {len(report.scores)} with the lowest F1")
 
 

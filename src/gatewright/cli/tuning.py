@@ -15,7 +15,7 @@ from gatewright.tasks.formatting import spell
 from gatewright.terminal import Terminal
 
 if TYPE_CHECKING:
-    from gatewright.tasks.tuning.study import Search, Study
+    from gatewright.tasks.tuning.study import FrozenTrial, Search, Study
 
 _SHOWN = 10  # trials in the table; all are in trials.csv
 
@@ -55,7 +55,9 @@ def tune(
 
         configured = recipes.get(recipe).configured(assignments or [], quick=quick, cell=cell)
         searched = read_space(type(configured), space or configured.search)
-        _check_apart(list(searched), assignments or [], cell)
+        chosen = [assignment.partition("=")[0].strip() for assignment in assignments or []]
+        if twice := [name for name in (*chosen, *(["cell"] if cell is not None else [])) if name in searched]:
+            raise OptionError(f"{twice[0]} is both set and searched", do="give it a value, or name it in --search")
         folder = out_folder or Path("runs") / f"tune-{configured.name}"
         search = tuning.Search(configured, searched, data, folder, storage, study or configured.name)
     with stopping(console, "stopped; the same command goes on"):
@@ -63,27 +65,21 @@ def tune(
     _report(out(), search, finished, as_json=as_json)
 
 
-def _check_apart(searched: list[str], assignments: list[str], cell: str | None) -> None:
-    settings = [assignment.partition("=")[0].strip() for assignment in assignments] + ["cell"] * (cell is not None)
-    if twice := [name for name in settings if name in searched]:
-        raise OptionError(
-            f"{twice[0]} is both set and searched", do="leave out one of the two; --search says what is searched"
-        )
-
-
 def _report(console: Terminal, search: "Search", study: "Study", *, as_json: bool) -> None:
     from gatewright.tasks.tuning import report as tuned
     from gatewright.tasks.tuning.study import command, is_complete
 
-    trials, files = tuned.ranked(study), tuned.keep(search, study)
+    trials, importance, files = tuned.ranked(study), tuned.importance(study), tuned.keep(search, study)
     best = trials[0] if is_complete(trials[0]) else None
     line = shlex.join(command(search, best.params)) if best is not None else None
     if as_json:
         about = {"recipe": search.recipe.name, "measure": search.measure, "command": line}
         rows = [tuned.row(search, trial) for trial in trials]
-        print_json({**about, "importance": tuned.importance(study), "trials": rows, "folder": str(search.out)})
+        print_json({**about, "importance": importance, "trials": rows, "folder": str(search.out)})
     else:
-        _show(console, search, study, files)
+        _show(console, search, trials, importance)
+        for path in files:
+            print_line(console, str(path))
         if line is not None:
             print_line(console, f"best:\n{line}")
     if best is None:
@@ -91,11 +87,10 @@ def _report(console: Terminal, search: "Search", study: "Study", *, as_json: boo
         raise typer.Exit(1)
 
 
-def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]) -> None:
-    from gatewright.tasks.tuning import report as tuned
+def _show(console: Terminal, search: "Search", trials: "list[FrozenTrial]", importance: dict[str, float]) -> None:
+    from gatewright.tasks.tuning.report import LEAST
     from gatewright.tasks.tuning.study import is_complete, outcome, spelled
 
-    trials, importance = tuned.ranked(study), tuned.importance(study)
     table = Table("trial", *search.space, box=None, pad_edge=False, header_style="bold")
     table.add_column(search.measure, justify="right")
     for trial in trials[:_SHOWN]:
@@ -109,9 +104,7 @@ def _show(console: Terminal, search: "Search", study: "Study", files: list[Path]
     if importance:
         console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
     else:
-        console.print(f"importance: it can be told from {tuned.LEAST} different results on, so there is no picture yet")
-    for path in files:
-        print_line(console, str(path))
+        console.print(f"importance: unknown until {LEAST} trials are complete with different results")
 
 
 COMMANDS = (

@@ -103,9 +103,7 @@ class Run:
         from gatewright.tasks.language.generator import TextGenerator
 
         writer = TextGenerator(self.model)
-        if prompt is None and not self.model.prompts:
-            raise OptionError("the model has no prompt of its own", do="give one")
-        begin = self.model.prompts[0] if prompt is None else str(prompt)
+        begin = writer.beginning(None if prompt is None else str(prompt))
         return "".join(writer.stream(begin, length=length, **options))
 
 

@@ -16,7 +16,7 @@ from gatewright.errors import OptionError
 Settings = TypeVar("Settings")
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-_NOTHING = ("none", "null", "")
+_NOTHING = ("none", "auto", "null", "")
 
 
 GROUPS = ("task", "columns", "network", "training")
@@ -28,7 +28,8 @@ def setting(
 ) -> Any:
     """A field of a recipe, with a line that says what it is, the range that it may have, and one of `GROUPS`.
 
-    A text of the group "columns" may also be given as a list of names, which `written_names` puts into one text.
+    A text of the group "columns" may also be given as a list of names, which `written_names` puts into one text. A
+    default of None is shown as "auto" where the line says what "auto" is, otherwise as "none"; both mean None.
 
     A recipe that only has another default writes `hidden: int = 16`: line, range and group stay.
     """
@@ -63,6 +64,12 @@ class SettingDescription:
     default: object
     about: str
     group: str
+
+    @property
+    def shown_default(self) -> str:
+        """The default as --set takes it."""
+        words = {"True": "yes", "False": "no", "None": "auto" if "auto" in self.about else "none"}
+        return self.default if isinstance(self.default, str) else words.get(str(self.default), str(self.default))
 
 
 def described(recipe: type[Any]) -> list[SettingDescription]:

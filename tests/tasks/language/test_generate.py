@@ -82,5 +82,5 @@ def test_a_model_without_characters() -> None:
     with pytest.raises(OptionError) as caught:
         TextGenerator(Model(made, sizes, made.network(sizes, "gru")))
     assert str(caught.value) == (
-        "this model was made by the recipe 'digits', and knows no language\n  expected: the model of a text"
+        "a model of the recipe 'digits' generates no text\n  expected: a model of the recipe 'text' or 'words'"
     )

@@ -111,5 +111,5 @@ def test_what_cannot_be_composed(model: Model, tmp_path: Path) -> None:
         MusicGenerator(model).compose(frames_of_notes("C4"), length=3, temperature=-1)
     small_words(tmp_path)
     train(small_recipe("epochs=1"), out=tmp_path / "run", source=small_text(tmp_path))
-    with pytest.raises(OptionError, match=r"^this model was made by the recipe 'text', and knows no music\n"):
+    with pytest.raises(OptionError, match=r"^a model of the recipe 'text' generates no music\n"):
         MusicGenerator(load_model(tmp_path / "run"))

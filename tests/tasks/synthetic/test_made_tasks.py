@@ -79,19 +79,17 @@ def test_what_is_not_added(adding: Model, tmp_path: Path, line: str) -> None:
         f"  got: {line[:60]!r}"
     )
     path = put(tmp_path / "a.csv", f"1,2\n{line}\n".encode())
-    with pytest.raises(
-        DataError, match=r"a\.csv, line 2: two whole numbers are added\n  expected: two of at most 1,000"
-    ):
+    with pytest.raises(DataError, match=r"a\.csv, line 2: not two whole numbers\n  expected: two of at most 1,000"):
         Run(adding).predict(path)
 
 
 def test_pairs_that_are_none(adding: Model, tmp_path: Path) -> None:
     for pairs in ([(1, 2), (1.5, 2)], [(1, 2), (-1, 2)], [(1, 2), (1, 2, 3)], [(1, 2), 3]):
-        with pytest.raises(DataError, match=r"^pair 2: two whole numbers are added"):
+        with pytest.raises(DataError, match=r"^pair 2: not two whole numbers"):
             Run(adding).predict(pairs)
     with pytest.raises(DataError, match="there are no numbers to add"):
         Run(adding).predict(put(tmp_path / "a.csv", b"first,second\n"))
-    with pytest.raises(DataError, match=r"line 1: two whole numbers are added"):
+    with pytest.raises(DataError, match=r"line 1: not two whole numbers"):
         Run(adding).predict(put(tmp_path / "a.csv", b"column 1,column 2\n1,2\n"))
 
 

@@ -28,22 +28,20 @@ class ClassReport:
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, float]]:
         """By class: precision, recall, f1, and the number of its examples."""
-        places = [place for place, name in enumerate(self.classes) if name != self.unscored]
-        values = self._scored(labels=places, average=None)
-        examples = self.confusion.sum(1)
+        indices = [index for index, name in enumerate(self.classes) if name != self.unscored]
+        *scores, _ = self._scored(labels=indices, average=None)
+        examples = self.confusion.sum(1)[indices]
+        columns = {**dict(zip(_SCORES, scores, strict=True)), "examples": examples}
         return {
-            self.classes[place]: {
-                **{score: float(values[row][column]) for row, score in enumerate(_SCORES)},
-                "examples": int(examples[place]),
-            }
-            for column, place in enumerate(places)
+            self.classes[index]: {name: values[row].item() for name, values in columns.items()}
+            for row, index in enumerate(indices)
         }
 
     @cached_property
     def macro(self) -> Mapping[str, float]:
         """The means over the classes of precision, recall and f1."""
-        there = np.flatnonzero(self.confusion.any(0) | self.confusion.any(1)).tolist()
-        labels = [place for place in there if self.classes[place] != self.unscored]
+        present = np.flatnonzero(self.confusion.any(0) | self.confusion.any(1)).tolist()
+        labels = [index for index in present if self.classes[index] != self.unscored]
         means = self._scored(labels=labels, average="macro")[:3] if labels else (0, 0, 0)
         return dict(zip(_SCORES, map(float, means), strict=True))
 
@@ -57,21 +55,20 @@ class ClassReport:
 
     def mistaken_for(self, name: str) -> tuple[str, int]:
         """The class that examples of another are most often taken for, and how often; ("", 0) where all are right."""
-        place = self.classes.index(name)
-        wrong = self.confusion[place].copy()
-        wrong[place] = 0
-        worst = int(wrong.argmax())
-        return (self.classes[worst], int(wrong[worst])) if wrong[worst] else ("", 0)
+        index = self.classes.index(name)
+        mistakes = self.confusion[index].copy()
+        mistakes[index] = 0
+        worst = int(mistakes.argmax())
+        return (self.classes[worst], int(mistakes[worst])) if mistakes[worst] else ("", 0)
 
     def kept(self) -> dict[str, Any]:
         """All of it, ready for JSON; of the confusion matrix the counts that are not 0: [true, predicted, count]."""
         true, predicted = np.nonzero(self.confusion)
-        counts = self.confusion[true, predicted].tolist()
-        names = [(self.classes[row], self.classes[column]) for row, column in zip(true, predicted, strict=True)]
+        counts = zip(true, predicted, self.confusion[true, predicted].tolist(), strict=True)
         return {
             "classes": {name: dict(values) for name, values in self.scores.items()},
             "macro": dict(self.macro),
-            "confusion": [[*pair, count] for pair, count in zip(names, counts, strict=True)],
+            "confusion": [[self.classes[row], self.classes[column], count] for row, column, count in counts],
             "unscored": self.unscored,
         }
 
@@ -80,8 +77,8 @@ class ClassReport:
         """The report that `kept` gave."""
         unscored = str(kept.get("unscored", ""))
         classes = (*kept["classes"], *([unscored] if unscored else []))
-        places = {name: place for place, name in enumerate(classes)}
+        indices = {name: index for index, name in enumerate(classes)}
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         for true, predicted, count in kept["confusion"]:
-            confusion[places[true], places[predicted]] = count
+            confusion[indices[true], indices[predicted]] = count
         return cls(classes, confusion, unscored)

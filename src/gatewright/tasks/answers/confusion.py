@@ -26,11 +26,14 @@ def draw_confusion(report: ClassReport, title: str, suffix: str = ".png") -> byt
     rows = report.confusion.sum(1, keepdims=True)
     shares = report.confusion / np.maximum(rows, 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if count <= _WRITTEN:
-        _write_counts(axes, report, shares)
+    for (row, column), number in np.ndenumerate(report.confusion):
+        if number and count <= _WRITTEN:
+            colour = "white" if shares[row, column] > _DARK else "black"
+            axes.text(column, row, f"{number:,}", ha="center", va="center", color=colour, fontsize=8)
     step = 1 + (count - 1) // _LABELLED
     places = list(range(0, count, step))
-    names = [_short(report.classes[place]) for place in places]
+    classes = [report.classes[place] for place in places]
+    names = [picture_text(name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…") for name in classes]
     axes.set_xticks(places, names, rotation=0 if max(map(len, names)) <= 3 else 90)
     axes.set_yticks(places, names)
     axes.set_xlabel("predicted")
@@ -38,15 +41,3 @@ def draw_confusion(report: ClassReport, title: str, suffix: str = ".png") -> byt
     axes.set_title(title, fontsize=11)
     figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.04)
     return picture(figure, suffix.lstrip("."))
-
-
-def _write_counts(axes: Any, report: ClassReport, shares: Any) -> None:
-    for (row, column), number in np.ndenumerate(report.confusion):
-        if number:
-            colour = "white" if shares[row, column] > _DARK else "black"
-            axes.text(column, row, f"{number:,}", ha="center", va="center", color=colour, fontsize=8)
-
-
-def _short(name: str) -> str:
-    """A name of a class as a label that is not too long."""
-    return picture_text(name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…")

@@ -23,11 +23,18 @@ class TextGenerator:
         recipe = model.recipe
         if not hasattr(recipe, "codec") or model.sizes.vocabulary is None:
             raise OptionError(
-                f"this model was made by the recipe {model.recipe.name!r}, and knows no language",
-                expected="the model of a text",
+                f"a model of the recipe {model.recipe.name!r} generates no text",
+                expected="a model of the recipe 'text' or 'words'",
             )
+        self._prompts = model.prompts
         self._network = model.network.eval()
         self._codec: SymbolCodec = recipe.codec(model.sizes)
+
+    def beginning(self, prompt: str | None) -> str:
+        """The prompt, or where there is none the first of the model's own; an OptionError where it has none."""
+        if prompt is None and not self._prompts:
+            raise OptionError("the model has no prompt of its own", do="give one", shell="give one with --prompt")
+        return self._prompts[0] if prompt is None else prompt
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The characters or words of a prompt that the model does not know, each once, and reads as the unknown one."""

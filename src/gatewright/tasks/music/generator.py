@@ -30,7 +30,7 @@ class MusicGenerator:
     def __init__(self, model: TrainedModel) -> None:
         if not isinstance(model.recipe, Music):
             raise OptionError(
-                f"this model was made by the recipe {model.recipe.name!r}, and knows no music",
+                f"a model of the recipe {model.recipe.name!r} generates no music",
                 expected="a model of the recipe 'music'",
             )
         self._network, self._prompts = model.network, model.prompts

@@ -80,7 +80,7 @@ class Music(Recipe):
     )
     music: str = setting("jsb", "the piano rolls, by name or path, where --data names none")
     frames_per_beat: int | None = setting(
-        None, "frames in a quarter note; none: 4 of MIDI files, else as the data set has it", least=1, below=97
+        None, "frames in a quarter note; auto: 4 of MIDI files, else as the data set has it", least=1, below=97
     )
     held_out: float = setting(
         0.1, "share of MIDI files without parts for validation, and again for the test", least=0.01, below=0.5

@@ -77,21 +77,21 @@ class Sequences(SeriesReading, BidirectionalRecipe):
     patch: int = setting(0, "steps that are read as one; 0 reads the longest series in 48 patches", least=0)
     linear: int | None = setting(
         None,
-        "equally spaced times at which a linear model beside the network reads a series; none means as many as a "
+        "equally spaced times at which a linear model beside the network reads a series; auto: as many as a "
         "series has steps, 0 is without",
         least=0,
     )
     updates: int = setting(50, "updates in an epoch, at least: few series are gone through several times", least=1)
     vary: float | None = setting(
         None,
-        "random changes of series to train on, in time, level and noise; 1 is usual; none means 1 where labels are "
-        "classes, and 0 where they are numbers, which such changes would falsify",
+        "random changes of series to train on, in time, level and noise; 1 is usual; auto: 1 where labels are classes, "
+        "0 where they are numbers, which such changes would falsify",
         least=0,
     )
     held_out: float = setting(0.2, "share for a test where there is none", least=0.001, below=0.5)
     validation: float | None = setting(
         None,
-        "share to validate with; none: as held_out, and of few series nothing (classes: below 100, numbers: below 20)",
+        "share to validate with; auto: as held_out, and of few series nothing (classes: below 100, numbers: below 20)",
         least=0,
         below=0.5,
     )

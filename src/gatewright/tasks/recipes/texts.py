@@ -109,7 +109,7 @@ class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
     read: Literal["mean", "max", "last"] = setting("mean", "what of the states over time says the class")
     ngrams: int | None = setting(
         None,
-        "n-grams up to n are scored beside the network; none means 2, of characters 5; 0 is without",
+        "n-grams up to n are scored beside the network; auto: 2, of characters 5; 0 is without",
         least=0,
         below=17,
     )

@@ -117,4 +117,4 @@ def _whole(number: int, row: Any) -> tuple[int, int]:
 
 
 def _wrong(where: str, got: str) -> DataError:
-    return DataError(f"{where}: two whole numbers are added", expected="two of at most 1,000 digits", got=got[:60])
+    return DataError(f"{where}: not two whole numbers", expected="two of at most 1,000 digits", got=got[:60])
