@@ -131,7 +131,7 @@ class TestData:
         path.write_text("only a few words")
         with pytest.raises(DataError) as caught:
             Words.configured(SMALL).data(str(path))
-        assert str(caught.value) == (
+        assert caught.value.in_shell() == (
             f"{path} is too short to hold out a part for the validation\n"
             "  expected: a text that has two symbols in a share of 0.2 (held_out)\n  got: 4 symbols in all\n"
             "  do: take a longer text, or hold out nothing, with --set held_out=0"

@@ -72,7 +72,7 @@ def test_no_text_is_short_enough(tmp_path: Path) -> None:
     path = reviews(tmp_path)
     with pytest.raises(DataError) as caught:
         ClassifiedTexts.configured(["longer=drop", "longest=3"]).data(path)
-    assert str(caught.value) == (
+    assert caught.value.in_shell() == (
         f"{path} has no text to train on that is short enough\n  expected: one of 3 words at most\n"
         "  got: 8 words in the shortest\n"
         "  do: raise it (--set longest=...), or have texts cut (--set longer=cut)"

@@ -155,7 +155,7 @@ def test_several_nodes_need_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(OptionError) as caught:
         Processes(2, 2).check()
-    assert str(caught.value) == (
+    assert caught.value.in_shell() == (
         "torchrun has started another number of processes\n  expected: 2 on each of 2 nodes: 4\n  got: 3\n"
         "  do: give --devices what torchrun has as --nproc-per-node, and --nodes what it has as --nnodes"
     )
