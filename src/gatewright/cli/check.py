@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -40,50 +40,35 @@ def check(
     In float64, for every input, parameter and initial state; then the gradient of the gradient, and forward mode. The
     exit code is 1 if a relative error is above 1e-6.
     """
-    names = _names(cells or [], every)
-    console = messages(quiet=as_json)
-    reports: list[GradcheckReport] = []
-    with console.status("starting") as status:
-        from gatewright.inspect import gradcheck
-        from gatewright.tasks.cell_spec import read_cell
-
-        for name in names:
-            status.update(f"checking {name}")
-            reports.append(
-                gradcheck(
-                    read_cell(name),
-                    input_size=input_size,
-                    hidden_size=hidden_size,
-                    steps=steps,
-                    batch=batch,
-                    seed=seed,
-                    autograd=autograd,
-                )
-            )
-    passed = all(report.passed for report in reports)
-    if as_json:
-        print_json(
-            {"passed": passed, "cells": [{"passed": report.passed, **dataclasses.asdict(report)} for report in reports]}
-        )
-    else:
-        _show(reports)
-    if not passed:
-        raise typer.Exit(1)
-
-
-def _names(asked: list[str], every: bool) -> list[str]:
-    if every == bool(asked):
+    if every == bool(cells):
         raise OptionError(
             "gatewright check needs cells to check",
             expected="cells by name, or --all",
             got="both" if every else "neither",
             do="gatewright check gru, or gatewright check --all",
         )
-    if not every:
-        return asked
     from gatewright.cells import CATALOGUE
 
-    return list(CATALOGUE)
+    names = cells or list(CATALOGUE)
+    console = messages(quiet=as_json)
+    reports: list[GradcheckReport] = []
+    options: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size, "steps": steps, "batch": batch}
+    options |= {"seed": seed, "autograd": autograd}
+    with console.status("starting") as status:
+        from gatewright.inspect import gradcheck
+        from gatewright.tasks.cell_spec import read_cell
+
+        for name in names:
+            status.update(f"checking {name}")
+            reports.append(gradcheck(read_cell(name), **options))
+    passed = all(report.passed for report in reports)
+    if as_json:
+        plain = [{"passed": report.passed, **dataclasses.asdict(report)} for report in reports]
+        print_json({"passed": passed, "cells": plain})
+    else:
+        _show(reports)
+    if not passed:
+        raise typer.Exit(1)
 
 
 def _show(reports: "list[GradcheckReport]") -> None:

@@ -17,7 +17,6 @@ from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of
 
 _ALONG_ROWS = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 # The names of partial sums have these numbers. Cached kernels are found by the text of a Program, so they stay.
-_ALONG_ROWS = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 _NUMBERS = {Phase.BEFORE: 0, Phase.LOOP: 1, Phase.AFTER: 2, Phase.SCAN: 3}
 
 

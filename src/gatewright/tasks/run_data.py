@@ -65,7 +65,7 @@ class Data:
 
     parts: Mapping[str, Batches]
     sizes: Sizes
-    measured: tuple[str, ...]  # the parts that a finished network is measured on
+    measured: tuple[str, ...] = ("validation", "test")  # the parts that a finished network is measured on
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what it was read from, to check a resumed run
     scaling: Scaling | None = None  # of the features in the training part, for a network that standardises them
     fitted: Mapping[str, Any] = field(default_factory=dict[str, Any])  # settings that follow from this data

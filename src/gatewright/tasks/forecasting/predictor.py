@@ -8,14 +8,13 @@ import numpy as np
 from gatewright.errors import DataError, OptionError
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, run_network
 from gatewright.tasks.data.forecasting.linear import Floats
-from gatewright.tasks.data.forecasting.series import SeriesCollection
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
-from gatewright.tasks.data.scaling import Scaling, variable_scales
+from gatewright.tasks.data.scaling import variable_scales
 from gatewright.tasks.data.tables.date_forms import spelled_date
 from gatewright.tasks.data.tables.time_axis import TimeAxis
 from gatewright.tasks.forecasting import signature as signatures
 from gatewright.tasks.forecasting.settings import ForecastSettings
-from gatewright.tasks.forecasting.windows import ForecastData, KnownInputs, SeriesWindow
+from gatewright.tasks.forecasting.windows import ForecastData, SeriesWindow
 from gatewright.tasks.formatting import counted
 from gatewright.tasks.trained_model import TrainedModel
 
@@ -69,7 +68,16 @@ class ForecastPredictor(Predictor):
         """
         import pandas as pd
 
-        horizon = self._horizon(options.get("horizon"))
+        asked: int | None = options.get("horizon")
+        if asked is not None and asked > self.recipe.horizon:
+            raise OptionError(
+                "the horizon is longer than the one that was trained",
+                expected=f"at most {self.recipe.horizon} steps",
+                got=str(asked),
+                do=f"train with horizon={asked}",
+                shell=f"train with --set horizon={asked}",
+            )
+        horizon = asked or self.recipe.horizon
         self._any_scale = bool(options.get("any_scale"))
         tables = self._rolling(source, horizon) if options.get("rolling") else self._ahead(source, horizon)
         return pd.concat(tables, ignore_index=True)
@@ -104,16 +112,10 @@ class ForecastPredictor(Predictor):
             scales = variable_scales(np.concatenate([series.values for series in read.series]), read.names)
             times = {series.id: series.times for series in read.series}
             signatures.check_same_kind(self.model.signature, scales, times, source_name(source))
-        return self._last_windows(read, known, scalings, horizon)
-
-    def _last_windows(
-        self, read: SeriesCollection, known: KnownInputs, scalings: Sequence[Scaling], horizon: int
-    ) -> list[SeriesWindow]:
-        history = self.recipe.history
         windows: list[SeriesWindow] = []
         for series, scaling in zip(read.series, scalings, strict=True):
             self._check_length(series.id, len(series))
-            start = len(series) - history
+            start = len(series) - self.recipe.history
             beside = self._whole(known.scaled(known.of_series(series, horizon))[start:])
             times = series.times.take(slice(start, None)) if series.times else None
             windows.append(SeriesWindow(series.values[start:], beside, scaling, times, series.id))
@@ -165,17 +167,6 @@ class ForecastPredictor(Predictor):
             for name in ("mean", "deviation")
         )
         return np.moveaxis(np.concatenate(outputs, 1), 1, 0) * deviation + mean
-
-    def _horizon(self, asked: int | None) -> int:
-        if asked is not None and asked > self.recipe.horizon:
-            raise OptionError(
-                "the horizon is longer than the one that was trained",
-                expected=f"at most {self.recipe.horizon} steps",
-                got=str(asked),
-                do=f"train with horizon={asked}",
-                shell=f"train with --set horizon={asked}",
-            )
-        return asked or self.recipe.horizon
 
     def _ahead(self, source: object, horizon: int) -> "list[DataFrame]":
         windows = self.windows(source, horizon)

@@ -46,7 +46,6 @@ class Digits(Classifier):
             "validation": ArrayBatches(digits.validation.inputs, digits.validation.labels, 500),
             "test": ArrayBatches(digits.test.inputs, digits.test.labels, 500),
         }
-        classes = tuple(map(str, range(10)))
         signature = {
             "input": "a row of pixels a step, from the top",
             "output": "a score for each class after the last step; softmax gives probabilities",
@@ -56,16 +55,10 @@ class Digits(Classifier):
             "divided_by": INK,
             "order": "rows",
         }
-        return Data(
-            parts,
-            Sizes(inputs=8, outputs=10, classes=classes),
-            measured=("validation", "test"),
-            signature=signature,
-        )
+        return Data(parts, Sizes(inputs=8, outputs=10, classes=tuple(map(str, range(10)))), signature=signature)
 
     def examples(self, source: object, model: TrainedModel) -> Examples:
         """Picture files, whose brightest pixel may be 255, and arrays like scikit-learn's, from 0 to 16."""
-        of_files = isinstance(source, str | Path)
-        brightest = BRIGHTEST if of_files else INK
+        brightest = BRIGHTEST if isinstance(source, str | Path) else INK
         pictures = load_pictures(source, Look(8, 8, 0.0), brightest=brightest)
         return Examples(Ragged.join(list((pictures.images / brightest).astype(np.float32))), pictures.keys)

@@ -88,7 +88,7 @@ class Images(Classifier):
             "order": self.order if pixel_order is None else pixel_order.tolist(),
             "border": round(border_mean(train.images), 3),
         }
-        return Data(parts, sizes, measured=("validation", "test"), origin=origin, fitted=fitted, signature=signature)
+        return Data(parts, sizes, origin=origin, fitted=fitted, signature=signature)
 
     def examples(self, source: object, model: TrainedModel) -> Examples:
         """Picture files, idx files and arrays, as sequences of rows or pixels."""

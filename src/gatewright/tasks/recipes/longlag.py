@@ -81,4 +81,4 @@ class LongLag(Recipe):
                 "input": "a symbol a step: 1 to 8 in the first ten, then 0, and 9 in the last eleven",
                 "output": "a score for each symbol; those of the last ten steps repeat the first ten",
             }
-        return Data(parts, sizes, measured=("validation", "test"), signature=signature)
+        return Data(parts, sizes, signature=signature)

@@ -93,15 +93,14 @@ class Music(Recipe):
         music = loaded.parts
         contents = b"".join(part.lengths.tobytes() + part.compact().values.tobytes() for part in music)
         first_pieces = [music.train[place] for place in range(min(2, len(music.train)))]
-        parts: dict[str, Batches] = {
-            "train": self._trained(music.train),
-            "validation": measured_pieces(music.validation),
-            "test": measured_pieces(music.test),
-        }
+        inputs, targets = music.train.without_last(), music.train.without_first()
+        train: Batches = RaggedStreams(inputs, targets, self.batch, self.steps, seed=self.seed)
+        if inputs.lengths.max() <= self.steps:  # whole pieces, of about equal length in a batch
+            train = RaggedBatches(inputs, targets, self.batch, seed=self.seed, pool=4)
+        measured = {"validation": measured_pieces(music.validation), "test": measured_pieces(music.test)}
         return Data(
-            parts,
+            {"train": train, **measured},
             Sizes(KEYS, KEYS, variables=key_names()),
-            measured=("validation", "test"),
             origin={"music": source_name(source), "sha256": hashlib.sha256(contents).hexdigest()},
             prompts=tuple(dict.fromkeys(notes_of_frames(piece[:_PROMPT_FRAMES]) for piece in first_pieces)),
             remarks=loaded.remarks,
@@ -112,13 +111,6 @@ class Music(Recipe):
                 "frames_per_beat": loaded.frames_per_beat,
             },
         )
-
-    def _trained(self, pieces: Ragged) -> RaggedBatches | RaggedStreams:
-        """Whole pieces, of about equal length in a batch; where there are long ones, chunks."""
-        inputs, targets = pieces.without_last(), pieces.without_first()
-        if inputs.lengths.max() <= self.steps:
-            return RaggedBatches(inputs, targets, self.batch, seed=self.seed, pool=4)
-        return RaggedStreams(inputs, targets, self.batch, self.steps, seed=self.seed)
 
     def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The parts that were held out; of another source the parts that it has, or else all of it."""

@@ -188,7 +188,11 @@ class Sequences(SeriesReading, BidirectionalRecipe):
             return super().evaluation(None, model)
         first, second = read_parts(source, self)
         sets = {"test": first} if second is None else {"train": first, "test": second}
-        channels, meaning = model.sizes.variables or first.channels, _meaning_of(model)
+        names = tuple(f"target {place}" for place in range(1, model.sizes.outputs + 1))
+        meaning = LabelMeaning(
+            model.sizes.classes or (), tuple(model.signature.get("columns", {}).get("targets", names))
+        )
+        channels = model.sizes.variables or first.channels
         for cases in sets.values():
             if not meaning.is_regression:
                 check_known_labels(cases.name, class_names(cases), meaning.classes)
@@ -225,9 +229,3 @@ def _signature(series: LabelledSeries, scaling: Scaling, missing: Missing) -> di
     else:
         signature["probabilities"] = SOFTMAX
     return signature
-
-
-def _meaning_of(model: TrainedModel) -> LabelMeaning:
-    columns = model.signature.get("columns", {})
-    names = tuple(f"target {place}" for place in range(1, model.sizes.outputs + 1))
-    return LabelMeaning(model.sizes.classes or (), tuple(columns.get("targets", names)))

@@ -89,10 +89,8 @@ class Series(ForecastSettings):
 
     def described(self) -> dict[str, Any]:
         """That the network around the layers is in a forecast's."""
-        return {
-            **super().described(),
-            "forecasts": {"history": self.history, "horizon": self.horizon, "kind": self.kind},
-        }
+        forecasts = {"history": self.history, "horizon": self.horizon, "kind": self.kind}
+        return {**super().described(), "forecasts": forecasts}
 
     def data(self, source: object) -> ForecastData:
         """Windows of the three parts; those of ETTh1 and ETTh2 are cut as in the papers."""
@@ -119,27 +117,16 @@ class Series(ForecastSettings):
         fitted: Mapping[str, int],
     ) -> ForecastData:
         """Those series, cut and scaled so."""
+        inputs = [known.scaled(known.of_series(series)[: len(series)]) for series in read.series]
         tracks = tuple(
-            Track(
-                series.values,
-                known.scaled(known.of_series(series)[: len(series)]),
-                cut,
-                scaling,
-                series.times,
-                series.id,
-            )
-            for series, cut, scaling in zip(read.series, cuts, scalings, strict=True)
+            Track(series.values, beside, cut, scaling, series.times, series.id)
+            for series, beside, cut, scaling in zip(read.series, inputs, cuts, scalings, strict=True)
         )
-        variables = len(read.names)
+        names = (*read.names, *known.names)
         digest = hashlib.sha256(b"".join(track.values.tobytes() for track in tracks)).hexdigest()
         return ForecastData(
             windows_of(tracks, self.history, self.horizon, season, self.batch, self.seed),
-            Sizes(
-                variables + len(known.names),
-                variables * (1 + SIDES[self.kind]),
-                variables=(*read.names, *known.names),
-            ),
-            measured=("validation", "test"),
+            Sizes(len(names), len(read.names) * (1 + SIDES[self.kind]), variables=names),
             origin={"series": source_name(name), "variables": list(read.names), "season": season, "sha256": digest},
             scaling=tracks[0].scaling if len(tracks) == 1 else None,
             fitted=fitted,
@@ -158,24 +145,18 @@ class Series(ForecastSettings):
         name = model.source if source is None else source
         name = self.series if name is None else name
         read = read_for(model, self, name)
-        self._check_long_enough(name, read)
-        return self.data_of(
-            read, name, [self.cuts_of(name, series) for series in read.series], *kept_of(model, read), {}
-        )
-
-    def _check_long_enough(self, name: object, read: SeriesCollection) -> None:
-        """Refuse series of which none has a window in each of its parts, with how many steps that takes."""
         longest = max(read.series, key=len)
-        if self._has_windows(self.cuts_of(name, longest)):
-            return
-        steps = next(steps for steps in count(len(longest)) if self._has_windows(self._shares(steps)))
-        raise DataError(
-            f"{source_name(name)} is too short to evaluate the model on",
-            expected=f"at least {steps} steps, of which each part has {self.history} to read and {self.horizon} to "
-            "forecast",
-            got=counted(len(longest), "step"),
-            do=f"give a longer series; predict needs {counted(self.history, 'step')}",
-        )
+        if not self._has_windows(self.cuts_of(name, longest)):
+            steps = next(steps for steps in count(len(longest)) if self._has_windows(self._shares(steps)))
+            raise DataError(
+                f"{source_name(name)} is too short to evaluate the model on",
+                expected=f"at least {steps} steps, of which each part has {self.history} to read and {self.horizon} to "
+                "forecast",
+                got=counted(len(longest), "step"),
+                do=f"give a longer series; predict needs {counted(self.history, 'step')}",
+            )
+        cuts = [self.cuts_of(name, series) for series in read.series]
+        return self.data_of(read, name, cuts, *kept_of(model, read), {})
 
     def _has_windows(self, cuts: Cuts) -> bool:
         train, validation, test = cuts

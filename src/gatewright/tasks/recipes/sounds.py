@@ -122,13 +122,9 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
         log_mel = self.restored({**self.settings(), "sample_rate": rate}).log_mel()
         train, seconds, cut = labelled(divided.train, log_mel, classes, longest=self.longest)
         scaling = Scaling.of(train.sequences.compact().values)
-        measured = {
-            name: labelled(part, log_mel, classes)[0]
-            for name, part in (("validation", divided.validation), ("test", divided.test))
-        }
-        batches = SoundBatches(
-            train, self.batch, seed=self.seed, scaling=scaling, variation=SoundVariation(self.augment, log_mel)
-        )
+        measured = {name: labelled(getattr(divided, name), log_mel, classes)[0] for name in ("validation", "test")}
+        variation = SoundVariation(self.augment, log_mel)
+        batches = SoundBatches(train, self.batch, seed=self.seed, scaling=scaling, variation=variation)
         remarks = [f"{len(sounds):,} sounds of {len(classes)} classes at {log_mel.sample_rate:,} Hz"]
         if cut:
             remarks.append(

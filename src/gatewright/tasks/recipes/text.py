@@ -1,7 +1,6 @@
 """A language model of the characters of any text."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,12 +76,19 @@ class Text(LanguageModel):
         held_out = {"validation": parts.validation, "test": parts.test} if self.held_out else {}
         self.check_held_out(name, held_out, len(text))
         fitted = self.fitted(tokens=len(parts.train))
-        fitted |= self.fitted_to_stream(self._tokens_of(name, len(parts.train), fitted))
+        tokens = fitted.get("tokens", self.tokens) or len(parts.train)
+        if tokens > len(parts.train):
+            raise OptionError(
+                f"setting 'tokens' is more than {name} has to train on",
+                expected=f"1 to {len(parts.train)}, or none for all",
+                got=str(tokens),
+            )
+        fitted |= self.fitted_to_stream(tokens)
         recipe = replace(self, **fitted)
         train = SequentialBatches(
             parts.train[: recipe.tokens], recipe.batch, recipe.steps, random_offset=True, seed=self.seed
         )
-        measured = {part: measured_stream(tokens, recipe.steps) for part, tokens in held_out.items()}
+        measured = {name: measured_stream(part, recipe.steps) for name, part in held_out.items()}
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return Data(
             {"train": train, **measured},
@@ -99,17 +105,6 @@ class Text(LanguageModel):
                 "unknown": 0,
             },
         )
-
-    def _tokens_of(self, name: str, there: int, fitted: Mapping[str, int]) -> int:
-        """How many characters are trained on, of those that are there."""
-        wanted = fitted.get("tokens", self.tokens) or there
-        if wanted > there:
-            raise OptionError(
-                f"setting 'tokens' is more than {name} has to train on",
-                expected=f"1 to {there}, or none for all",
-                got=str(wanted),
-            )
-        return wanted
 
     def evaluation(self, source: object, model: TrainedModel) -> Data:
         """What was held out; of another text all of it, in the symbols that the model knows."""

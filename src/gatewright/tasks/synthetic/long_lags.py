@@ -10,7 +10,7 @@ from gatewright.errors import DataError
 from gatewright.tasks.answers.predictor import Predictor, pooled_outputs, run_network
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.synthetic import COPIED, COPY_SYMBOLS
-from gatewright.tasks.data.tables.table import Table, open_table
+from gatewright.tasks.data.tables.table import open_table
 
 Array = NDArray[Any]
 _OWN = {"adding": ("value", "mark"), "copy": ("symbol",)}
@@ -60,7 +60,10 @@ def _sequences(source: object, columns: tuple[str, ...]) -> Mapping[str, Array]:
         single = array.ndim == (1 if len(columns) == 1 else 2)
         listed = [array] if single else list(array)
     else:
-        return _of_table(open_table(source), columns)
+        table = open_table(source)
+        table.require(columns)
+        values = np.stack([table.numbers(column) for column in columns], 1)
+        return {group.id or "1": values[group.rows] for group in table.groups("id" if "id" in table.columns else "")}
     shaped = [sequence[:, None] if sequence.ndim == 1 and len(columns) == 1 else sequence for sequence in listed]
     for place, sequence in enumerate(shaped, 1):
         if sequence.ndim != 2 or sequence.shape[1] != len(columns) or not len(sequence):
@@ -70,13 +73,6 @@ def _sequences(source: object, columns: tuple[str, ...]) -> Mapping[str, Array]:
                 got=" x ".join(map(str, sequence.shape)),
             )
     return {str(place): sequence for place, sequence in enumerate(shaped, 1)}
-
-
-def _of_table(table: Table, columns: tuple[str, ...]) -> Mapping[str, Array]:
-    table.require(columns)
-    groups = table.groups("id" if "id" in table.columns else "")
-    values = np.stack([table.numbers(column) for column in columns], 1)
-    return {group.id or "1": values[group.rows] for group in groups}
 
 
 def _check_sum(name: str, sequence: Array) -> None:

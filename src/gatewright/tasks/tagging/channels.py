@@ -24,7 +24,6 @@ from gatewright.tasks.tagging.settings import TaggingSettings
 
 Numbers = NDArray[np.int64]
 
-_MEASURED = ("validation", "test")
 _MEASURED_ROWS = 100
 _FEWEST = 10  # recordings of which whole ones can be held out
 _MOST_LABELS = 1000
@@ -77,11 +76,12 @@ def channel_data(
     cut = _train_windows(values, recipe.window)
     inputs, targets = Ragged(values.values, *cut), Ragged(labels.values, *cut)
     train = RaggedBatches(inputs, targets, recipe.batch, seed=recipe.seed, target_fill=Tags.padding)
-    measured = {name: window_batches(getattr(recordings, name), classes, recipe.window) for name in _MEASURED}
+    measured = {
+        name: window_batches(getattr(recordings, name), classes, recipe.window) for name in ("validation", "test")
+    }
     return Data(
         {"train": train, **measured},
         Sizes(values.values.shape[1], len(classes), classes=classes, variables=roles.channels),
-        measured=_MEASURED,
         origin={
             "tagged": source_name(source),
             "rows": len(values.values),

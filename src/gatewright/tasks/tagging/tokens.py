@@ -64,7 +64,6 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
     return TokenData(
         batches,
         Sizes(len(vocabulary), len(classes), vocabulary.symbols, classes),
-        measured=("validation", "test"),
         origin={
             "tagged": source_name(source),
             "tags": parts.train.counts(),
