@@ -171,14 +171,8 @@ def convert(
     }
     unproved = (note for proof in proofs for note in proof.notes)
     to_declare = declaration_notes(declared, target.name)
-    notes = (
-        *_unused(source, network),
-        *network.notes,
-        *again.notes,
-        *to_declare,
-        *unproved,
-        *_left_out(network, again),
-    )
+    read_notes = (*_unused(source, network), *network.notes, *again.notes)
+    notes = (*read_notes, *to_declare, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
     return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)

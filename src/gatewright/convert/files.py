@@ -33,6 +33,7 @@ _SAFETENSORS = {
 }
 """NumPy's types by their names in .safetensors files."""
 DEPTH = 2  # of nested mappings that are searched: {"checkpoint": {"model": state_dict}}
+SAVED = "torch.save(model.state_dict(), path)"
 MOST_SHARED = 16  # tensors of one file may share their numbers, as tied weights do
 
 
@@ -159,7 +160,7 @@ def _torch_tensors(path: Path) -> "dict[str, torch.Tensor]":
     if _is_program(path):
         raise ConversionError(
             f"{path} is a TorchScript archive, which holds a program",
-            expected="torch.save(model.state_dict(), path)",
+            expected=SAVED,
             do=f'save its weights alone: torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pt")',
         )
     try:
@@ -170,14 +171,12 @@ def _torch_tensors(path: Path) -> "dict[str, torch.Tensor]":
             raise
         raise ConversionError(
             f"{path} holds objects other than tensors and plain values, which would have to be unpickled",
-            expected="torch.save(model.state_dict(), path)",
+            expected=SAVED,
             got=other[1][:100],
             do='load it where it was made, and save the weights alone: torch.save(model.state_dict(), "weights.pt")',
         ) from error
     if not isinstance(content, Mapping):
-        raise ConversionError(
-            f"{path} holds no state dict", expected="torch.save(model.state_dict(), path)", got=type(content).__name__
-        )
+        raise ConversionError(f"{path} holds no state dict", expected=SAVED, got=type(content).__name__)
     return _tensors(content, DEPTH)  # pyright: ignore[reportUnknownArgumentType]
 
 

@@ -129,16 +129,11 @@ def format_of(path: Path, name: str | None, *, writing: bool = False) -> list[Fo
         if kind in file_format.suffixes and (name == file_format.name or (name is None and not file_format.named_only))
     ]
     if not fitting:
-        suffixes = (
-            FORMATS[name].suffixes
-            if name
-            else sorted({suffix for file_format in FORMATS.values() for suffix in file_format.suffixes})
-        )
-        raise ConversionError(
-            f"{path} has no suffix of {name or 'a file of weights'}",
-            expected=", ".join(suffixes),
-            got=kind or "none",
-        )
+        named = [FORMATS[name]] if name else FORMATS.values()
+        suffixes = dict.fromkeys(suffix for file_format in named for suffix in file_format.suffixes)
+        expected = ", ".join(suffixes if name else sorted(suffixes))
+        what = name or "a file of weights"
+        raise ConversionError(f"{path} has no suffix of {what}", expected=expected, got=kind or "none")
     if writing and len(fitting) > 1:
         raise ConversionError(
             f"{path} may be written in several layouts",
