@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gatewright.derive import jvp, vjp
 from gatewright.errors import TraceError
 from gatewright.trace import Equation, Literal, Trace, parse, structural_hash, to_text
-from gatewright.trace.rename import renamed
+from gatewright.trace.ir import renamed
 from tests.properties.strategies import traces
 
 

@@ -17,7 +17,7 @@ from gatewright.schedule.program import Program, Storage
 from gatewright.schedule.residuals import save
 from gatewright.schedule.text import to_text
 from gatewright.trace import Literal, Trace, Var, simplify, trace_cell
-from gatewright.trace.rename import renamed
+from gatewright.trace.ir import renamed
 from tests.parity.matrix import CELLS
 from tests.paths import subprocess_environment
 from tests.schedule.running import check, draw

@@ -22,8 +22,8 @@ from gatewright.network.part import Array, Arrays, Part
 from gatewright.network.parts import SumEmbedding
 from gatewright.network.steps import Last, PatchPart
 from gatewright.trace import Literal, Trace, Var, parse, shared
+from gatewright.trace.ir import renamed
 from gatewright.trace.mask import MASK
-from gatewright.trace.rename import renamed
 from gatewright.trace.simplify import substitute, without_chance
 
 _STANDARDISE = """cell "standardisation"

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from gatewright.backends.formulas import unicode
-from gatewright.backends.formulas.words import GREEK
+from gatewright.backends.formulas.naming import GREEK
 from gatewright.trace.ir import Trace
 
 WIDTH = 66  # of what is written with mathematical signs; in ASCII it is wider

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gatewright.backends.llvm.codegen.kernels import Kernels
-from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.errors import OptionError
 from gatewright.nn.plans import LayerPlan
 from gatewright.schedule.text import to_text

@@ -11,8 +11,7 @@ from gatewright.derive import vjp
 from gatewright.schedule.keep import CHEAPER_THAN_MEMORY
 from gatewright.schedule.program import Choices, Save
 from gatewright.trace.analysis import shared
-from gatewright.trace.ir import Literal, Trace, Var, names_of
-from gatewright.trace.rename import with_uses
+from gatewright.trace.ir import Literal, Trace, Var, names_of, with_uses
 from gatewright.trace.simplify import simplify
 
 

@@ -14,8 +14,7 @@ from gatewright.lang.symbol import Where
 from gatewright.trace.analysis import needed
 from gatewright.trace.check import check
 from gatewright.trace.identities import OpCall, Value, simplest
-from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of
-from gatewright.trace.rename import renamed
+from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of, renamed
 
 _COMMUTATIVE = frozenset({Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM})
 

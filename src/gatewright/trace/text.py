@@ -27,9 +27,8 @@ from dataclasses import replace
 
 from gatewright.axes import show_shape
 from gatewright.errors import TraceError
-from gatewright.trace.ir import Atom, Equation, Literal, Role, Trace, Var
+from gatewright.trace.ir import Atom, Equation, Literal, Role, Trace, Var, renamed
 from gatewright.trace.parse import FIRST_LINE, INFINITIES, LONGEST_NAME, is_axis, is_name, parse
-from gatewright.trace.rename import renamed
 
 __all__ = ["parse", "structural_hash", "to_text"]
 

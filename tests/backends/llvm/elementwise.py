@@ -8,8 +8,7 @@ from llvmlite import ir
 
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter
 from gatewright.backends.llvm.emit.vector_type import Dtype, Value
-from gatewright.backends.llvm.jit.library import Library
-from gatewright.backends.llvm.jit.machine_code import emit_object
+from gatewright.backends.llvm.jit.machine_code import Library, emit_object
 from gatewright.backends.llvm.jit.target import Target
 
 Function = Callable[[Emitter, Value], Value]

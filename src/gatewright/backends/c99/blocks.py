@@ -11,8 +11,7 @@ from gatewright.lang.ops import Op
 from gatewright.schedule.gather import gather
 from gatewright.schedule.passes import axis_classes
 from gatewright.schedule.program import Phase, Product, Reduction, Work, operands
-from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of
-from gatewright.trace.rename import renamed
+from gatewright.trace.ir import Atom, Equation, Trace, Var, names_of, renamed
 
 
 class BlockKind(IntEnum):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gatewright.backends.formulas.cell_lines import cell_lines
 from gatewright.backends.formulas.gradient_lines import gradient_lines
+from gatewright.backends.formulas.naming import GREEK, Word, word
 from gatewright.backends.formulas.signs import Definitions, Signs, definitions, number_of, rules_of
 from gatewright.backends.formulas.tree import Form, Line, Mark, Name, Sign, StepIndex
 from gatewright.backends.formulas.typeset import (
@@ -20,7 +21,6 @@ from gatewright.backends.formulas.typeset import (
     rows,
     write,
 )
-from gatewright.backends.formulas.words import GREEK, Word, word
 from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
 

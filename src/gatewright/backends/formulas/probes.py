@@ -11,8 +11,7 @@ from gatewright.backends.formulas.naming import is_named
 from gatewright.derive import adjoint, vjp
 from gatewright.lang.ops import Op
 from gatewright.trace.analysis import needed
-from gatewright.trace.ir import Equation, Trace, Var, names_of
-from gatewright.trace.rename import renamed, with_uses
+from gatewright.trace.ir import Equation, Trace, Var, names_of, renamed, with_uses
 from gatewright.trace.simplify import simplify, without
 
 _SPACE = "?"  # no user can have a parameter space of this name

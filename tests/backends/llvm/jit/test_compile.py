@@ -14,7 +14,7 @@ import pytest
 from gatewright.backends.llvm.jit import compile as compiling
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache
-from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import NAMES, Target, named, runnable
 from gatewright.errors import OptionError
 from tests.backends.llvm.modules import SAXPY, run_saxpy, saxpy

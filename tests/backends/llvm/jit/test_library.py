@@ -7,8 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from gatewright.backends.llvm.jit.library import Library
-from gatewright.backends.llvm.jit.machine_code import CompileError, Signature, emit_assembly, emit_object
+from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, emit_assembly, emit_object
 from gatewright.backends.llvm.jit.target import NAMES, Target, named, runnable
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.backends.llvm.modules import BLOCK, SAXPY, block, run_saxpy, saxpy

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gatewright.backends.llvm.codegen.kernels import PASS
-from gatewright.backends.llvm.jit.library import address_of
+from gatewright.backends.llvm.jit.machine_code import address_of
 from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList
 from gatewright.backends.llvm.parallel.region_code import RegionPhase
 

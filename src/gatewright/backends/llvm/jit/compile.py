@@ -14,8 +14,7 @@ import llvmlite.binding as llvm
 
 from gatewright import __version__
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache, default_cache
-from gatewright.backends.llvm.jit.library import Library, Source
-from gatewright.backends.llvm.jit.machine_code import CompileError, Signature, emit_object, spell
+from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, Source, emit_object, spell
 from gatewright.backends.llvm.jit.target import Target, named, require_runnable
 
 GENERATOR_PARTS = (

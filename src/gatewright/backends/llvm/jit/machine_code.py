@@ -1,4 +1,4 @@
-"""From LLVM's language to the machine's: check and emit.
+"""From LLVM's language to the machine's: check, emit, and load as functions that can be called and freed.
 
 LLVM's optimisation passes are not run. The generator writes vectors, hoists and unrolls by itself: the passes made no
 kernel faster, but took a tenth of the compile time, and many times that where they unrolled short loops.
@@ -7,9 +7,10 @@ kernel faster, but took a tenth of the compile time, and many times that where t
 import ctypes
 import os
 import struct
-from collections.abc import Generator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -119,6 +120,78 @@ def _undefined(code: bytes) -> set[str]:
     names, symbols = sections.get(b".strtab", b""), sections.get(b".symtab", b"")
     starts = [name for name, _, _, section, _, _ in _SYMBOL.iter_unpack(symbols) if name and not section]
     return {names[start : names.index(0, start)].decode() for start in starts}
+
+
+Source = str | Callable[[], str]
+"""A module as LLVM IR, or a function that makes it, called only if it is needed."""
+
+
+class Library:
+    """Compiled functions by name; each is a ctypes function that lets other threads run while it does.
+
+    The code stays in memory for as long as the library or one of its functions is referred to, so a function can
+    always be called. Raises CompileError where the code calls what is not there.
+    """
+
+    def __init__(
+        self, source: Source, functions: Mapping[str, Signature], code: bytes, target: Target, *, from_cache: bool
+    ) -> None:
+        self._source = source
+        self.target = target
+        self.from_cache = from_cache
+        try:
+            loaded = _LoadedCode(code, list(functions), target)
+        except RuntimeError as error:
+            raise CompileError(
+                f"the code that was generated for {target.name!r} cannot be loaded", got=str(error)
+            ) from error
+        self._functions = {name: loaded.function(name, signature) for name, signature in functions.items()}
+
+    def __getitem__(self, name: str) -> Callable[..., None]:
+        return self._functions[name]
+
+    @cached_property
+    def ir(self) -> str:
+        """The module as the code generator wrote it."""
+        return self._source if isinstance(self._source, str) else self._source()
+
+    @cached_property
+    def assembly(self) -> str:
+        """The machine's instructions. They are made when they are first asked for."""
+        return emit_assembly(self.ir, self.target)
+
+
+class _LoadedCode:
+    """Object code in executable memory, for as long as this object lives.
+
+    Each has a linker of its own, although that takes a millisecond: a shared one does not free all memory of a library.
+    """
+
+    def __init__(self, code: bytes, names: list[str], target: Target) -> None:
+        linker = llvm.create_lljit_compiler(machine_for(target), use_jit_link=True, suppress_errors=True)
+        builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        self._tracker = builder.link(linker, "kernels")
+        weakref.finalize(self, _unload, self._tracker, linker).atexit = False
+
+    def function(self, name: str, signature: Signature) -> Any:
+        """A function of this code, which keeps it loaded."""
+        function: Any = ctypes.CFUNCTYPE(None, *signature)(self._tracker[name])
+        function.code = self
+        return function
+
+
+def _unload(tracker: llvm.ResourceTracker, linker: llvm.LLJIT) -> None:
+    tracker.close()
+    linker.close()
+
+
+def address_of(function: Callable[..., None]) -> int:
+    """Where the code of a compiled function begins."""
+    address = ctypes.cast(function, ctypes.c_void_p).value  # pyright: ignore[reportArgumentType]
+    assert address is not None
+    return address
 
 
 def _finish_before_forks() -> None:

@@ -11,8 +11,7 @@ from functools import cache
 from typing import Any
 
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.library import Library, address_of
-from gatewright.backends.llvm.jit.machine_code import Signature
+from gatewright.backends.llvm.jit.machine_code import Library, Signature, address_of
 from gatewright.backends.llvm.jit.target import named
 from gatewright.backends.llvm.parallel.region_code import RegionMemory, RegionPhase, source_for
 

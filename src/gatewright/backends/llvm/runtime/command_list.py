@@ -8,8 +8,7 @@ from typing import Any
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
 from gatewright.backends.llvm.emit.native import NULL, NativeModule, StructMemory
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.library import address_of
-from gatewright.backends.llvm.jit.machine_code import Signature
+from gatewright.backends.llvm.jit.machine_code import Signature, address_of
 
 _FUNCTIONS: dict[str, Signature] = {
     "bind": (ctypes.c_void_p, ctypes.c_int64),

@@ -11,7 +11,7 @@ from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.emit.vector_type import Dtype
 from gatewright.backends.llvm.jit.compile import compile_module, is_stored
-from gatewright.backends.llvm.jit.library import Library
+from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, named
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError

@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.backends.llvm.codegen.buffers import BufferId, inside_buffers, outside_buffers
 from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, WHOLE, Kernels
-from gatewright.backends.llvm.jit.library import Library, address_of
+from gatewright.backends.llvm.jit.machine_code import Library, address_of
 from gatewright.backends.llvm.parallel.contention import ContentionMonitor
 from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList
 from gatewright.backends.llvm.parallel.region_code import RegionPhase

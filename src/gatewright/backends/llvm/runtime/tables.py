@@ -9,8 +9,7 @@ from typing import NamedTuple
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
 from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.library import Library
-from gatewright.backends.llvm.jit.machine_code import Signature
+from gatewright.backends.llvm.jit.machine_code import Library, Signature
 
 _FUNCTIONS: dict[str, Signature] = {
     "fill": (*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64),
