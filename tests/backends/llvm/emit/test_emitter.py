@@ -180,13 +180,11 @@ def test_lanes_come_in_powers_of_two(width: int) -> None:
 
 def test_values_are_named_within_their_scope() -> None:
     def emit(e: Emitter, source: Value, target: Value, count: Value) -> None:
-        e.comment("r = 2 x + 1")
         with e.scope("r"):
             double = e.mul(e.load(source, "x"), 2.0, "double")
             e.store(e.add(double, 1.0), target)
 
     module = kernel(emit, "float32", 4)
-    assert "; r = 2 x + 1\n" in module
     assert '%"r.double" = fmul <4 x float> %"r.x", splat (float 0x4000000000000000)\n' in module
     assert '%"r" = fadd <4 x float> %"r.double", splat' in module
 

@@ -47,10 +47,6 @@ class Arithmetic:
         finally:
             self._scopes.pop()
 
-    def comment(self, text: str) -> None:
-        """Put a line into the IR that explains what follows."""
-        self._builder.comment(text)
-
     # Numbers
 
     def constant(self, number: float) -> Value:

@@ -83,11 +83,6 @@ def _garbage_collection_off() -> Generator[None]:
         gc.enable()
 
 
-def is_stored(source: Source, functions: Mapping[str, Signature], *, key: str, target: Target) -> bool:
-    """Whether `compile_module` would find object code of these arguments on disk."""
-    return default_cache().holds(describe(source, functions, key, target))
-
-
 def describe(source: Source, functions: Mapping[str, Signature], key: str, target: Target) -> str:
     """All that object code depends on, as one text."""
     parts = {

@@ -10,7 +10,8 @@ from typing import Any
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.emit.vector_type import Dtype
-from gatewright.backends.llvm.jit.compile import compile_module, is_stored
+from gatewright.backends.llvm.jit.compile import compile_module, describe
+from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, named
 from gatewright.backends.llvm.runtime.runner import Runner
@@ -87,8 +88,8 @@ class Engine:
         if (*_row_counts(steps, batch), ragged) in self._compiled:
             return KernelOrigin.IN_MEMORY
         kernels = self.design(steps, batch, ragged=ragged)
-        stored = is_stored(kernels.emit, kernels.functions, key=self._key_of(kernels), target=kernels.target)
-        return KernelOrigin.ON_DISK if stored else KernelOrigin.NOWHERE
+        description = describe(kernels.emit, kernels.functions, self._key_of(kernels), kernels.target)
+        return KernelOrigin.ON_DISK if default_cache().holds(description) else KernelOrigin.NOWHERE
 
     def _key_of(self, kernels: Kernels) -> str:
         return f"{self.key} {kernels.layout}"
