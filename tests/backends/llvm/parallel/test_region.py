@@ -98,7 +98,7 @@ def test_a_run_with_fewer_members_than_are_expected_is_the_same(partitioned, mon
             each.join(timeout=30)
         return True
 
-    monkeypatch.setattr(runner, "run_together", with_few)
+    monkeypatch.setattr(runner, "run_region", with_few)
     monkeypatch.setattr(runner, "SPIN_LIMITS", (10**5, 10**5))
     for _ in range(12):
         assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
@@ -117,7 +117,7 @@ def test_who_comes_after_it_is_closed_does_nothing(partitioned, monkeypatch: pyt
         late.append(region)
         return False
 
-    monkeypatch.setattr(runner, "run_together", alone)
+    monkeypatch.setattr(runner, "run_region", alone)
     assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
     assert [region.memory.finished[0] for region in late] == [0]
 

@@ -13,7 +13,9 @@ from typing import Any
 from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.machine_code import Library, Signature, address_of
 from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.parallel.openmp import threads_of_torch
 from gatewright.backends.llvm.parallel.region_code import RegionMemory, RegionPhase, source_for
+from gatewright.backends.llvm.parallel.thread_pool import run_together
 
 _FUNCTIONS: dict[str, Signature] = {"join": (ctypes.c_void_p,), "close": (ctypes.c_void_p,)}
 
@@ -55,8 +57,13 @@ class ParallelRegion:
         memory.phases, memory.phase_count = phases.address, phases.count
         if edges is not None:
             memory.edges = ctypes.addressof(edges)
-        self._address = ctypes.addressof(memory)
+        self.address = ctypes.addressof(memory)
         self._join, self._close = code["join"], code["close"]
+
+    @property
+    def join_address(self) -> int:
+        """Of the function that a thread joins with, given the region's address."""
+        return _join_address()
 
     def expect(self, threads: int) -> None:
         """Say how many threads are to come; before any does."""
@@ -64,11 +71,25 @@ class ParallelRegion:
 
     def join(self) -> None:
         """Take part until all phases are done; return at once if the membership is closed."""
-        self._join(self._address)
+        self._join(self.address)
 
     def close(self) -> None:
         """Let nobody join any more, and wait until all members are done."""
-        self._close(self._address)
+        self._close(self.address)
+
+
+def run_region(region: ParallelRegion, threads: int) -> bool:
+    """Run a region on up to so many threads: PyTorch's own where they can be had, else those of the pool.
+
+    False, and nobody has joined, where another caller has them. Then the caller does the work alone.
+    """
+    openmp = threads_of_torch()
+    return openmp.run(region, threads) if openmp else run_together(region, threads)
+
+
+@cache
+def _join_address() -> int:
+    return address_of(_code()["join"])
 
 
 @cache

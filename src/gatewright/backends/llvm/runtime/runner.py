@@ -11,9 +11,8 @@ from gatewright.backends.llvm.codegen.buffers import BufferId, inside_buffers, o
 from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, WHOLE, Kernels
 from gatewright.backends.llvm.jit.machine_code import Library, address_of
 from gatewright.backends.llvm.parallel.contention import ContentionMonitor
-from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList
+from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList, run_region
 from gatewright.backends.llvm.parallel.region_code import RegionPhase
-from gatewright.backends.llvm.parallel.thread_pool import run_together
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock, time_blocks
 from gatewright.backends.llvm.parallel.work_partition import PartitionAxis, WorkPartition, partition_work
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
@@ -96,7 +95,7 @@ class Runner:
         lines, edges = (0, None) if active is None else (active.count, active.edges(phases.pieces))
         region = ParallelRegion(phases, tables, self._batch, pack, self._spin_limit, lines, edges)
         with contention.watched():
-            return run_together(region, phases.threads)
+            return run_region(region, phases.threads)
 
     def _phases_for(self, threads: int, active: ActiveLines | None) -> PhaseList:
         """The phases of a run on up to so many threads; made once for each number of threads.
