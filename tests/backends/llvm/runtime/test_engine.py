@@ -174,7 +174,7 @@ def test_layouts() -> None:
         "before0 16 lanes, 8x1x1 of 3; loop0 16 lanes, 4x2x1 of 2; loop1 16 lanes, 4x4x1 of 1"
     )
     assert layout("gru", "x86-64-v4", 1) == (
-        "before0 16 lanes, 1x4x1 of 3; loop0 16 lanes, 1x4x1 of 2; loop1 16 lanes, 1x4x2 of 1"
+        "before0 16 lanes, 1x2x1 of 3 by 1; loop0 16 lanes, 1x4x1 of 2; loop1 16 lanes, 1x4x2 of 1"
     )
     assert layout("lstm", "x86-64-v3", 64) == "before0 8 lanes, 2x2x1 of 2; loop0 8 lanes, 2x2x1 of 2"
     assert layout(sixteen_gates, "x86-64-v4", 64) == "before0 16 lanes, 4x1x1 of 6; loop0 16 lanes, 4x1x1 of 6"

@@ -11,9 +11,6 @@ from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
-UNROLL = 4
-"""Elements of the vector in one turn of the loop. It is a multiple of every number of chains, so that element k always
-goes to chain k % chains."""
 Sums = dict[tuple[int, int, int], Value]
 """The sum of each product, row and block of a tile."""
 _Key = tuple[int, int, int, int]
@@ -60,22 +57,22 @@ class Accumulator:
         products = {part.product for part in panel.parts}
         walk = _Walk(panel, base, rows, {key: f"sum{'.'.join(map(str, key))}" for key in partial if key[0] in products})
         current = {key: partial[key] for key in walk.names}
-        whole = panel.depth - panel.depth % UNROLL
+        whole = panel.depth - panel.depth % tile.unroll
         if whole and panel is self.panels[0]:
             current = self._in_pieces(walk, whole, current)
         elif whole:
             current = self._range(walk, (0, whole), current)
         for k in range(
             whole, panel.depth
-        ):  # the depth is a constant: fewer than UNROLL elements are left, without a loop
+        ):  # the depth is a constant: fewer than `unroll` elements are left, without a loop
             current |= self._multiply(walk, k, k % tile.chains, current)
         return current
 
     def _in_pieces(self, walk: "_Walk", whole: int, current: dict[_Key, Value]) -> dict[_Key, Value]:
         """A range from 0, cut into a piece for each row of the tile."""
-        e, rows = self.emitter, self.tile.rows
+        e, rows, unroll = self.emitter, self.tile.rows, self.tile.unroll
         # one piece for each row spreads the prefetches of the rows over the time that the products take
-        piece = ceil(whole / UNROLL / rows) * UNROLL
+        piece = ceil(whole / unroll / rows) * unroll
         with e.loop(0, rows, 1, "piece", walk.named(current)) as loop:
             self._meanwhile(loop.index)
             start = e.mul_index(loop.index, piece)
@@ -87,10 +84,10 @@ class Accumulator:
 
     def _range(self, walk: "_Walk", span: tuple[Index, Index], current: dict[_Key, Value]) -> dict[_Key, Value]:
         """Some elements of the vector, several in a turn."""
-        e = self.emitter
-        with e.loop(*span, UNROLL, "k", walk.named(current)) as loop:
+        e, unroll = self.emitter, self.tile.unroll
+        with e.loop(*span, unroll, "k", walk.named(current)) as loop:
             current = walk.keyed(loop.values)
-            for u in range(UNROLL):
+            for u in range(unroll):
                 current |= self._multiply(walk, e.add_index(loop.index, u), u % self.tile.chains, current)
             loop.carry(walk.named(current))
         return walk.keyed(loop.values)

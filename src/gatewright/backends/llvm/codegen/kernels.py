@@ -22,7 +22,7 @@ from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
 from gatewright.backends.llvm.codegen.row_sums import OperandLines, SumResult, emit_outer, emit_sum
 from gatewright.backends.llvm.codegen.rows import ListedRows, StepRows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
-from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, bundle, choose
+from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.emit.vector_type import Dtype, Value
@@ -169,9 +169,10 @@ class Kernels:
     @cached_property
     def layout(self) -> str:
         """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
-        1 chain of each of 3 products."""
+        1 chain of each of 3 products; `by 1` says that the inner loop is not unrolled."""
         stages = [
             f"{name}{index} {design.lanes} lanes, {tile.rows}x{tile.blocks}x{tile.chains} of {design.bundle}"
+            + (f" by {tile.unroll}" if tile.unroll != UNROLL else "")
             for name, designs in self.designs.items()
             for index, design in enumerate(designs)
             for tile in [design.tile]

@@ -5,7 +5,7 @@ be added to again, and a bandwidth for what does not fit the first cache.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 
@@ -19,15 +19,22 @@ _FEWEST_ROWS = 4  # a weight that was loaded is used once for each row: with few
 _ROWS = (1, 2, 3, 4, 5, 6, 8)
 _BLOCKS = (1, 2, 3, 4, 6, 8)
 _CHAINS = (1, 2, 4)
+UNROLL = 4
+"""Elements of the vector in one turn of the inner loop: a multiple of every number of chains, so that element k always
+goes to chain k % chains."""
+_STREAMED_ROWS = 4  # up to so many rows, reading the matrix is the bottleneck where it does not fit the first cache
+_STREAMED_VECTORS = 8  # that one row reads in a turn; more lines in flight were slower on every processor measured
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile: `rows` x `blocks` vectors for each product; each sum is split into `chains` partial ones."""
+    """One tile: `rows` x `blocks` vectors for each product; each sum is split into `chains` partial ones. One turn of
+    the inner loop takes `unroll` elements of the vector."""
 
     rows: int
     blocks: int
     chains: int = 1
+    unroll: int = UNROLL
 
     def registers(self, products: int) -> int:
         """Vector registers in the inner loop: sums, one set of weights, one broadcast."""
@@ -54,7 +61,12 @@ def bundle(products: int, registers: int) -> int:
 def choose(work: TileWork, registers: int, vector_bytes: int) -> Tile:
     """The tile that the model finds fastest; the smallest of equals, since it is code that must be compiled."""
     tiles = _candidates(work, registers)
-    return min(tiles, key=lambda tile: (_cycles(tile, work, vector_bytes), tile.rows * tile.blocks * tile.chains))
+    tile = min(tiles, key=lambda tile: (_cycles(tile, work, vector_bytes), tile.rows * tile.blocks * tile.chains))
+    if work.rows > _STREAMED_ROWS or _fits_first_cache(tile, work, vector_bytes):
+        return tile
+    # Prefetchers follow a few ascending streams. A turn of several elements reads as many streams, far apart.
+    blocks = min(tile.blocks, max(1, _STREAMED_VECTORS // work.products)) if work.rows == 1 else tile.blocks
+    return replace(tile, blocks=blocks, unroll=tile.chains)
 
 
 def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
@@ -74,8 +86,13 @@ def _cycles(tile: Tile, work: TileWork, vector_bytes: int) -> float:
     load = (tile.rows + vectors) / LOADS_PER_CYCLE
     wait = FMA_LATENCY / tile.chains
     panel = vectors * vector_bytes
-    in_first_cache = panel * work.depth * ceil(work.blocks / tile.blocks) <= L1_BYTES
-    stream = 0.0 if in_first_cache else panel / L2_BYTES_PER_CYCLE
+    stream = 0.0 if _fits_first_cache(tile, work, vector_bytes) else panel / L2_BYTES_PER_CYCLE
     # what is not the bottleneck is not hidden altogether either
     inner = max(multiply, load, wait, stream) + OVERLAP * (load + stream)
     return inner * work.depth * ceil(work.blocks / tile.blocks) * ceil(work.rows / tile.rows)
+
+
+def _fits_first_cache(tile: Tile, work: TileWork, vector_bytes: int) -> bool:
+    """Whether the matrices stay in the first cache from one step to the next."""
+    panel = tile.blocks * work.products * vector_bytes
+    return panel * work.depth * ceil(work.blocks / tile.blocks) <= L1_BYTES
