@@ -10,6 +10,7 @@ import torch
 from gatewright.axes import HIDDEN, bind
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
+from gatewright.backends.llvm.runtime.runner import contention
 from gatewright.nn.backends import Plan
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.schedule.program import Phase, Program, Stage
@@ -29,6 +30,8 @@ class KernelPlan:
     - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
     - `threads`: how many threads run them at most, and `divided` how: `loop: units over 2` where two threads compute
       half the units of every row each, and meet in every step; `rows` where each computes all units of half the rows.
+    - `alone`: for how many more runs one thread does all the work, because other work used the processors in the last
+      run on several.
     - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
     """
 
@@ -37,10 +40,13 @@ class KernelPlan:
     vector_bits: int
     threads: int
     divided: str
+    alone: int
     found: KernelOrigin
 
     def __str__(self) -> str:
         threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
+        if self.threads > 1 and self.alone:
+            threads += f", 1 for the next {self.alone} runs since other work uses the processors"
         head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
         return "\n  ".join([head, *dict.fromkeys(self.layout.split("; "))])
 
@@ -104,6 +110,7 @@ class LayerPlan(Plan):
             vector_bits=8 * target.vector_bytes,
             threads=partition.threads,
             divided=str(partition),
+            alone=contention.alone if partition.threads > 1 else 0,
             found=engine.origin(steps, batch, ragged=ragged),
         )
 

@@ -54,8 +54,8 @@ class OpenMPThreads:
         return True
 
 
-class _Process:
-    """What this process may use."""
+class Process:
+    """What is known of this process."""
 
     is_forked = False
 
@@ -66,7 +66,7 @@ def threads_of_torch() -> OpenMPThreads | None:
     An OpenMP library does not work in a child that was forked after its parent had used it.
     """
     torch = sys.modules.get("torch")
-    return _open() if hasattr(torch, "get_num_threads") and not _Process.is_forked else None
+    return _open() if hasattr(torch, "get_num_threads") and not Process.is_forked else None
 
 
 @cache
@@ -85,7 +85,7 @@ def _open() -> OpenMPThreads | None:
 
 
 def _forked() -> None:
-    _Process.is_forked = True
+    Process.is_forked = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,148 @@
+"""Regions on PyTorch's OpenMP threads."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gatewright.backends.llvm.parallel import openmp
+from gatewright.backends.llvm.parallel.openmp import OpenMPThreads, threads_of_torch
+
+THREADS = threads_of_torch()
+pytestmark = pytest.mark.skipif(
+    THREADS is None, reason="this build of PyTorch has no OpenMP threads that can be shared"
+)
+_JOIN = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class CallbackRegion:
+    """A region whose threads call a Python function."""
+
+    def __init__(self, part: Callable[[], None] = lambda: None) -> None:
+        self.members: list[int] = []
+        self.expected = 0
+        self._callback = _JOIN(lambda _: (self.members.append(threading.get_native_id()), part())[0])
+        self.address, self.join_address = 0, ctypes.cast(self._callback, ctypes.c_void_p).value
+
+    def expect(self, threads: int) -> None:
+        self.expected = threads
+
+
+def _tasks() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def threads() -> OpenMPThreads:
+    assert THREADS is not None
+    return THREADS
+
+
+def test_no_thread_is_started_beside_those_of_torch(threads: OpenMPThreads) -> None:
+    torch.ones(500, 500) @ torch.ones(500, 500)  # starts torch's own
+    before, used = _tasks(), set[int]()
+    for _ in range(20):
+        region = CallbackRegion()
+        assert threads.run(region, 2)
+        assert region.expected == len(region.members) == 2
+        used |= {*region.members}
+    assert len(used) == 2
+    assert threading.get_native_id() in used
+    assert _tasks() == before
+
+
+def test_a_team_is_as_large_as_that_of_torch(threads: OpenMPThreads) -> None:
+    torch.set_num_threads(3)
+    region = CallbackRegion()
+    assert threads.run(region, 2)
+    assert region.expected == 2  # a real region is closed when two have come
+    assert len(region.members) == 3
+
+
+def test_more_threads_than_those_of_torch(threads: OpenMPThreads) -> None:
+    region = CallbackRegion()
+    assert threads.run(region, 4)
+    assert len(region.members) == 4
+
+
+def test_of_two_callers_one_has_the_threads(threads: OpenMPThreads) -> None:
+    inside, leave, caller = threading.Event(), threading.Event(), list[int]()
+
+    def hold() -> None:
+        if threading.get_native_id() in caller:
+            inside.set()
+            assert leave.wait(timeout=30)
+
+    def call() -> None:
+        caller.append(threading.get_native_id())
+        assert threads.run(CallbackRegion(hold), 2)
+
+    other = threading.Thread(target=call)
+    other.start()
+    assert inside.wait(timeout=30)
+    refused = CallbackRegion()
+    assert not threads.run(refused, 2)
+    leave.set()
+    other.join(timeout=30)
+    assert not other.is_alive()
+    assert refused.members == []
+    assert threads.run(CallbackRegion(), 2)
+
+
+def test_without_torch_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert threads_of_torch() is None
+
+
+def test_threads_that_may_be_fewer_than_asked_for_are_not_used() -> None:
+    """With a limit of one thread, a region would wait for a second one until its spin limit, in every call."""
+    code = "import torch; from gatewright.backends.llvm.parallel.openmp import threads_of_torch as t; print(t())"
+    for setting in ({"OMP_DYNAMIC": "true"}, {"OMP_THREAD_LIMIT": "1"}):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **setting}, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout == "None\n", setting
+
+
+FORK = """
+import os, torch
+import gatewright as gw
+from gatewright.backends.llvm.parallel.openmp import threads_of_torch
+torch.set_num_threads(2)
+layer, x = gw.nn.GRU(64, 256), torch.randn(35, 32, 64)
+with torch.no_grad():
+    want = layer(x)[0].numpy()
+    torch.ones(500, 500) @ torch.ones(500, 500)
+    assert threads_of_torch()
+    child = os.fork()
+    if not child:
+        same = (layer(x)[0].numpy() == want).all()
+        os._exit(0 if same and threads_of_torch() is None else 1)
+    print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """An OpenMP library hangs in a child that was forked after its parent had used it."""
+    ran = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout == "0\n"
+
+
+def test_a_process_knows_that_it_was_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openmp.Process, "is_forked", True)
+    assert threads_of_torch() is None
