@@ -57,13 +57,8 @@ class ParallelRegion:
         memory.phases, memory.phase_count = phases.address, phases.count
         if edges is not None:
             memory.edges = ctypes.addressof(edges)
-        self.address = ctypes.addressof(memory)
+        self.address, self.join_address = ctypes.addressof(memory), _join_address()
         self._join, self._close = code["join"], code["close"]
-
-    @property
-    def join_address(self) -> int:
-        """Of the function that a thread joins with, given the region's address."""
-        return _join_address()
 
     def expect(self, threads: int) -> None:
         """Say how many threads are to come; before any does."""
@@ -89,6 +84,7 @@ def run_region(region: ParallelRegion, threads: int) -> bool:
 
 @cache
 def _join_address() -> int:
+    """Of the function that a thread joins with, given the region's address."""
     return address_of(_code()["join"])
 
 
