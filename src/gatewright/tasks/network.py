@@ -147,14 +147,17 @@ class RecipeNetwork(nn.Module):
         if isinstance(self.encode, nn.Embedding) and embedding_init != "torch":
             named = {"W.embedding": self.encode.weight}
             initialisers.resolve(embedding_init)(named, {"input": sizes.inputs, "hidden": features})
-        if weight_drop and not self._recurrent_matrices():
+        self._check_weight_drop()
+        if tied:
+            self.output.weight = _shared(self.encode, self.output)
+
+    def _check_weight_drop(self) -> None:
+        if self.weight_drop and not self._recurrent_matrices():
             raise OptionError(
                 "weight_drop has nothing to drop",
                 got="a cell without recurrent matrices U",
                 do="leave it at 0, or take another cell",
             )
-        if tied:
-            self.output.weight = _shared(self.encode, self.output)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The outputs, and the state after the last step."""
