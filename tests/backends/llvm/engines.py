@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.jit.target import named
 from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.engine import Engine
@@ -38,6 +38,7 @@ class On:
 
     dtype: Dtype = "float32"
     target: str = "host"
+    products: Products = None
 
 
 HERE = On()
@@ -45,7 +46,7 @@ HERE = On()
 
 @lru_cache(maxsize=256)
 def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], backwards: bool, on: On) -> Engine:
-    return Engine(plan(trace), dict(sizes), on.dtype, backwards, named(on.target))
+    return Engine(plan(trace), dict(sizes), on.dtype, backwards, named(on.target), on.products)
 
 
 def engine(given: Given, on: On = HERE) -> Engine:
@@ -99,7 +100,7 @@ def check(given: Given, on: On = HERE, want: Results | None = None) -> Results:
     """Hold the engine to the reference."""
     got = run(given, on)
     assert_parity(
-        got, want or oracle(given), dtype=on.dtype, steps=given.steps, width=256,
+        got, want or oracle(given), dtype=on.dtype, products=on.products, steps=given.steps, width=256,
         cell=f"{given.trace.name} {dict(given.sizes)} {given.steps}x{given.batch}", backend=f"llvm for {on.target}",
     )  # fmt: skip
     return got

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 import torch
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.schedule.plan import plan
@@ -25,6 +25,8 @@ DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: 
 class Differentiable:
     """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once.
 
+    `products` is the dtype that operands of products are rounded to, in its derivatives too; see Engine.
+
     A gradient is taken by all results. Only by states at every step may there be nothing to take it by: `seeded` names
     those by which there is, and each set of them has a gradient of its own.
     """
@@ -33,6 +35,7 @@ class Differentiable:
     sizes: Mapping[str, int]
     dtype: torch.dtype
     backwards: bool = False
+    products: Products = None
     _engines: dict[Names, "GradientEngines"] = field(default_factory=dict[Names, "GradientEngines"])
     _gradients: dict[tuple[Names, Names], Engine] = field(default_factory=dict[tuple[Names, Names], Engine])
     _derived: dict[Names, "Differentiable"] = field(default_factory=dict[Names, "Differentiable"])
@@ -75,13 +78,14 @@ class Differentiable:
         """The gradient, itself to be differentiated."""
         if seeded not in self._derived:
             gradient = vjp(self.trace, self._in_order(seeded))
-            self._derived[seeded] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards)
+            self._derived[seeded] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards, self.products)
         return self._derived[seeded]
 
     @cached_property
     def masked(self) -> "Differentiable":
         """The same with a mask as an input: a row keeps its states where that is 0."""
-        return differentiable(masked_trace(self.trace), self.sizes, self.dtype, backwards=self.backwards)
+        trace = masked_trace(self.trace)
+        return differentiable(trace, self.sizes, self.dtype, backwards=self.backwards, products=self.products)
 
     @cached_property
     def operands(self) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ class Differentiable:
         return tuple(state.name for state in self.trace.states if state.name in seeded)
 
     def _engine(self, trace: Trace, *, backwards: bool) -> Engine:
-        return Engine(planned(trace), self.sizes, DTYPES[self.dtype], backwards)
+        return Engine(planned(trace), self.sizes, DTYPES[self.dtype], backwards, products=self.products)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +127,21 @@ def planned(trace: Trace) -> Program:
 
 @lru_cache(maxsize=256)
 def _differentiable(
-    trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype, backwards: bool
+    trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype, backwards: bool, products: Products
 ) -> Differentiable:
-    return Differentiable(simplify(trace), dict(sizes), dtype, backwards)
+    return Differentiable(simplify(trace), dict(sizes), dtype, backwards, products)
 
 
 def differentiable(
-    trace: Trace, sizes: Mapping[str, int], dtype: torch.dtype, *, backwards: bool = False
+    trace: Trace,
+    sizes: Mapping[str, int],
+    dtype: torch.dtype,
+    *,
+    backwards: bool = False,
+    products: Products = None,
 ) -> Differentiable:
-    """The one Differentiable of a trace, sizes, dtype and direction in time."""
-    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards)
+    """The one Differentiable of a trace, sizes, dtypes and direction in time."""
+    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards, products)
 
 
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:

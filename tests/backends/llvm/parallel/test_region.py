@@ -14,7 +14,7 @@ from gatewright.backends.llvm.parallel.work_partition import RunCost
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.trace import simplify, trace_cell
-from tests.backends.llvm.engines import engine, leaves, run
+from tests.backends.llvm.engines import On, engine, leaves, run
 from tests.backends.llvm.parallel.test_unit_partition import activated_state
 from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
 from tests.backends.llvm.runtime.test_engine import given_for, pair_of
@@ -59,6 +59,26 @@ def test_results_do_not_depend_on_threads(
             gw.set_num_threads(threads)
             for _ in range(3):
                 assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given)), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(4, 17, 17, 16), (3, 1, 33, 70), (300, 3, 5, 20)])
+@pytest.mark.parametrize("way", [by_rows, by_units])
+@pytest.mark.parametrize("name", ["gru", "lstm", "lstm_projected"])
+def test_products_in_bfloat16_do_not_depend_on_threads(
+    name: str, way: PartitionWork, shape: tuple[int, int, int, int], partitioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that share units round operands for one another. Sums are over pairs of lines, odd numbers too."""
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
+    on = On(products="bfloat16")
+    for trace in pair_of(name):
+        given = given_for(trace, shape)
+        gw.set_num_threads(1)
+        want = leaves(run(given, on))
+        partitioned(way, engine(given, on))
+        for threads in (2, 3):
+            gw.set_num_threads(threads)
+            for _ in range(3):
+                assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given, on)), strict=True))
 
 
 def test_a_buffer_of_one_step_is_read_by_all_before_it_is_stored_again(

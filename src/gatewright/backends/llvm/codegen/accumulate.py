@@ -8,6 +8,7 @@ from math import ceil
 from gatewright.backends.llvm.codegen.buffers import Cursor, Memory
 from gatewright.backends.llvm.codegen.panels import Panel
 from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.emit import bfloat16
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
@@ -52,19 +53,18 @@ class Accumulator:
     ) -> dict[_Key, Value]:
         """Multiply one vector with its panel, adding to the sums; those that it adds to are given back."""
         e, tile = self.emitter, self.tile
-        base = e.address(self.memory.pointer(panel.key), e.mul_index(group, panel.depth * panel.step), "panel")
-        rows = [self.memory.of(panel.vector, cursor, 0) for cursor in cursors]
+        base = e.address(self.memory.pointer(panel.key), e.mul_index(group, panel.length * panel.step), "panel")
+        rows = [operand_of(e, self.memory, panel, cursor) for cursor in cursors]
         products = {part.product for part in panel.parts}
         walk = _Walk(panel, base, rows, {key: f"sum{'.'.join(map(str, key))}" for key in partial if key[0] in products})
         current = {key: partial[key] for key in walk.names}
-        whole = panel.depth - panel.depth % tile.unroll
+        turns = panel.depth // 2 if panel.has_pairs else panel.depth  # without a pair of which one number is padding
+        whole = turns - turns % tile.unroll
         if whole and panel is self.panels[0]:
             current = self._in_pieces(walk, whole, current)
         elif whole:
             current = self._range(walk, (0, whole), current)
-        for k in range(
-            whole, panel.depth
-        ):  # the depth is a constant: fewer than `unroll` elements are left, without a loop
+        for k in range(whole, panel.length):  # a constant: few elements are left, without a loop
             current |= self._multiply(walk, k, k % tile.chains, current)
         return current
 
@@ -95,7 +95,8 @@ class Accumulator:
     def _multiply(
         self, walk: "_Walk", k: Index, chain: int, partial: dict[_Key, Value]
     ) -> Iterator[tuple[_Key, Value]]:
-        """One element of the vector times one column of each matrix, added to one chain of the sums."""
+        """One element of the vector times one column of each matrix, added to one chain of the sums; or two elements,
+        where there are pairs."""
         e, panel = self.emitter, walk.panel
         weights = e.address(walk.base, e.mul_index(k, panel.step), "weights")
         loaded = {
@@ -103,11 +104,38 @@ class Accumulator:
             for position, part in enumerate(panel.parts)
             for j in range(self.tile.blocks)
         }
+        if panel.has_pairs and panel.operand is None:
+            yield from self._multiply_widened(walk, k, chain, partial, loaded)
+            return
         for r, row in enumerate(walk.rows):
             element = e.broadcast(e.address(row, k), "element")
             for (p, j), weight in loaded.items():
                 key = (p, r, j, chain)
-                yield key, e.fma(element, weight, partial[key], "sum")
+                if panel.operand is None:
+                    yield key, e.fma(element, weight, partial[key], "sum")
+                else:
+                    yield key, bfloat16.dot(e, weight, element, partial[key], "sum")
+
+    def _multiply_widened(
+        self, walk: "_Walk", k: Index, chain: int, partial: dict[_Key, Value], loaded: Mapping[tuple[int, int], Value]
+    ) -> Iterator[tuple[_Key, Value]]:
+        """Two elements of the vector times the two columns of each matrix that its words hold."""
+        e, is_padded = self.emitter, isinstance(k, int) and 2 * k + 1 == walk.panel.depth
+        columns = {place: bfloat16.widened(e, words) for place, words in loaded.items()}
+        for r, row in enumerate(walk.rows):
+            sums = {place: partial[place[0], r, place[1], chain] for place in loaded}
+            for number in range(1 if is_padded else 2):
+                element = e.broadcast(e.address(row, e.add_index(e.mul_index(k, 2), number)), "element")
+                for place, own in columns.items():
+                    sums[place] = e.fma(element, own[number], sums[place], "sum")
+            yield from (((p, r, j, chain), total) for (p, j), total in sums.items())
+
+
+def operand_of(e: Emitter, memory: Memory, panel: Panel, cursor: Cursor) -> Value:
+    """Where the vector of a row lies that is multiplied by a panel: rounded to pairs, or as it is."""
+    if panel.operand is None:
+        return memory.of(panel.vector, cursor, 0)
+    return e.with_width(1).address(memory.pointer(panel.operand), e.mul_index(cursor.row, panel.length))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,26 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from gatewright.backends.llvm.codegen import buffers
+from gatewright.backends.llvm.codegen import buffers, row_sums
 from gatewright.backends.llvm.codegen.buffers import Bound, BufferId, Memory
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
-from gatewright.backends.llvm.codegen.panels import Panel, panels_of
+from gatewright.backends.llvm.codegen.pairs import RoundedBuffer, emit_line_pairs, line_pairs
+from gatewright.backends.llvm.codegen.panels import PairedForm, Panel, panels_of
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
-from gatewright.backends.llvm.codegen.row_sums import OperandLines, SumResult, emit_outer, emit_sum
+from gatewright.backends.llvm.codegen.row_sums import SUM_ARGUMENTS, OperandLines, SumDesign, SumResult
 from gatewright.backends.llvm.codegen.rows import ListedRows, StepRows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
 from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile, TileWork, bundle, choose
+from gatewright.backends.llvm.emit.bfloat16 import LEAST_LANES, dot
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.native import NativeModule
-from gatewright.backends.llvm.emit.vector_type import Dtype, Value
+from gatewright.backends.llvm.emit.vector_type import Dtype, Products, Value
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
 from gatewright.backends.llvm.parallel.thread_context import ThreadContext
@@ -48,42 +50,24 @@ where threads share the units of these rows, and whether sums are added to what 
 
 Packing is given groups of panels in place of rows, a sum the rows of its result. `whole` is given in place of `first`
 whether the panels are packed already."""
-SUM_ARGUMENTS = {
-    "left": POINTER,
-    "right": POINTER,
-    "result": POINTER,
-    "lines": INDEX,
-    "first": INDEX,
-    "last": INDEX,
-    "adds": INDEX,
-}
-"""What the code that all sums of one shape share is called with: operands (a plain sum has no right one), which rows of
-the result to compute, and whether it adds to what is there."""
 PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64)
 
 LOOP = Phase.LOOP
 PACK = "pack"
+PAIR = "pair"
 WHOLE = "whole"
-_LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
 _OPERATIONS_PER_EQUATION = 16
 _PASSED_ON = (Storage.INPUT, Storage.STATE, Storage.SEQUENCE)  # buffers with room for every step
-
-
-@dataclass(frozen=True, slots=True)
-class SumDesign:
-    """How a sum over rows is done: of vectors of `height`, or of their outer products with vectors of `width`."""
-
-    name: str
-    height: int
-    width: int
-    lanes: int
-    tile: Tile | None  # of outer products
 
 
 @dataclass(frozen=True)
 class Kernels:
     """The kernels of a Program bound to sizes, for `rows` rows a step or more, and `lines` rows over all steps or
-    more. Those for `ragged` batches are told which lines they go through, and take any number of rows."""
+    more. Those for `ragged` batches are told which lines they go through, and take any number of rows.
+
+    With bfloat16 `products` matrices are packed in that dtype. If the target multiplies its numbers, the other operands
+    of products are rounded to it too, those of outer products included. Sums are float32.
+    """
 
     program: Program
     sizes: Mapping[str, int]
@@ -93,6 +77,7 @@ class Kernels:
     rows: int
     lines: int
     ragged: bool = False
+    products: Products = None
 
     @cached_property
     def bound(self) -> Bound:
@@ -100,6 +85,7 @@ class Kernels:
         bound = Bound(self.program, self.sizes, self.backwards)
         keys = [*buffers.outside_buffers(self.program), *buffers.inside_buffers(self.program)]
         keys += [*(panel.key for panel in self.panels), *map(buffers.sum_buffer, self.program.row_sums)]
+        keys += self.rounded
         keys += (buffers.LINES, buffers.STARTS) if self.ragged else ()
         for key in keys:
             bound.slot(key)
@@ -120,6 +106,30 @@ class Kernels:
         return [panel for designs in self.designs.values() for design in designs for panel in design.panels]
 
     @property
+    def rounds_vectors(self) -> bool:
+        """Whether operands of products that are not packed are rounded to bfloat16."""
+        return self.products == "bfloat16" and self.target.has_bfloat16_dot
+
+    @cached_property
+    def rounded(self) -> Mapping[BufferId, RoundedBuffer]:
+        """The buffers for operands that are rounded to bfloat16."""
+        rounded: dict[BufferId, RoundedBuffer] = {}
+        for name, designs in self.designs.items():
+            each = "row" if name == LOOP else "line"
+            for panel in (panel for design in designs for panel in design.panels):
+                if panel.operand:
+                    rounded[panel.operand] = RoundedBuffer(panel.vector, panel.length, each)
+        return rounded | {line_pairs(value): buffer for value, buffer in self.paired.items()}
+
+    @cached_property
+    def paired(self) -> Mapping[Var, RoundedBuffer]:
+        """The operands of outer products that are rounded to bfloat16."""
+        sums = zip(self.program.row_sums, self.sums, strict=True)
+        operands = (value for row_sum, design in sums if design.has_pairs for value in (row_sum.left, row_sum.right))
+        widths = Bound(self.program, self.sizes, self.backwards)
+        return {value: RoundedBuffer(value, widths.width(value), "pair") for value in operands if value}
+
+    @property
     def groups(self) -> int:
         """The groups of all panels together."""
         return sum(panel.groups for panel in self.panels)
@@ -132,7 +142,12 @@ class Kernels:
                 self.program,
                 self.sizes,
                 [
-                    StageTiles(design.stage, design.lanes, design.tile.blocks if design.panels else None)
+                    StageTiles(
+                        design.stage,
+                        design.lanes,
+                        design.tile.blocks if design.panels else None,
+                        rounds=any(panel.operand for panel in design.panels),
+                    )
                     for design in designs
                 ],
                 repeats=name == LOOP,
@@ -178,12 +193,14 @@ class Kernels:
             for tile in [design.tile]
         ]
         outer = [f"{design.name} {design.tile.rows}x{design.tile.blocks}" for design in self.sums if design.tile]
-        return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else [])])
+        rounded = [f"{self.products} {'products' if self.rounds_vectors else 'matrices'}"] if self.products else []
+        return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else []), *rounded])
 
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
-        return dict.fromkeys((*self.designs, *((PACK,) if self.panels else ()), *self.sum_names, WHOLE), PASS)
+        others = [*([PACK] if self.panels else []), *([PAIR] if self.paired else [])]
+        return dict.fromkeys((*self.designs, *others, *self.sum_names, WHOLE), PASS)
 
     @cached_property
     def sums(self) -> tuple[SumDesign, ...]:
@@ -197,6 +214,8 @@ class Kernels:
             writer.write_pass(name, designs)
         if self.panels:
             writer.write_packing()
+        if self.paired:
+            writer.write_pairing()
         for design in dict.fromkeys(self.sums):
             writer.write_sum_code(design)
         for name, row_sum, design in zip(self.sum_names, self.program.row_sums, self.sums, strict=True):
@@ -213,30 +232,29 @@ class Kernels:
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
         work = TileWork(
             products=bundle(len(stage.products), self.target.vector_registers),
-            depth=max(1, sum(terms) // len(stage.products)),
+            depth=max(1, sum(-(-term // 2) if self.products else term for term in terms) // len(stage.products)),
             blocks=-(-units // lanes),
             rows=self.rows if of_pass == LOOP else self.lines,
         )
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        panels = panels_of(sizes, stage, name, blocks=tile.blocks, lanes=lanes, bundled=work.products)
+        pairs = PairedForm(of_pass, self.rounds_vectors and lanes >= LEAST_LANES) if self.products else None
+        panels = panels_of(sizes, stage, name, pairs, blocks=tile.blocks, lanes=lanes, bundled=work.products)
         return Design(stage, lanes, tile, work.products, panels)
 
     def _sum_design(self, total: RowSum) -> SumDesign:
-        height = self.bound.width(total.left)
+        bound = Bound(self.program, self.sizes, self.backwards)
+        height = bound.width(total.left)
         if total.right is None:
-            return SumDesign(f"total_{height}", height, 1, self._lanes_of(height), None)
-        width = self.bound.width(total.right)
-        lanes = self._lanes_of(width)
-        work = TileWork(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
-        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        return SumDesign(f"outer_{height}x{width}", height, width, lanes, tile)
+            return SumDesign(f"total_{height}", height, 1, self.lanes_of(height), None)
+        width = bound.width(total.right)
+        return row_sums.design_outer(height, width, self.lanes_of(width), self.target, rounds=self.rounds_vectors)
 
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:
-            return min(self._lanes_of(bound.width(reduction.vector)) for reduction in stage.reductions)
-        return self._lanes_of(self.sizes[stage.axis]) if stage.axis else 1
+            return min(self.lanes_of(bound.width(reduction.vector)) for reduction in stage.reductions)
+        return self.lanes_of(self.sizes[stage.axis]) if stage.axis else 1
 
-    def _lanes_of(self, units: int) -> int:
+    def lanes_of(self, units: int) -> int:
         """The widest vector that `units` fill at least once."""
         lanes = self.target.lanes(self.dtype)
         while lanes > max(units, 1):
@@ -303,30 +321,49 @@ class _ModuleWriter:
             for panel, matrices, target in zip(panels, sources, targets, strict=True):
                 first = scalar.larger_index(scalar.add_index(args.first, -before), 0)
                 last = scalar.smaller_index(scalar.add_index(args.last, -before), panel.groups)
-                emit_packing(scalar.with_width(panel.lanes), panel, matrices, target, (first, last))
+                wide, native = scalar.with_width(panel.lanes), self.kernels.rounds_vectors
+                emit_packing(wide, panel, matrices, target, (first, last), native=native)
                 before += panel.groups
+
+    def write_pairing(self) -> None:
+        """The rounding of the operands of outer products, for a range of lines that begins at an even one."""
+        with self._function(PAIR, PASS_ARGUMENTS) as (scalar, args):
+            memory, paired = Memory(scalar, self.bound, args.table), self.kernels.paired
+            active = memory.pointer(buffers.LINES) if self.kernels.ragged else None
+            sources = [self._operand(scalar, memory, value, args.batch) for value in paired]
+            targets = [memory.pointer(line_pairs(value)) for value in paired]
+            for buffer, source, target in zip(paired.values(), sources, targets, strict=True):
+                lines, wide = OperandLines(scalar, source, buffer.width, active), self.kernels.lanes_of(buffer.width)
+                emit_line_pairs(scalar.with_width(wide), lines, target, (args.first, args.last))
 
     def write_sum_code(self, design: SumDesign) -> None:
         """The code of all sums of one shape over all rows of all steps."""
-        lines = {"active": POINTER} if self.kernels.ragged else {}  # which lines of a ragged batch there are
+        is_listed = self.kernels.ragged and not design.has_pairs  # pairs are of the lines that there are
+        lines = {"active": POINTER} if is_listed else {}  # which lines of a ragged batch there are
         with self._function(design.name, SUM_ARGUMENTS | lines) as (scalar, args):
             wide, active = scalar.with_width(design.lanes), getattr(args, "active", None)
             left = OperandLines(scalar, args.left, design.height, active)
             result = SumResult(args.result, args.adds)
             if design.tile is None:
-                emit_sum(wide, left, result, args.lines)
+                row_sums.emit_sum(wide, left, result, args.lines)
             else:
                 right, span = OperandLines(scalar, args.right, design.width, active), (args.first, args.last)
-                emit_outer(wide, left, right, result, design.tile, args.lines, span)
+                multiply = partial(dot, wide) if design.has_pairs else wide.fma
+                row_sums.emit_outer(wide, left, right, result, design.tile, args.lines, span, multiply)
 
     def write_sum(self, name: str, row_sum: RowSum, design: SumDesign) -> None:
         """One sum, with its operands and its result out of the table."""
         with self._function(name, PASS_ARGUMENTS) as (scalar, args):
             memory, batch = Memory(scalar, self.bound, args.table), args.batch
-            left = self._operand(scalar, memory, row_sum.left, batch)
-            right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
-            active = [memory.pointer(buffers.LINES)] if self.kernels.ragged else []
-            span = (self._lines(scalar, memory, args), args.first, args.last)
+            lines = self._lines(scalar, memory, args)
+            active = [memory.pointer(buffers.LINES)] if self.kernels.ragged and not design.has_pairs else []
+            if design.has_pairs and row_sum.right is not None:
+                left, right = (memory.pointer(line_pairs(value)) for value in (row_sum.left, row_sum.right))
+                lines = scalar.div_index(scalar.add_index(lines, 1), 2, "pairs")
+            else:
+                left = self._operand(scalar, memory, row_sum.left, batch)
+                right = left if row_sum.right is None else self._operand(scalar, memory, row_sum.right, batch)
+            span = (lines, args.first, args.last)
             operands = (left, right, memory.pointer(buffers.sum_buffer(row_sum)))
             scalar.call(self.module[design.name], [*operands, *span, args.adds, *active])
 
@@ -346,6 +383,8 @@ class _ModuleWriter:
                     call(PACK, self.kernels.groups)
             for name in self.kernels.designs:
                 call(name, args.batch if name == LOOP else lines)
+            if self.kernels.paired:
+                call(PAIR, lines)
             for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
                 call(name, design.height)
 

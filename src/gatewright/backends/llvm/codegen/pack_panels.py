@@ -7,7 +7,9 @@ the work. So matrices are read and panels written by whole vectors: squares of n
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gatewright.backends.llvm.codegen.pairs import load_neighbours
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
+from gatewright.backends.llvm.emit import bfloat16
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.native import NativeModule
 from gatewright.backends.llvm.emit.vector_type import Value
@@ -16,14 +18,21 @@ _Groups = tuple[Index, Index]
 """A range of the groups of a panel."""
 
 
-def emit_packing(emitter: Emitter, panel: Panel, matrices: Mapping[str, Value], target: Value, groups: _Groups) -> None:
-    """Emit the copy of a panel's matrices into their places, for a range of its groups."""
+def emit_packing(
+    emitter: Emitter, panel: Panel, matrices: Mapping[str, Value], target: Value, groups: _Groups, *, native: bool
+) -> None:
+    """Emit the copy of a panel's matrices into their places, for a range of its groups.
+
+    `native` says that the processor has instructions for bfloat16.
+    """
     for position, part in enumerate(panel.parts):
         source = matrices[part.matrix]
-        if part.transposed:
-            _emit_copies(emitter, panel, (position, source), target, groups)
+        if not part.transposed:
+            _emit_transposes(emitter, panel, (position, source), target, groups, native=native)
+        elif panel.has_pairs:
+            _emit_pairs_of_lines(emitter, panel, (position, source), target, groups, native=native)
         else:
-            _emit_transposes(emitter, panel, (position, source), target, groups)
+            _emit_copies(emitter, panel, (position, source), target, groups)
 
 
 def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups) -> None:
@@ -37,14 +46,44 @@ def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target
             emitter.store(emitter.load(emitter.address(line, column)), emitter.address(target, place))
 
 
-def _emit_transposes(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups) -> None:
+def _emit_pairs_of_lines(
+    emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups, *, native: bool
+) -> None:
+    """The same for words: each holds numbers of two lines that follow one another."""
+    position, source = part
+
+    def pairs(word: Index, group: Index, others: Value | None) -> None:
+        line = emitter.address(source, emitter.mul_index(word, 2 * panel.units), "line")
+        for block in range(panel.blocks):
+            column, start = _places(emitter, panel, position, group, block)
+            place = emitter.add_index(start, emitter.mul_index(word, panel.step))
+            first = emitter.load(emitter.address(line, column))
+            second = (
+                others
+                if others is not None
+                else emitter.load(emitter.address(line, emitter.add_index(column, panel.units)))
+            )
+            emitter.store(bfloat16.pair(emitter, first, second, native=native), emitter.address(target, place))
+
+    with emitter.loop(0, panel.depth // 2, 1, "word") as word, emitter.loop(*groups, 1, "group") as group:
+        pairs(word.index, group.index, None)
+    if panel.depth % 2:
+        with emitter.loop(*groups, 1, "group") as group:
+            pairs(panel.depth // 2, group.index, emitter.constant(0.0))
+
+
+def _emit_transposes(
+    emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups, *, native: bool
+) -> None:
     """The lanes of a block are lines of the matrix."""
     position, source = part
     with emitter.loop(*groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
         column, start = _places(emitter, panel, position, group.index, block.index)
         lines = emitter.address(source, emitter.mul_index(column, panel.depth), "lines")
         place = emitter.address(target, start, "place")
-        if panel.depth >= panel.lanes:
+        if panel.has_pairs:
+            emitter.call(_transpose_pairs(emitter, panel.depth, native=native), [lines, place, panel.step])
+        elif panel.depth >= panel.lanes:
             emitter.call(_transpose(emitter), [lines, place, panel.depth, panel.step])
         else:
             scalar = emitter.with_width(1)  # lines that are shorter than a vector
@@ -58,7 +97,7 @@ def _places(emitter: Emitter, panel: Panel, position: int, group: Index, block: 
     """The first unit of a block, and where the block begins in the panel."""
     number = emitter.add_index(emitter.mul_index(group, panel.blocks), block)
     first = emitter.add_index(block, position * panel.blocks)
-    start = emitter.mul_index(group, panel.depth * panel.step)
+    start = emitter.mul_index(group, panel.length * panel.step)
     return column_of(emitter, number, panel.lanes, panel.units), emitter.add_index(
         start, emitter.mul_index(first, panel.lanes)
     )
@@ -85,6 +124,32 @@ def _transpose(emitter: Emitter) -> Any:
         for index, vector in enumerate(columns):
             place = e.mul_index(e.add_index(column, index), given.step)
             e.store(vector, e.address(given.target, place))
+    return module[name]
+
+
+def _transpose_pairs(emitter: Emitter, depth: int, *, native: bool) -> Any:
+    """The function that rounds as many lines as there are lanes to words of pairs, and transposes the words; a module
+    has one for each depth and width of vectors."""
+    module, dtype, lanes = NativeModule(emitter.module), emitter.vector.dtype, emitter.vector.width
+    name = f"transpose_pairs_{lanes}_lines_of_{depth}"
+    if name in module.module.globals:
+        return module[name]
+    arguments = {"lines": POINTER, "target": POINTER, "step": INDEX}
+    with module.function(name, internal=True, inline=False, dtype=dtype, width=lanes, **arguments) as (e, args):
+
+        def square(column: Index, count: int) -> None:
+            places = [e.address(args.lines, e.add_index(column, depth * line), "line") for line in range(lanes)]
+            words = transposed(e, [load_neighbours(e, place, count, native=native) for place in places])
+            first = column // 2 if isinstance(column, int) else e.div_index(column, 2)
+            for index, vector in enumerate(words[: -(-count // 2)]):
+                place = e.mul_index(e.add_index(first, index), args.step)
+                e.store(vector, e.address(args.target, place))
+
+        whole = depth - depth % (2 * lanes)
+        with e.loop(0, whole, 2 * lanes, "k") as k:
+            square(k.index, 2 * lanes)
+        if whole < depth:
+            square(whole, depth - whole)
     return module[name]
 
 

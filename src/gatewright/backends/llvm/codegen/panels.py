@@ -1,7 +1,8 @@
 """Panels: the matrices of a stage, laid out in the order in which its tiles read them.
 
 [group of blocks][number of the operand's element][product][block][lane]: the inner loop walks through a panel from its
-beginning to its end.
+beginning to its end. A panel of bfloat16 numbers has words of two in place of elements: those of a lane that are
+multiplied by two elements of the operand that follow one another.
 """
 
 from collections import Counter
@@ -24,6 +25,14 @@ class PanelPart:
 
 
 @dataclass(frozen=True, slots=True)
+class PairedForm:
+    """Panels of bfloat16 pairs: those of a stage of which pass, and whether vectors are rounded to pairs too."""
+
+    of_pass: str
+    rounds_vectors: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """All matrices of a stage that multiply one vector, for products that are accumulated at the same time."""
 
@@ -35,6 +44,13 @@ class Panel:
     parts: tuple[PanelPart, ...]
     blocks: int  # of a tile
     lanes: int
+    has_pairs: bool = False  # of bfloat16 numbers
+    operand: BufferId | None = None  # the vector in words of bfloat16 pairs, where these are what is multiplied
+
+    @property
+    def length(self) -> int:
+        """Elements of the vector, or words of two."""
+        return -(-self.depth // 2) if self.has_pairs else self.depth
 
     @property
     def groups(self) -> int:
@@ -43,16 +59,18 @@ class Panel:
 
     @property
     def step(self) -> int:
-        """Elements of the panel for one element of the vector."""
+        """Elements of the panel for one element of the vector, or words for one word."""
         return len(self.parts) * self.blocks * self.lanes
 
     @property
     def size(self) -> int:
-        """Elements of the whole panel."""
-        return self.groups * self.depth * self.step
+        """Elements or words of the whole panel."""
+        return self.groups * self.length * self.step
 
 
-def panels_of(bound: Bound, stage: Stage, name: str, *, blocks: int, lanes: int, bundled: int) -> tuple[Panel, ...]:
+def panels_of(
+    bound: Bound, stage: Stage, name: str, pairs: PairedForm | None, *, blocks: int, lanes: int, bundled: int
+) -> tuple[Panel, ...]:
     """The panels of a stage, bundle by bundle of so many products, one for each vector that is multiplied."""
     parts: dict[tuple[int, Var, int], list[PanelPart]] = {}
     for index, product in enumerate(stage.products):
@@ -72,6 +90,8 @@ def panels_of(bound: Bound, stage: Stage, name: str, *, blocks: int, lanes: int,
             parts=tuple(matrices),
             blocks=blocks,
             lanes=lanes,
+            has_pairs=pairs is not None,
+            operand=BufferId("operand", f"{pairs.of_pass} {vector.name}") if pairs and pairs.rounds_vectors else None,
         )
         for (bundle, vector, again), matrices in parts.items()
     )

@@ -68,6 +68,11 @@ class PassEmitter:
         with e.loop(rows.first, rows.last, height, "first_row", {"descending": descending}) as part:
             now = part.values["descending"]
             end = e.smaller_index(e.add_index(part.index, height), rows.last, "end_row")
+            if stage.rounded:
+                # Every thread that shares the units rounds all rows: the same bits, so that no barrier is needed.
+                last_row = rows.limit(e, 1, "last_row")
+                with e.loop(part.index, end, 1, "rounded_row") as rounding:
+                    stage.emit_rounding(rows.cursor(e, rounding.index, 0, last_row))
             with e.loop(low, high, 1, "walked") as walked:
                 back = e.add_index(e.mul_index(walked.index, -2), ends)
                 group = e.index(e.add_index(walked.index, e.mul_index(now, back), "group"))
@@ -123,5 +128,5 @@ def flipped(emitter: Emitter, descending: Value) -> Value:
 
 
 def _rows_at_a_time(stage: StageEmitter) -> int:
-    row = sum(panel.depth for panel in stage.panels) * stage.emitter.vector.element_bytes
+    row = sum(panel.length for panel in stage.panels) * stage.emitter.vector.element_bytes
     return max(_OPERAND_BYTES // row // stage.tile.rows, 1) * stage.tile.rows

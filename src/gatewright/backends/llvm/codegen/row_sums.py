@@ -1,15 +1,51 @@
 """Sums over all steps and rows: outer products (the gradients of matrices) and plain sums (those of biases)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewright.backends.llvm.codegen.tiles import Tile
-from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.backends.llvm.codegen.tiles import Tile, TileWork, choose
+from gatewright.backends.llvm.emit.bfloat16 import LEAST_LANES
+from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
+from gatewright.backends.llvm.jit.target import Target
 
 ROWS_AT_A_TIME = 128
 """Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
 small."""
+
+
+SUM_ARGUMENTS = {
+    "left": POINTER,
+    "right": POINTER,
+    "result": POINTER,
+    "lines": INDEX,
+    "first": INDEX,
+    "last": INDEX,
+    "adds": INDEX,
+}
+"""What the code that all sums of one shape share is called with: operands (a plain sum has no right one), which rows of
+the result to compute, and whether it adds to what is there."""
+_LINES = 64  # for how many lines the tile of an outer product is chosen, however many there will be
+Multiply = Callable[[Value, Value, Value, str], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SumDesign:
+    """How a sum over rows is done: of vectors of `height`, or of their outer products with vectors of `width`."""
+
+    name: str
+    height: int
+    width: int
+    lanes: int
+    tile: Tile | None  # of outer products
+    has_pairs: bool = False  # of bfloat16 numbers, of two lines that follow one another
+
+
+def design_outer(height: int, width: int, lanes: int, target: Target, *, rounds: bool) -> SumDesign:
+    """How outer products are summed; where that is meant, of operands that are rounded to bfloat16."""
+    work = TileWork(products=1, depth=_LINES, blocks=-(-width // lanes), rows=height)
+    tile = choose(work, target.vector_registers, target.vector_bytes)
+    return SumDesign(f"outer_{height}x{width}", height, width, lanes, tile, rounds and lanes >= LEAST_LANES)
 
 
 class OperandLines:
@@ -43,9 +79,11 @@ def emit_outer(
     tile: Tile,
     lines: Value,
     span: tuple[Index, Index],
+    multiply: Multiply,
 ) -> None:
     """result[m, n] = the sum over all lines (one or more) of left[m] * right[n], for the m of `span`.
 
+    `multiply` multiplies two vectors and adds them to a third: of numbers, or of words of two.
     rows x blocks vectors of the result, those of the tile, are held in registers while lines go by.
     A span begins at a multiple of the tile's rows, and ends at one or at the end.
     """
@@ -56,7 +94,7 @@ def emit_outer(
         leftover.append((full * lanes, right.width % lanes))
     with e.loop(0, lines, ROWS_AT_A_TIME, "first_line") as chunk:
         end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
-        work = _Outer(e, left, right, result, (chunk.index, end))
+        work = _Outer(e, left, right, result, (chunk.index, end), multiply)
         with e.loop(0, full // tile.blocks, 1, "group") as group:
             first = e.mul_index(group.index, tile.blocks * lanes)
             columns = [(e.add_index(first, j * lanes), lanes) for j in range(tile.blocks)]
@@ -79,8 +117,15 @@ class _Outer:
     """One range of lines of an outer product."""
 
     def __init__(
-        self, e: Emitter, left: OperandLines, right: OperandLines, result: SumResult, lines: tuple[Index, Index]
+        self,
+        e: Emitter,
+        left: OperandLines,
+        right: OperandLines,
+        result: SumResult,
+        lines: tuple[Index, Index],
+        multiply: Multiply,
     ) -> None:
+        self.multiply = multiply
         self.e, self.left, self.right, self.result, self.lines = e, left, right, result, lines
         earlier = e.larger_index(e.index(lines[0]), result.adds)
         self.is_first = e.compare_index("==", earlier, 0, "first_lines")
@@ -95,7 +140,7 @@ class _Outer:
             for r in range(rows):
                 element = e.broadcast(self.left.at(line.index, e.add_index(m, r)), "element")
                 for j, vector in enumerate(vectors):
-                    sums[f"sum{r}.{j}"] = e.fma(element, vector, line.values[f"sum{r}.{j}"], "sum")
+                    sums[f"sum{r}.{j}"] = self.multiply(element, vector, line.values[f"sum{r}.{j}"], "sum")
             line.carry(sums)
         for name, (r, j) in keys.items():
             column, lanes = columns[j]

@@ -4,8 +4,9 @@ anything is stored."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewright.backends.llvm.codegen.accumulate import Accumulator
+from gatewright.backends.llvm.codegen.accumulate import Accumulator, operand_of
 from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
+from gatewright.backends.llvm.codegen.pairs import row_rounding
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
@@ -37,11 +38,15 @@ class StageEmitter:
         self.emitter, self.bound, self.memory = scalar.with_width(design.lanes), memory.bound, memory
         self.stage, self.lanes, self.tile, self.panels = design.stage, design.lanes, design.tile, design.panels
         self.units = self.bound.sizes[self.stage.axis] if self.stage.axis else 1
+        self.rounded = {panel.operand: panel for panel in self.panels if panel.operand}
+        """The vectors that are rounded to pairs before they are multiplied, each by one of its panels."""
 
     def prepare(self) -> None:
         """Load the pointers of all buffers that the stage uses."""
         for panel in self.panels:
             self.memory.pointer(panel.key)
+            if panel.operand:
+                self.memory.pointer(panel.operand)
         for value in self.stage.reads():
             if isinstance(value, Var) and value.name in self.bound.program.storage:
                 self.memory.pointer(self.bound.buffer_of(value))
@@ -59,6 +64,15 @@ class StageEmitter:
             for r, cursor in enumerate(cursors):
                 own = {product.target.name: sums[p, r, j] for p, product in enumerate(self.stage.products)}
                 self._finish({**shared, **own}, cursor, column)
+
+    def emit_rounding(self, cursor: Cursor) -> None:
+        """Round the vectors of a row to pairs."""
+        for panel in self.rounded.values():
+            source, target = (
+                self.memory.of(panel.vector, cursor, 0),
+                operand_of(self.emitter, self.memory, panel, cursor),
+            )
+            self.emitter.call(row_rounding(self.emitter, panel.depth), [source, target])
 
     def emit_rows(self, cursors: Sequence[Cursor], blocks: tuple[Index, Index]) -> None:
         """Emit a stage without products for some rows and a range of blocks of units."""

@@ -128,6 +128,14 @@ class Arithmetic:
     shift_left = partialmethod(_two_integers, "shl")
     shift_right = partialmethod(_two_integers, "lshr")  # zeros come in from the left
 
+    def select_bits(self, mask: Value, a: Bits, b: Bits, name: str = "") -> Value:
+        """Take the bits of a in the lanes of the mask, those of b in the others."""
+        return self._builder.select(mask, self._integer(a), self._integer(b), self._name(name))
+
+    def bitcast(self, a: Value, kind: Any, name: str = "") -> Value:
+        """The same register as a vector of another type."""
+        return self._builder.bitcast(a, kind, self._name(name))
+
     # Lanes
 
     def splat(self, scalar: Value, name: str = "") -> Value:
@@ -177,9 +185,10 @@ class Arithmetic:
 
     def _intrinsic(self, stem: str, operands: Sequence[Operand], name: str) -> Value:
         values = [self._value(operand) for operand in operands]
-        return self._call(f"{stem}.{self.vector.suffix}", self.vector.numbers, values, name)
+        return self.call_intrinsic(f"{stem}.{self.vector.suffix}", self.vector.numbers, values, name)
 
-    def _call(self, function: str, result: Any, arguments: Sequence[Any], name: str = "") -> Value:
+    def call_intrinsic(self, function: str, result: Any, arguments: Sequence[Any], name: str = "") -> Value:
+        """Call a function that LLVM knows by its name."""
         module = self._builder.module
         declared = module.globals.get(function)
         if declared is None:

@@ -57,7 +57,7 @@ class Emitter(Arithmetic):
         if lanes == self.vector.width:
             return self.load(pointer, name)
         arguments = (pointer, self._alignment(), self.vector.first(lanes), self.constant(0.0))
-        return self._call(f"llvm.masked.load.{self.vector.suffix}.p0", self.vector.numbers, arguments, name)
+        return self.call_intrinsic(f"llvm.masked.load.{self.vector.suffix}.p0", self.vector.numbers, arguments, name)
 
     def store_first(self, a: Operand, pointer: Value, lanes: int) -> None:
         """Store only the first lanes."""
@@ -65,12 +65,12 @@ class Emitter(Arithmetic):
             self.store(a, pointer)
             return
         arguments = (self._value(a), pointer, self._alignment(), self.vector.first(lanes))
-        self._call(f"llvm.masked.store.{self.vector.suffix}.p0", ir.VoidType(), arguments)
+        self.call_intrinsic(f"llvm.masked.store.{self.vector.suffix}.p0", ir.VoidType(), arguments)
 
     def prefetch(self, pointer: Value) -> None:
         """Have a line of memory brought to the second cache; it need not be memory of ours."""
         read, second, data = (ir.Constant(ir.IntType(32), number) for number in (0, 2, 1))
-        self._call("llvm.prefetch.p0", ir.VoidType(), [pointer, read, second, data])
+        self.call_intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, read, second, data])
 
     def broadcast(self, pointer: Value, name: str = "") -> Value:
         """One element in every lane."""

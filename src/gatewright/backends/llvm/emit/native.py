@@ -156,7 +156,7 @@ class NativeEmitter(Emitter):
     def copy_memory(self, target: Value, source: Value, size: Index) -> None:
         """Copy so many bytes between places that do not overlap."""
         arguments = (target, source, self.index(size), ir.Constant(ir.IntType(1), 0))
-        self._call("llvm.memcpy.p0.p0.i64", ir.VoidType(), arguments)
+        self.call_intrinsic("llvm.memcpy.p0.p0.i64", ir.VoidType(), arguments)
 
     def as_pointer(self, number: Value, name: str = "") -> Value:
         """An address that is held as a number."""
@@ -165,9 +165,9 @@ class NativeEmitter(Emitter):
     def pause(self, processor: str) -> None:
         """Tell the processor, by LLVM's name for its family, that this thread waits for another one's write."""
         if processor == "x86_64":
-            self._call("llvm.x86.sse2.pause", ir.VoidType(), ())
+            self.call_intrinsic("llvm.x86.sse2.pause", ir.VoidType(), ())
         elif processor == "aarch64":
-            self._call("llvm.aarch64.hint", ir.VoidType(), (ir.Constant(ir.IntType(32), 1),))
+            self.call_intrinsic("llvm.aarch64.hint", ir.VoidType(), (ir.Constant(ir.IntType(32), 1),))
 
 
 class StructMemory:

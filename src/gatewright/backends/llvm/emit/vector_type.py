@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
 
 from gatewright.backends.coefficients import Dtype
 
+Products = Literal["bfloat16"] | None
+"""The dtype to which the operands of products are rounded; None leaves them as they are."""
 Value = ir.Value
 _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 

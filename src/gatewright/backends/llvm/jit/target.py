@@ -42,6 +42,11 @@ class Target:
         return self.vector_bytes // np.dtype(dtype).itemsize
 
     @property
+    def has_bfloat16_dot(self) -> bool:
+        """Whether it multiplies pairs of bfloat16 numbers, and adds them to a float32 sum, in one instruction."""
+        return {"avx512bf16", "avx512vl"} <= self.needs
+
+    @property
     def needs(self) -> frozenset[str]:
         """The features that code for this target may use."""
         return frozenset(feature[1:] for feature in self.features.split(",") if feature.startswith("+"))

@@ -14,11 +14,15 @@ from gatewright.trace.ir import Var
 
 @dataclass(frozen=True, slots=True)
 class StageTiles:
-    """A stage, the lanes of its vectors, and how many of these a tile is wide, or None for a stage without products."""
+    """A stage, the lanes of its vectors, and how many of these a tile is wide, or None for a stage without products.
+
+    Whether it `rounds` the vectors that it multiplies: into memory that all threads share, and use again in every step.
+    """
 
     stage: Stage
     lanes: int
     blocks: int | None
+    rounds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def partition_units(
 ) -> UnitPartition:
     """How threads share the units of a pass, which `repeats` in every step if it is the loop."""
     columns = _columns(sizes, stages)
-    accesses = [_StageAccess(program, tiles.stage, own) for tiles, own in zip(stages, columns, strict=True)]
+    accesses = [_StageAccess(program, tiles, own) for tiles, own in zip(stages, columns, strict=True)]
     before: set[int] = set()
     since: list[_StageAccess] = []  # the stages after the last barrier
     for number, access in enumerate(accesses):
@@ -96,8 +100,8 @@ def _columns(sizes: Mapping[str, int], stages: Sequence[StageTiles]) -> tuple[Co
 class _StageAccess:
     """What a stage reads and stores, and which columns of it one thread computes."""
 
-    def __init__(self, program: Program, stage: Stage, columns: ColumnPieces | None) -> None:
-        self._columns = columns
+    def __init__(self, program: Program, tiles: StageTiles, columns: ColumnPieces | None) -> None:
+        stage, self._columns = tiles.stage, columns
         computed = {work.target.name for work in stage.works()}
         self._whole: set[tuple[Storage, str]] = set()  # each unit needs all units of these
         self._own: set[tuple[Storage, str]] = set()
@@ -109,6 +113,9 @@ class _StageAccess:
                 key = (storage, program.new_values[value.name] if storage is Storage.NEW else value.name)
                 (self._whole if whole else self._own).add(key)
         self._stores = {(store.storage, store.name) for store in stage.stores}
+        if tiles.rounds:
+            vectors = {term.vector.name for product in stage.products for term in product.terms}
+            self._stores |= {(Storage.ROW, f"{vector} rounded") for vector in vectors}
 
     def must_wait_for(self, earlier: "_StageAccess") -> bool:
         """Whether this stage reads what another thread may not have stored yet, within one step."""

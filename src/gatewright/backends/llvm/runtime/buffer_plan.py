@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId, inside_buffers
+from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.runner import Runner, aligned
@@ -25,7 +25,7 @@ class BufferPlan:
         slots = kernels.bound.slots
         keys = sorted(slots, key=slots.__getitem__)
         tables = aligned(POINTER_BYTES * len(keys) * len(runner.time_blocks))
-        inside = zip(inside_buffers(kernels.program), runner.inside, strict=True)
+        inside = zip(runner.inside_keys, runner.inside, strict=True)
         panels = zip(kernels.panels, runner.panels, strict=True)
         located = {
             **places,

@@ -9,7 +9,7 @@ from typing import Any
 
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
-from gatewright.backends.llvm.emit.vector_type import Dtype
+from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
@@ -38,6 +38,9 @@ class KernelOrigin(StrEnum):
 class Engine:
     """A Program bound to sizes, ready to run over any number of steps and rows.
 
+    `products`: bfloat16 packs matrices in that dtype, and rounds what they are multiplied by where the target can
+    multiply its numbers. All arrays of a call, and all sums, are float32 still.
+
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
     with scans: a core that goes from step to step does less work.
     """
@@ -47,11 +50,18 @@ class Engine:
     dtype: Dtype
     backwards: bool = False
     target: Target | None = None
+    products: Products = None
     runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
     """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.products and self.dtype != "float32":
+            raise OptionError(
+                f"products in {self.products} are added up in float32",
+                expected="an engine of dtype 'float32'",
+                got=repr(self.dtype),
+            )
         check_relabels(self.program.trace, self.sizes)
         scans = [scan.state.name for stage in self.program.scan for scan in stage.scans]
         if scans:
@@ -67,7 +77,8 @@ class Engine:
         """What kernels depend on, besides the machine and the number of rows."""
         sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
         program = sha256(to_text(self.program).encode()).hexdigest()
-        return f"{program} {sizes} {self.dtype} backwards={self.backwards}"
+        products = f" products={self.products}" if self.products else ""
+        return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}"
 
     def kernels(self, steps: int, batch: int, *, ragged: bool = False) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now."""
@@ -81,7 +92,7 @@ class Engine:
     def design(self, steps: int, batch: int, *, ragged: bool = False) -> Kernels:
         """The kernels for an extent, not compiled."""
         target, counts = self.target or named(), _row_counts(steps, batch)
-        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged)
+        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged, self.products)
 
     def origin(self, steps: int, batch: int, *, ragged: bool = False) -> KernelOrigin:
         """Where a call for an extent would get its kernels from now."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gatewright.backends.llvm.codegen.buffers import BufferId, inside_buffers, outside_buffers
-from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, WHOLE, Kernels
+from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, PAIR, WHOLE, Kernels
 from gatewright.backends.llvm.jit.machine_code import Library, address_of
 from gatewright.backends.llvm.parallel.contention import ContentionMonitor
 from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList, run_region
@@ -35,14 +35,15 @@ class Runner:
     """Runs the kernels over `steps` steps of `batch` rows.
 
     A call is given the address of its tables: one for each block of time, with the addresses of all buffers in the
-    order of `kernels.bound.slots`. `inside` are the places of the buffers that only kernels use, in one block of
-    `inside_bytes`; `panels` those of the packed matrices in one of `panel_bytes`.
+    order of `kernels.bound.slots`. `inside` are the places of the buffers that only kernels use, `inside_keys`, in one
+    block of `inside_bytes`; `panels` those of the packed matrices in one of `panel_bytes`.
     """
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
         self.kernels, self.library = kernels, library
         self._steps, self._batch = steps, batch
-        inside, self._outside = inside_buffers(program), outside_buffers(program)
+        inside, self._outside = [*inside_buffers(program), *kernels.rounded], outside_buffers(program)
+        self.inside_keys = inside
         line_bytes = sum(kernels.line_bytes(key) for key in (*self._outside, *inside))
         # The lines of a ragged batch are listed over all steps, so it is one block.
         whole = (TimeBlock(0, steps),)
@@ -116,7 +117,8 @@ class Runner:
             extent = (block.steps, self._batch)
             partition = partition_work(self.kernels.cost, extent, threads, lines or block.steps * self._batch)
             most = max(most, partition.threads)
-            own = [*self._pass_phases(partition, block.steps), *self._sum_phases(partition)]
+            own = [*self._pass_phases(partition, block.steps), *self._pair_phases(partition, block.steps)]
+            own += self._sum_phases(partition)
             for phase in own:
                 phase.steps, phase.table_offset, phase.adds = block.steps, number * self._table_bytes, number > 0
             own[-1].barrier = 1  # the next time block overwrites what the sums of this one read
@@ -138,6 +140,13 @@ class Runner:
                 phase.size = _ALL_LINES if ragged else steps * self._batch
             yield phase
 
+    def _pair_phases(self, partition: WorkPartition, steps: int) -> Iterator[RegionPhase]:
+        """The rounding of what the sums read, by pairs of lines."""
+        if self.kernels.paired:
+            size = _ALL_LINES if self.kernels.ragged else steps * self._batch
+            kernel = address_of(self.library[PAIR])
+            yield RegionPhase(kernel=kernel, size=size, multiple=2, parts=partition.sums, barrier=1)
+
     def _sum_phases(self, partition: WorkPartition) -> Iterator[RegionPhase]:
         """The sums, which need no barrier between them. Those that are not divided go to one thread after the other."""
         for number, (name, design) in enumerate(zip(self.kernels.sum_names, self.kernels.sums, strict=True)):
@@ -151,6 +160,8 @@ class Runner:
 
     def _elements(self, key: BufferId) -> int:
         steps = 1 if key.kind == Storage.ROW else max(block.steps for block in self.time_blocks)
+        if key in self.kernels.rounded:
+            return self.kernels.rounded[key].words(steps, self._batch)
         return steps * self._batch * self.kernels.bound.width_of(key.name)
 
     def _offsets(self, elements: Sequence[int]) -> tuple[list[int], int]:
