@@ -1,6 +1,7 @@
 """What the commands that measure have in common: their first options, and how they begin."""
 
 import argparse
+from collections.abc import Iterable
 
 from benchmarks import limits
 
@@ -24,3 +25,11 @@ def _threads(text: str) -> int:
     if not 1 <= threads <= limits.PROCESSORS:
         raise argparse.ArgumentTypeError(f"from 1 to {limits.PROCESSORS}, which this process may run on")
     return threads
+
+
+def sections(text: str, known: Iterable[str]) -> list[str]:
+    """The sections of a list with commas, in the order in which they are measured."""
+    names, wanted = list(known), text.split(",")
+    if unknown := set(wanted) - set(names):
+        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}: {', '.join(names)}")
+    return [name for name in names if name in wanted]

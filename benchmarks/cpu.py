@@ -20,9 +20,13 @@ SECTIONS = {
     "training": "layers",
     "cells": "layers",
     "step": "step",
+    "single_row": "single_row",
+    "single_cells": "single_cells",
     "threads": "scaling",
+    "two_threads": "two_threads",
     "compile": "compiling",
     "linear": "long_sequences",
+    "serial": "long_sequences",
 }
 """The sections and the modules that measure them. They are imported when the threads are limited."""
 
@@ -112,10 +116,7 @@ def _shape(text: str) -> Shape:
 
 
 def _sections(text: str) -> list[str]:
-    unknown = set(names := text.split(",")) - set(SECTIONS)
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}: {', '.join(SECTIONS)}")
-    return [name for name in SECTIONS if name in names]
+    return command.sections(text, SECTIONS)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from benchmarks.names import EAGER, LIBRARIES, LOOP, MACHINE, OUR_GRU, OURS, RUN, STEP, TRAINING, Record
+from benchmarks.names import (
+    EAGER,
+    FORWARD,
+    LIBRARIES,
+    LOOP,
+    MACHINE,
+    OUR_GRU,
+    OURS,
+    PLAIN,
+    RUN,
+    STEP,
+    TRAINING,
+    Record,
+)
 
 Records = Sequence[Record]
 
@@ -53,6 +66,17 @@ def thread_ratio(record: Record, what: str) -> float:
     """How many times as much several threads do in the same time as one."""
     one, all_ = (record["runs"][f"{what} {count}"]["median"] for count in (1, record["several"]))
     return one / all_ * (record["several"] if what == MACHINE else 1)
+
+
+def forward_share(record: Record) -> float | None:
+    """How many times as long a step of one row takes as a plain loop over its recurrent matrix: the rate's share."""
+    return over(median(record, PLAIN), median(record, FORWARD))
+
+
+def backward_share(record: Record) -> float | None:
+    """The same of the gradient's loop, as training takes longer than forward."""
+    forward, both = median(record, FORWARD), median(record, TRAINING)
+    return over(median(record, PLAIN), both - forward) if forward is not None and both is not None else None
 
 
 def rate(record: Record) -> float | None:

@@ -1,4 +1,4 @@
-"""The section about cells that are parallel in time: how training grows with the steps, and what bounds it."""
+"""The sections about long sequences: how training grows with the steps, and what bounds cells parallel in time."""
 
 from dataclasses import replace
 
@@ -13,7 +13,12 @@ from benchmarks.timing import Call, race
 CELLS = {"mingru": 2, "minlstm": 3}
 """The cells, and how many matrix products each has in a step."""
 BATCH, INPUTS, HIDDEN = 16, 32, 256
-STEPS = (256, 512, 1024, 2048, 4096)
+STEPS = (256, 512, 1024, 2048, 4096, 16_384, 65_536)
+SERIAL = {"gru": 3, "lstm": 4}
+"""Cells with a matrix product in the loop, and their gates."""
+SERIAL_STEPS = (2048, 4096, 8192)
+CHECKED = 256
+"""Steps whose results are held to float64: a loop in torch of thousands takes minutes."""
 TOLERANCE = 2e-5
 
 
@@ -23,11 +28,18 @@ def linear(setup: Setup) -> list[Record]:
     return [_of_cell(setup, name, STEPS[:3] if setup.quick else STEPS) for name in CELLS]
 
 
+def serial(setup: Setup) -> list[Record]:
+    """The same for cells whose loop multiplies: a step is not to take longer, however long the sequence is."""
+    setup = replace(setup, method=setup.method.shorter(2.0))
+    return [_of_cell(setup, name, (256, 512) if setup.quick else SERIAL_STEPS) for name in SERIAL]
+
+
 def _of_cell(setup: Setup, name: str, lengths: tuple[int, ...]) -> Record:
     layer = gw.nn.Recurrent(name, INPUTS, HIDDEN, backend="llvm")
     record = {"cell": name, "batch": BATCH, "inputs": INPUTS, "hidden": HIDDEN, "bytes": needed_bytes()}
-    record |= {"flops": 3 * CELLS[name] * 2 * BATCH * INPUTS * HIDDEN}
-    difference = _difference(layer, name, lengths[0])
+    widths = CELLS[name] * INPUTS if name in CELLS else SERIAL[name] * (INPUTS + HIDDEN)
+    record |= {"flops": 3 * 2 * BATCH * widths * HIDDEN}
+    difference = _difference(layer, name, CHECKED)
     if not difference <= TOLERANCE:
         tell(f"linear {name}: off by {difference:.1e}, so that it is not timed")
         return {**record, "status": "differs", "reason": f"off by {difference:.1e}"}

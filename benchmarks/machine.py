@@ -65,20 +65,27 @@ def _largest_cache() -> int:
     return max((int(size[:-1]) * units[size[-1]] for size in told if size[-1:] in units), default=2**25)
 
 
+def native_engine(source: str) -> llvm.ExecutionEngine:
+    """Code in LLVM's language, compiled for this processor with its widest vectors."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    flags = ",".join(filter(None, [features.flatten(), "-prefer-256-bit" if features.get("avx512f") else ""]))
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3, jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source), machine)
+    engine.finalize_object()
+    return engine
+
+
 class FusedMultiplyAdd:
     """Multiplications and additions in registers: independent chains of them, on the widest vectors there are."""
 
     def __init__(self, turns: int = 20_000) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
         width = next((lanes for name, lanes in _WIDTHS.items() if features.get(name)), 4)
         chains = _CHAINS.get(width, 24)
-        flags = ",".join(filter(None, [features.flatten(), "-prefer-256-bit" if width == 16 else ""]))
-        target = llvm.Target.from_default_triple()
-        machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3, jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_source(width, chains)), machine)
-        self._engine.finalize_object()
+        self._engine = native_engine(_source(width, chains))
         self._function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(
             self._engine.get_function_address("chains")
         )

@@ -10,10 +10,11 @@ FORWARD, TRAINING = "forward", "training"
 OURS = "Gatewright"
 TORCH, ONNX_RUNTIME, OPENVINO, JAX = "torch.nn", "ONNX Runtime", "OpenVINO", "JAX"
 LIBRARIES = (TORCH, ONNX_RUNTIME, OPENVINO, JAX)
+TORCH_COMPILE = "torch.compile"
 LOOP, EAGER = "torch loop", "torch eager"
 OUR_GRU = "Gatewright GRU"
 
 STEP, KERNEL = "Gatewright step", "Gatewright kernel"
 RUN, BOUND, TORCH_CELL = "ONNX Runtime run", "ONNX Runtime bound", "torch.nn.GRUCell"
 
-LAYER, MACHINE = "layer", "FMA"
+LAYER, MACHINE, PLAIN = "layer", "FMA", "plain loop"

@@ -1,10 +1,14 @@
-"""How fast whole networks train, beside the same networks on plain torch.nn.
+"""How fast whole networks train, beside the same networks on other software.
 
-    python -m benchmarks.networks [--quick] [--threads N] [--seconds N] [--out FILE]
+    python -m benchmarks.networks [--quick] [--threads N] [--seconds N] [--only SECTION,...] [--out FILE]
 
-The networks and their data are those of recipes. An iteration is all of one: the batch is cut out of the data, the loss
-computed, derived and clipped, the optimiser makes its step. What comes out is written to docs/throughput.json, and
-`python -m tools.results write` shows it.
+- training_steps: embedding, recurrent layer, linear layer, loss and Adam, in float32 and in bfloat16, on one thread and
+  on two, beside torch.nn, torch.compile and JAX with optax, each in a process of its own. A plain parallel product in
+  the same rounds shows what threads can gain on the machine.
+- recipes: networks and data of recipes, beside torch.nn, on `--threads`. An iteration is all of one: the batch is cut
+  out of the data, the loss computed, derived and clipped, the optimiser makes its step.
+
+What comes out is written to docs/throughput.json, and `python -m tools.results write` shows the recipes.
 """
 
 import argparse
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import command, files
+from benchmarks import command, files, goals, limits
 from benchmarks.names import OURS, TORCH, Record
 from benchmarks.tables import Table
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from gatewright.tasks.recipe import Recipe
 
 RESULT = Path(__file__).resolve().parent.parent / "docs" / "throughput.json"
+SECTIONS = ("training_steps", "recipes")
 TOLERANCE = 5e-5
 """The largest difference of loss and gradients in float32, as a share of the largest number in each."""
 
@@ -78,7 +83,7 @@ def speed(record: Record, name: str) -> float:
 
 def table(result: Mapping[str, Any]) -> Table:
     """A row for each network. "times" is Gatewright's speed as a multiple of the other."""
-    rows = [[_title(record), *_numbers(record)] for record in result["networks"]]
+    rows = [[_title(record), *_numbers(record)] for record in result.get("networks", [])]
     return Table("Training", ["", "Gatewright", "torch.nn", "times", "equal to"], rows)
 
 
@@ -106,27 +111,64 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _measure(options: argparse.Namespace) -> None:
     from benchmarks import machine, timing
+    from benchmarks.network_step import tables
 
     method = timing.QUICK if options.quick else timing.Method(budget=options.seconds)
-    result = {
-        "command": f"python -m benchmarks.networks --threads {options.threads}{' --quick' if options.quick else ''}",
+    only = "" if options.only == list(SECTIONS) else f" --only {','.join(options.only)}"
+    quick = " --quick" if options.quick else ""
+    result: dict[str, Any] = {
+        "command": f"python -m benchmarks.networks --threads {options.threads}{quick}{only}",
         "threads": options.threads,
         "quick": options.quick,
         "machine": machine.description(),
         "load": round(os.getloadavg()[0], 1),
+        "sections": {},
     }
-    result["networks"] = [measured(one.title, one.made(), method) for one in SUBJECTS]
+    shown: list[Table] = []
+    if "training_steps" in options.only:
+        counts = [1, several] if (several := max(2, options.threads)) <= limits.PROCESSORS else [1]
+        records = training_steps(counts, method, quick=options.quick)
+        limits.limit(options.threads)
+        result |= {"step_threads": counts, "sections": {"training_steps": records}}
+        shown += [*tables.tables(records, counts), goals.table(result)]
+    if "recipes" in options.only:
+        subjects = SUBJECTS[:1] if options.quick else SUBJECTS
+        result["networks"] = [measured(subject.title, subject.made(), method) for subject in subjects]
+        shown.append(table(result))
     files.save(options.out, result)
-    print(table(result).text())
+    print(*(made.text() for made in shown), sep="\n\n")
+
+
+def training_steps(threads: Sequence[int], method: "Method", *, quick: bool) -> list[Record]:
+    """Every case in every dtype by every peer, on each number of threads in turn."""
+    from benchmarks.network_step import cases, contest
+    from benchmarks.network_step.job import TOLERANCES
+    from benchmarks.network_step.torch_networks import reference_losses
+    from benchmarks.network_step.worker import PRODUCT
+
+    limits.limit(threads[-1])  # what is started may run on as many processors
+    records: list[Record] = []
+    with contest.processes((*contest.PEERS, PRODUCT), threads) as workers:
+        for case in cases.QUICK if quick else cases.CASES:
+            wanted = reference_losses(case)
+            records += [contest.contest(case, dtype, workers, wanted, method) for dtype in TOLERANCES]
+    return records
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser("networks", __doc__, "rounds")
+    parser = command.parser("networks", __doc__, "networks and rounds")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="N", help="for each network (%(default)g)")
+    parser.add_argument(
+        "--only", type=_sections, default=list(SECTIONS), metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}"
+    )
     parser.add_argument(
         "--out", type=Path, default=RESULT, metavar="FILE", help="for the result (docs/throughput.json)"
     )
     return parser
+
+
+def _sections(text: str) -> list[str]:
+    return command.sections(text, SECTIONS)
 
 
 if __name__ == "__main__":

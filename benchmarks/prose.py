@@ -71,12 +71,31 @@ includes the copies of a step's input and output. "run / step" is the time of ON
 the step's.
 """,
     ),
+    "single_row": (
+        "One row",
+        """
+A step of one row reads its recurrent matrix and does little else. The table has the rate at which a GRU reads it, 100
+steps in a call, beside a plain loop of products that only streams a matrix of the same size. "forward" and "backward"
+are shares of that loop's rate; the gradient is that by the input alone, which reads one matrix a step as well.
+""",
+    ),
+    "single_cells": (
+        "One call of a cell",
+        """
+`gw.nn.GRUCell` and `gw.nn.LSTMCell` by the compiled engine beside torch.nn's, with as many inputs as units: one step of
+some rows at a call, as in reinforcement learning.
+""",
+    ),
     "threads": (
         "Threads",
         """
 The same layer on one thread and on several, in turn. "the machine" is what the code for the peak gains in the same
 rounds: less than the number of threads where processors share what they compute with, or where others use them.
 """,
+    ),
+    "two_threads": (
+        "GRU on two threads",
+        "The tables of the GRU once more, with two threads for everybody, measured by a process of its own.",
     ),
     "compile": (
         "Compiling and importing",
@@ -95,6 +114,12 @@ any case: forward the input is read and the output written; backward the input, 
 and the gradient by the input is written. "of a copy" is the share of the speed of a copy from memory to memory. "of
 the bound" compares the time with the least that the machine needs: for these bytes at that speed, or for the matrix
 products at the peak, whichever is longer.
+""",
+    ),
+    "serial": (
+        "Long sequences",
+        """
+The same for cells with a matrix product in the loop: a step is not to take longer, however many there are.
 """,
     ),
 }

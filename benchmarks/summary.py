@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.figures import (
+    backward_share,
     beside_gru,
+    forward_share,
     geometric_mean,
     linear_figures,
     loop_ratio,
@@ -16,7 +18,7 @@ from benchmarks.figures import (
     step_ratio,
     thread_ratio,
 )
-from benchmarks.names import LAYER, LIBRARIES, MACHINE, ONNX_RUNTIME, OURS, TORCH, Record
+from benchmarks.names import FORWARD, LAYER, LIBRARIES, MACHINE, ONNX_RUNTIME, OURS, PLAIN, TORCH, Record
 from benchmarks.tables import Table
 
 Result = Mapping[str, Any]
@@ -153,6 +155,41 @@ def _threads(result: Result, records: Records) -> list[Table]:
     return [Table("GRU on one thread and on several, microseconds", head, rows)]
 
 
+def _two_threads(result: Result, records: Records) -> list[Table]:
+    return [
+        layers(f"GRU, {title}, two threads, microseconds", found)
+        for mode, title in MODES.items()
+        if (found := of_mode(records, mode))
+    ]
+
+
+def _single_row(result: Result, records: Records) -> list[Table]:
+    rows = [
+        [
+            str(record["hidden"]),
+            *(f"{record['bytes'] / record['runs'][name]['median'] / 1e9:.0f}" for name in (PLAIN, FORWARD)),
+            *(percent(share, 1.0) for share in (forward_share(record), backward_share(record))),
+        ]
+        for record in records
+    ]
+    head = ["H", "plain loop, GB/s", "forward, GB/s", "forward", "backward"]
+    return [Table("The recurrent matrix read once a step for one row, and the share of a plain loop", head, rows)]
+
+
+def _single_cells(result: Result, records: Records) -> list[Table]:
+    rows = [
+        [
+            f"{record['cell']}, {record['hidden']} units",
+            str(record["batch"]),
+            *(microseconds(record, name) for name in (OURS, TORCH)),
+            times(ratio(record, (TORCH,))),
+        ]
+        for record in records
+        if record["status"] == "timed"
+    ]
+    return [Table("One call of a cell, microseconds", ["", "rows", OURS, TORCH, "x torch"], rows)]
+
+
 def _compile(result: Result, records: Records) -> list[Table]:
     titles = {"gru": "GRU", **CELLS}
     rows = [
@@ -223,7 +260,11 @@ MAKERS: dict[str, Callable[[Result, Records], list[Table]]] = {
     "training": _of_gru,
     "cells": _cells,
     "step": _step,
+    "single_row": _single_row,
+    "single_cells": _single_cells,
     "threads": _threads,
+    "two_threads": _two_threads,
     "compile": _compile,
     "linear": _linear,
+    "serial": _linear,
 }

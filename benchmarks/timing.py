@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from statistics import quantiles
 
 Call = Callable[[], object]
+Run = Callable[[int], float]
+"""Does so many calls, here or in another process, and returns the seconds that they took."""
 
 
 @dataclass(frozen=True)
@@ -51,36 +54,43 @@ class Timing:
 class _Contestant:
     """A call, how many of them make a sample, and what it took so far."""
 
-    def __init__(self, call: Call, sample: float) -> None:
-        self.call, self.samples = call, list[float]()
-        call()
-        self.count, seconds = 1, self._seconds(1)
+    def __init__(self, run: Run, sample: float) -> None:
+        self.run, self.samples = run, list[float]()
+        run(1)
+        self.count, seconds = 1, run(1)
         while seconds < sample:
             self.count = max(self.count + 1, min(10 * self.count, int(1.2 * sample / max(seconds, 1e-9) * self.count)))
-            seconds = self._seconds(self.count)
+            seconds = run(self.count)
         self.warmups = self.count // 2 + 1 if seconds < SETTLES else 0
 
     def sample(self) -> None:
         """Calls that are not counted, which bring the data back into the caches, then those that are."""
-        self._seconds(self.warmups)
-        self.samples.append(self._seconds(self.count) / self.count)
-
-    def _seconds(self, count: int) -> float:
-        call = self.call
-        began = time.perf_counter()
-        for _ in repeat(None, count):
-            call()
-        return time.perf_counter() - began
+        if self.warmups:
+            self.run(self.warmups)
+        self.samples.append(self.run(self.count) / self.count)
 
     def timing(self) -> Timing:
         low, median, high = quantiles(self.samples, n=4, method="inclusive")
         return Timing(min(self.samples), median, low, high, len(self.samples), self.count)
 
 
+def seconds_of(call: Call, count: int) -> float:
+    """The seconds of so many calls."""
+    began = time.perf_counter()
+    for _ in repeat(None, count):
+        call()
+    return time.perf_counter() - began
+
+
 def race(calls: Mapping[str, Call], method: Method) -> dict[str, Timing]:
     """Time each call in every round; who begins a round goes last in the next."""
+    return race_runs({name: partial(seconds_of, call) for name, call in calls.items()}, method)
+
+
+def race_runs(runs: Mapping[str, Run], method: Method) -> dict[str, Timing]:
+    """The same for calls that are timed where they run."""
     with _no_collection():
-        contestants = {name: _Contestant(call, method.sample) for name, call in calls.items()}
+        contestants = {name: _Contestant(run, method.sample) for name, run in runs.items()}
         order, rounds, began = list(contestants.values()), 0, time.perf_counter()
         while rounds < method.fewest or (rounds < method.most and time.perf_counter() - began < method.budget):
             for contestant in order:

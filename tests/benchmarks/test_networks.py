@@ -91,9 +91,28 @@ def test_a_subject_is_a_recipe_that_torch_has(subject: networks.Subject) -> None
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(networks, "SUBJECTS", ())
-    monkeypatch.setattr(networks.command.limits, "limit", lambda threads: None)
+    monkeypatch.setattr(networks, "training_steps", lambda threads, method, *, quick: [])
+    monkeypatch.setattr(networks.limits, "limit", lambda threads: None)
     networks.main(["--quick", "--out", str(tmp_path / "throughput.json")])
     result = files.load(tmp_path / "throughput.json")
     assert (result["threads"], result["quick"], result["networks"]) == (1, True, [])
+    assert result["sections"] == {"training_steps": []}
     assert result["command"] == "python -m benchmarks.networks --threads 1 --quick"
-    assert capsys.readouterr().out.startswith("Training\n")
+    titles = [line for line in capsys.readouterr().out.splitlines() if line[:1].isalpha()]
+    assert titles[0] == "Whole training steps on 1 thread, milliseconds"
+    assert titles[-1] == "Training"
+
+
+def test_one_section_alone_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "SUBJECTS", ())
+    monkeypatch.setattr(networks.limits, "limit", lambda threads: None)
+    networks.main(["--quick", "--only", "recipes", "--out", str(tmp_path / "throughput.json")])
+    result = files.load(tmp_path / "throughput.json")
+    assert (result["sections"], result["networks"]) == ({}, [])
+    assert result["command"].endswith(" --quick --only recipes")
+
+
+def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        networks.main(["--only", "steps"])
+    assert "no section steps: training_steps, recipes" in capsys.readouterr().err
