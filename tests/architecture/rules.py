@@ -7,7 +7,7 @@ from tests.architecture.imports import Import
 # A part may import those on the lines above its own.
 ORDER = (
     ("errors",),
-    ("axes", "files", "untrusted"),
+    ("axes", "files", "int8", "untrusted"),
     ("terminal",),
     ("lang",),
     ("cells",),

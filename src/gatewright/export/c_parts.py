@@ -10,11 +10,11 @@ import numpy as np
 
 from gatewright.axes import INPUT
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.c99.parts import CellPart, Constant, SymbolInput, quantised
+from gatewright.backends.c99.parts import CellPart, Constant, SymbolInput
 from gatewright.backends.formulas.naming import is_named
 from gatewright.backends.numpy_ref import RULES
 from gatewright.errors import OptionError
-from gatewright.lang.ops import Op
+from gatewright.int8 import quantised
 from gatewright.network import Activation, Dense, Embedding, Max, Mean, Network, OneHot, RecurrentPart, Scale
 from gatewright.network.beside import LinearSeriesPart, Ngrams
 from gatewright.network.forecast import ForecastWindow
@@ -22,6 +22,7 @@ from gatewright.network.part import Array, Arrays, Part
 from gatewright.network.parts import SumEmbedding
 from gatewright.network.steps import Last, PatchPart
 from gatewright.trace import Literal, Trace, Var, parse, shared
+from gatewright.trace.analysis import matrices_that_only_multiply
 from gatewright.trace.ir import renamed
 from gatewright.trace.mask import MASK
 from gatewright.trace.simplify import substitute, without_chance
@@ -262,10 +263,7 @@ def _with_named_constants(trace: Trace) -> Trace:
 
 def with_whole_numbers(part: CellPart, dtype: str) -> CellPart:
     """The part with its matrices as whole numbers: those that multiply vectors and do nothing else."""
-    trace = part.trace
-    factors = {one.args[0] for one in trace.equations if one.op is Op.MATMUL}
-    others = {arg for one in trace.equations for arg in one.args[one.op is Op.MATMUL :]} | set(trace.next_states)
-    chosen = {value.name for value in factors - others if isinstance(value, Var)}
+    chosen = matrices_that_only_multiply(part.trace)
     constants: dict[str, Constant] = {
         name: quantised(one, dtype) if name in chosen and isinstance(one, np.ndarray) else one
         for name, one in part.constants.items()

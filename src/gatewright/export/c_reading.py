@@ -7,7 +7,8 @@ import numpy as np
 
 from gatewright.axes import bind
 from gatewright.backends import numpy_ref
-from gatewright.backends.c99.parts import CellStack, Constant, Quantised
+from gatewright.backends.c99.parts import CellStack, Constant
+from gatewright.int8 import Quantised
 from gatewright.network.part import Array
 
 STEPS, ROWS = 200, 8

@@ -29,6 +29,13 @@ def reads(trace: Trace) -> frozenset[str]:
     return used & {state.name for state in trace.states}
 
 
+def matrices_that_only_multiply(trace: Trace) -> frozenset[str]:
+    """The names of the matrices that multiply vectors and do nothing else: they may be kept in another form."""
+    factors = {equation.args[0] for equation in trace.equations if equation.op is Op.MATMUL}
+    others = {arg for equation in trace.equations for arg in equation.args[equation.op is Op.MATMUL :]}
+    return names_of(factors) - names_of(others | set(trace.next_states))
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """The equations of a step, in their order, by when they can be computed."""

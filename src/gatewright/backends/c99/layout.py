@@ -7,9 +7,10 @@ import numpy as np
 
 from gatewright.backends.c99.functions import DEFINED, Functions
 from gatewright.backends.c99.names import Names, identifier
-from gatewright.backends.c99.parts import CellPart, CellStack, Constant, Quantised
+from gatewright.backends.c99.parts import CellPart, CellStack, Constant
 from gatewright.backends.c99.steps import StepWriter
 from gatewright.backends.c99.values import Values
+from gatewright.int8 import Quantised
 from gatewright.lang.ops import Op
 
 

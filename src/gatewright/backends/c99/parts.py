@@ -4,40 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.axes import bind
+from gatewright.int8 import Quantised
 from gatewright.trace.analysis import reads
 from gatewright.trace.ir import Trace, Var
 
 Array = NDArray[Any]
-LARGEST = 127  # of the whole numbers that stand for a matrix
-
-
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """matrix[i, j] is near scales[i] * numbers[i, j]."""
-
-    numbers: NDArray[np.int8]
-    scales: Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.numbers.shape
-
-    def matrix(self) -> Array:
-        """The numbers that stand for the matrix."""
-        return self.scales[:, None] * self.numbers
-
-
-def quantised(matrix: Array, dtype: str = "float32") -> Quantised:
-    """The nearest such matrix whose rows' largest numbers are kept. A row of zeros stays one."""
-    largest = np.abs(matrix).max(axis=1, initial=0.0)
-    scales = np.where(largest > 0, largest / LARGEST, 1.0).astype(dtype)
-    numbers = np.clip(np.rint(matrix / scales[:, None].astype(np.float64)), -LARGEST, LARGEST)
-    return Quantised(numbers.astype(np.int8), scales)
-
 
 Constant = Array | Quantised
 Math = Literal["own", "libm"]

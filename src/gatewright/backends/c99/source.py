@@ -8,9 +8,10 @@ import numpy as np
 
 from gatewright.backends.c99.layout import StackNames
 from gatewright.backends.c99.lines import WIDTH, comment, function, loop
-from gatewright.backends.c99.parts import Array, CellPart, CellStack, Constant, Quantised
+from gatewright.backends.c99.parts import Array, CellPart, CellStack, Constant
 from gatewright.backends.c99.rules import number
 from gatewright.backends.c99.steps import StepWriter
+from gatewright.int8 import Quantised
 
 _ROLLED = """/* gcc unrolls a loop of few turns before it looks for vectors, and then finds slow ones. */
 #if defined(__GNUC__) && !defined(__clang__)

@@ -9,9 +9,9 @@ from gatewright.axes import Shape, bind
 from gatewright.backends.c99.blocks import Block, BlockKind, StateUpdate
 from gatewright.backends.c99.lines import CodeLines
 from gatewright.backends.c99.names import identifier
-from gatewright.backends.c99.parts import Quantised
 from gatewright.backends.c99.rules import Indices
 from gatewright.backends.c99.values import Values, index
+from gatewright.int8 import Quantised
 from gatewright.lang.ops import Op
 from gatewright.schedule.program import Product, Reduction, Term
 from gatewright.trace.ir import Atom, Equation, Var
