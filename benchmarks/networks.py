@@ -60,11 +60,16 @@ def measured(title: str, made: "Recipe", method: "Method", source: str | None = 
     from benchmarks.setup import rounded, tell
     from benchmarks.timing import race
     from benchmarks.training import Training, difference
+    from gatewright.errors import DataError
 
-    data = made.data(source)
+    record = {"title": title, "settings": made.settings(), "recipe": made.name, "items": made.objective().items}
+    try:
+        data = made.data(source)
+    except DataError as error:
+        tell(f"{title}: {error.problem}")
+        return {**record, "status": "absent", "reason": error.problem}
     ours = Training.of(made, data)
     theirs = ours.on_torch()
-    record = {"title": title, "settings": made.settings(), "recipe": made.name, "items": made.objective().items}
     found, where = difference(ours, theirs)
     if not found <= TOLERANCE:  # false for NaN
         tell(f"{title}: {where} is off by {found:.1e}, so that nothing is timed")
@@ -130,6 +135,7 @@ def _measure(options: argparse.Namespace) -> None:
         records = training_steps(counts, method, quick=options.quick)
         limits.limit(options.threads)
         result |= {"step_threads": counts, "sections": {"training_steps": records}}
+        files.save(options.out, result)  # what is there is kept, should a recipe fail
         shown += [*tables.tables(records, counts), goals.table(result)]
     if "recipes" in options.only:
         subjects = SUBJECTS[:1] if options.quick else SUBJECTS

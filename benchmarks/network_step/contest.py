@@ -22,7 +22,7 @@ PEERS = (OURS, TORCH, TORCH_COMPILE, JAX)
 class PeerProcess:
     """A worker, seen from here."""
 
-    def __init__(self, process: "subprocess.Popen[str]", peer: str, threads: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", peer: str, threads: int) -> None:
         self.process, self.peer, self.threads = process, peer, threads
 
     @property
@@ -34,7 +34,7 @@ class PeerProcess:
         """The answer to a request."""
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps(request), file=self.process.stdin, flush=True)
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
         line = self.process.stdout.readline()
         if not line:
             raise EOFError(f"the process of {self.name} has ended")
@@ -62,9 +62,10 @@ def processes(peers: Sequence[str], threads: Sequence[int]) -> Iterator[list[Pee
 
 
 @contextmanager
-def _started(peer: str, threads: int) -> Iterator["subprocess.Popen[str]"]:
+def _started(peer: str, threads: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "benchmarks.network_step.worker", peer, str(threads)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # Unbuffered: what a process that has ended did not read would be written once more at the end, and fail there.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         yield process
 
 

@@ -87,7 +87,7 @@ def _what_ran(records: Sequence[Record], threads: int) -> list[Table]:
         for record in records
         if record["dtype"] == "bfloat16"
         for name, run in record["runs"].items()
-        if "ran" in run and name.endswith(f" {threads}")
+        if run.get("ran") and name.endswith(f" {threads}")
     }
     return [Table("What ran in bfloat16", ["", ""], [[name, ran] for name, ran in found.items()])] if found else []
 

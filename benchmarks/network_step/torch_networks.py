@@ -89,4 +89,5 @@ def _dtype_of_output(layer: Any, like: Tensor) -> str:
 def _plan(layer: Any, like: Tensor) -> str:
     """The backend that runs Gatewright's layer here, its reason, and the dtype of its output."""
     plan = layer.plan()
-    return f"{plan.backend} ({plan.reason}), {_dtype_of_output(layer, like)}"
+    reason = plan.reason.partition(";")[0]
+    return f"{plan.backend} ({reason}), {_dtype_of_output(layer, like)}"
