@@ -12,7 +12,7 @@ from gatewright.network import Dense, Network, RecurrentPart
 
 
 def network() -> Network:
-    """A small network that every layout here can hold."""
+    """A small network that most layouts can hold."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -28,10 +28,11 @@ def network() -> Network:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its suffix, and the layout that a valid one is written in."""
+    """A kind of file: its suffix, the layout that a valid one is written in, and what network that one holds."""
 
     suffix: str
     layout: str
+    network: Callable[[], Network] = network
 
 
 KINDS: Mapping[str, Kind] = {
@@ -48,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
 def valid(kind: Kind, folder: Path) -> bytes:
     """The bytes of a valid file."""
     path = folder / f"valid{kind.suffix}"
-    convert.write(network(), path, kind.layout)
+    convert.write(kind.network(), path, kind.layout)
     return path.read_bytes()
 
 

@@ -1,5 +1,6 @@
 """The table of layouts: every row both ways, every pair, and what is said of them."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -59,13 +60,17 @@ def test_a_row_is_read_and_written_bit_for_bit(row: Layout) -> None:
         np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.key)
+INVERTED = replace(BY_KEY["keras/gru"], variant="inverted", update="replaces")
+
+
+@pytest.mark.parametrize("row", [*LAYOUTS, INVERTED], ids=lambda row: row.key)
 def test_what_is_said_of_a_place_is_true(row: Layout) -> None:
-    """The text that tells where a parameter lies cuts out that very parameter."""
+    """The text that tells where a parameter lies cuts out that very parameter, with its sign."""
     arrays = drawn(row)
     parameters = apply.read(row, arrays)
     for name, value in parameters.items():
-        text = where(row, name)
+        negated = where(row, name).startswith("-")
+        text = where(row, name).removeprefix("-")
         array, bracket, cut = text.partition("[")
         cut, _, turned = cut.partition("]")
         expression = f"array{bracket}{cut}{']' if bracket else ''}{turned}"
@@ -74,7 +79,7 @@ def test_what_is_said_of_a_place_is_true(row: Layout) -> None:
         for factor in range(9, 1, -1):
             expression = expression.replace(f"{factor}H", f"{factor}*H")
         found = eval(expression, {"array": arrays[array], "H": SIZES["hidden"], "I": SIZES["input"]})
-        np.testing.assert_array_equal(found, value, err_msg=f"{name} at {text}")
+        np.testing.assert_array_equal(-found if negated else found, value, err_msg=f"{name} at {text}")
 
 
 PAIRS = [(one, other) for one, other in product(LAYOUTS, LAYOUTS) if one.family == other.family]

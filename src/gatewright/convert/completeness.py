@@ -35,11 +35,12 @@ def check(index: LayerIndex, places: Sequence[LayerPlace], *, chosen: bool) -> N
     Raises NotWholeError, which names the arrays.
     """
     modules = {index.module(place) for place in places}
+    stacks = set[LayerPlace]() if chosen else {replace(place, layer=0) for place in places}
     for place, group in index.groups.items():
         if place in index.layers:
             continue
         telling = not chosen and any(_is_telling(row, place, group) for row in layouts(index.framework))
-        if telling or index.module(place) in modules:
+        if telling or index.module(place) in modules or replace(place, layer=0) in stacks:
             raise index.contradictions.get(place) or _broken(index, place, group)
     for place in places:
         _refuse_half(index, place)

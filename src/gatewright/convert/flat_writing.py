@@ -121,14 +121,17 @@ def _way_out(framework: str, config: CellConfig) -> str:
 
 def _naming_for(framework: str, *, layers: int, both: bool, alone: bool) -> Naming:
     """How layers are named where nothing else is known: `alone` for one that only reads backwards."""
+    matches: list[tuple[bool, Naming]] = []
     for naming in NAMINGS[framework]:
         many = "{layer}" in naming.template
         if naming.reads_only or (layers > 1 and not many):
             continue
         if naming.directions is not None and not naming.tells_direction:
             return naming  # one word more or less tells everything
-        if not alone and both == naming.tells_direction and many == (layers > 1):
-            return naming
+        if not alone and both == naming.tells_direction:
+            matches.append((many != (layers > 1), naming))
+    if matches:  # a single layer has a number only where the framework has no names without one
+        return min(matches, key=lambda match: match[0])[1]
     raise ConversionError(
         f"{framework} has no names for these layers",
         expected="one layer of one direction",

@@ -253,7 +253,8 @@ def _understood(file: _File, candidates: Sequence[Format], overrides: Overrides)
         else:
             if candidate.name == "gatewright":
                 return readings
-    known = max((len(file.arrays) - len(network.rest) for network in readings), default=0)
+    counted = file.arrays if any(candidate.of_arrays for candidate in candidates) else ()
+    known = max((len(counted) - len(network.rest) for network in readings), default=0)
     worst = max(broken, key=lambda error: error.known, default=None)
     if worst is not None and worst.known > known:
         raise worst
