@@ -8,7 +8,7 @@ from math import ceil
 from gatewright.backends.llvm.codegen.buffers import Cursor, Memory
 from gatewright.backends.llvm.codegen.panels import Panel
 from gatewright.backends.llvm.codegen.tiles import Tile
-from gatewright.backends.llvm.emit import bfloat16
+from gatewright.backends.llvm.emit import bfloat16, int8
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 
@@ -52,19 +52,26 @@ class Accumulator:
         self, panel: Panel, group: Value, cursors: Sequence[Cursor], partial: dict[_Key, Value]
     ) -> dict[_Key, Value]:
         """Multiply one vector with its panel, adding to the sums; those that it adds to are given back."""
-        e, tile = self.emitter, self.tile
+        e = self.emitter
         base = e.address(self.memory.pointer(panel.key), e.mul_index(group, panel.length * panel.step), "panel")
         rows = [operand_of(e, self.memory, panel, cursor) for cursor in cursors]
         products = {part.product for part in panel.parts}
         walk = _Walk(panel, base, rows, {key: f"sum{'.'.join(map(str, key))}" for key in partial if key[0] in products})
-        current = {key: partial[key] for key in walk.names}
-        turns = panel.depth // 2 if panel.has_pairs else panel.depth  # without a pair of which one number is padding
+        if panel.has_whole_numbers:  # their sums are whole numbers too, and have a scale of their own
+            current = self._elements(walk, dict.fromkeys(walk.names, e.bits(0.0)))
+            return self._scaled(walk, current, partial)
+        return self._elements(walk, {key: partial[key] for key in walk.names})
+
+    def _elements(self, walk: "_Walk", current: dict[_Key, Value]) -> dict[_Key, Value]:
+        """All elements of the vector, or all words."""
+        tile, panel = self.tile, walk.panel
+        turns = panel.depth // 2 if panel.has_pairs else panel.words  # without a pair of which one number is padding
         whole = turns - turns % tile.unroll
         if whole and panel is self.panels[0]:
             current = self._in_pieces(walk, whole, current)
         elif whole:
             current = self._range(walk, (0, whole), current)
-        for k in range(whole, panel.length):  # a constant: few elements are left, without a loop
+        for k in range(whole, panel.words):  # a constant: few elements are left, without a loop
             current |= self._multiply(walk, k, k % tile.chains, current)
         return current
 
@@ -96,7 +103,7 @@ class Accumulator:
         self, walk: "_Walk", k: Index, chain: int, partial: dict[_Key, Value]
     ) -> Iterator[tuple[_Key, Value]]:
         """One element of the vector times one column of each matrix, added to one chain of the sums; or two elements,
-        where there are pairs."""
+        where there are pairs, and four, where there are whole numbers."""
         e, panel = self.emitter, walk.panel
         weights = e.address(walk.base, e.mul_index(k, panel.step), "weights")
         loaded = {
@@ -111,10 +118,30 @@ class Accumulator:
             element = e.broadcast(e.address(row, k), "element")
             for (p, j), weight in loaded.items():
                 key = (p, r, j, chain)
-                if panel.operand is None:
+                if panel.has_whole_numbers:
+                    yield key, int8.dot(e, weight, element, partial[key], native=panel.has_dot, name="sum")
+                elif panel.operand is None:
                     yield key, e.fma(element, weight, partial[key], "sum")
                 else:
                     yield key, bfloat16.dot(e, weight, element, partial[key], "sum")
+
+    def _scaled(self, walk: "_Walk", whole: dict[_Key, Value], partial: Mapping[_Key, Value]) -> dict[_Key, Value]:
+        """Sums of whole numbers, without what the offset adds to them and with both scales, added to other sums."""
+        e, panel, sums = self.emitter, walk.panel, dict[_Key, Value]()
+        scales = e.address(walk.base, panel.words * panel.step)
+        offsets = e.address(walk.base, (panel.words + 1) * panel.step)
+        own = [e.broadcast(e.address(row, panel.words), "own_scale") for row in walk.rows]
+        for (position, part), j in product(enumerate(panel.parts), range(self.tile.blocks)):
+            place = (position * panel.blocks + j) * panel.lanes
+            scale, offset = (e.load(e.address(line, place)) for line in (scales, offsets))
+            negative = e.mul_bits(e.bits(offset), -1)
+            for r, row_scale in enumerate(own):
+                total = negative
+                for chain in range(self.tile.chains):
+                    total = e.add_bits(total, whole[part.product, r, j, chain])
+                key = (part.product, r, j, 0)
+                sums[key] = e.add(partial[key], e.mul(e.from_whole(total), e.mul(row_scale, scale)), "sum")
+        return sums
 
     def _multiply_widened(
         self, walk: "_Walk", k: Index, chain: int, partial: dict[_Key, Value], loaded: Mapping[tuple[int, int], Value]
@@ -132,7 +159,7 @@ class Accumulator:
 
 
 def operand_of(e: Emitter, memory: Memory, panel: Panel, cursor: Cursor) -> Value:
-    """Where the vector of a row lies that is multiplied by a panel: rounded to pairs, or as it is."""
+    """Where the vector of a row lies that is multiplied by a panel: rounded to words, or as it is."""
     if panel.operand is None:
         return memory.of(panel.vector, cursor, 0)
     return e.with_width(1).address(memory.pointer(panel.operand), e.mul_index(cursor.row, panel.length))

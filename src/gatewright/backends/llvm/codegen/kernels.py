@@ -52,6 +52,8 @@ Packing is given groups of panels in place of rows, a sum the rows of its result
 whether the panels are packed already."""
 PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64)
 
+_PER_WORD: Mapping[Products, int] = {None: 1, "bfloat16": 2, "int8": 4}
+"""How many numbers the words of panels hold."""
 LOOP = Phase.LOOP
 PACK = "pack"
 PAIR = "pair"
@@ -67,6 +69,9 @@ class Kernels:
 
     With bfloat16 `products` matrices are packed in that dtype. If the target multiplies its numbers, the other operands
     of products are rounded to it too, those of outer products included. Sums are float32.
+
+    With int8 `products` matrices are packed as whole numbers with a scale for each row, and vectors rounded to whole
+    numbers too; see `gatewright.int8`.
     """
 
     program: Program
@@ -112,7 +117,7 @@ class Kernels:
 
     @cached_property
     def rounded(self) -> Mapping[BufferId, RoundedBuffer]:
-        """The buffers for operands that are rounded to bfloat16."""
+        """The buffers for operands that are rounded to words."""
         rounded: dict[BufferId, RoundedBuffer] = {}
         for name, designs in self.designs.items():
             each = "row" if name == LOOP else "line"
@@ -193,7 +198,8 @@ class Kernels:
             for tile in [design.tile]
         ]
         outer = [f"{design.name} {design.tile.rows}x{design.tile.blocks}" for design in self.sums if design.tile]
-        rounded = [f"{self.products} {'products' if self.rounds_vectors else 'matrices'}"] if self.products else []
+        are_rounded = self.rounds_vectors or self.products == "int8"
+        rounded = [f"{self.products} {'products' if are_rounded else 'matrices'}"] if self.products else []
         return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else []), *rounded])
 
     @property
@@ -232,14 +238,20 @@ class Kernels:
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
         work = TileWork(
             products=bundle(len(stage.products), self.target.vector_registers),
-            depth=max(1, sum(-(-term // 2) if self.products else term for term in terms) // len(stage.products)),
+            depth=max(1, sum(-(-term // _PER_WORD[self.products]) for term in terms) // len(stage.products)),
             blocks=-(-units // lanes),
             rows=self.rows if of_pass == LOOP else self.lines,
         )
         tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
-        pairs = PairedForm(of_pass, self.rounds_vectors and lanes >= LEAST_LANES) if self.products else None
-        panels = panels_of(sizes, stage, name, pairs, blocks=tile.blocks, lanes=lanes, bundled=work.products)
+        words = self._words(of_pass, lanes)
+        panels = panels_of(sizes, stage, name, words, blocks=tile.blocks, lanes=lanes, bundled=work.products)
         return Design(stage, lanes, tile, work.products, panels)
+
+    def _words(self, of_pass: str, lanes: int) -> PairedForm | None:
+        """The words that the panels of a pass consist of, if not of elements."""
+        if self.products == "int8":
+            return PairedForm(of_pass, rounds_vectors=True, has_whole_numbers=True, has_dot=self.target.has_int8_dot)
+        return PairedForm(of_pass, self.rounds_vectors and lanes >= LEAST_LANES) if self.products else None
 
     def _sum_design(self, total: RowSum) -> SumDesign:
         bound = Bound(self.program, self.sizes, self.backwards)

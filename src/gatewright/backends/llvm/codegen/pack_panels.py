@@ -9,6 +9,7 @@ from typing import Any
 
 from gatewright.backends.llvm.codegen.pairs import load_neighbours
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
+from gatewright.backends.llvm.codegen.whole_numbers import matrix_rounding
 from gatewright.backends.llvm.emit import bfloat16
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.native import NativeModule
@@ -27,7 +28,9 @@ def emit_packing(
     """
     for position, part in enumerate(panel.parts):
         source = matrices[part.matrix]
-        if not part.transposed:
+        if panel.has_whole_numbers:
+            _emit_whole_numbers(emitter, panel, (position, source), target, groups, transposed=part.transposed)
+        elif not part.transposed:
             _emit_transposes(emitter, panel, (position, source), target, groups, native=native)
         elif panel.has_pairs:
             _emit_pairs_of_lines(emitter, panel, (position, source), target, groups, native=native)
@@ -44,6 +47,18 @@ def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target
             column, start = _places(emitter, panel, position, group.index, block)
             place = emitter.add_index(start, emitter.mul_index(k.index, panel.step))
             emitter.store(emitter.load(emitter.address(line, column)), emitter.address(target, place))
+
+
+def _emit_whole_numbers(
+    emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups, *, transposed: bool
+) -> None:
+    """Lines are rounded to whole numbers, each with a scale of its own."""
+    position, source = part
+    with emitter.loop(*groups, 1, "group") as group, emitter.loop(0, panel.blocks, 1, "block") as block:
+        column, start = _places(emitter, panel, position, group.index, block.index)
+        lines = emitter.address(source, column if transposed else emitter.mul_index(column, panel.depth), "lines")
+        rounding = matrix_rounding(emitter, panel, transposed=transposed)
+        emitter.call(rounding, [lines, emitter.address(target, start, "place")])
 
 
 def _emit_pairs_of_lines(

@@ -2,7 +2,8 @@
 
 [group of blocks][number of the operand's element][product][block][lane]: the inner loop walks through a panel from its
 beginning to its end. A panel of bfloat16 numbers has words of two in place of elements: those of a lane that are
-multiplied by two elements of the operand that follow one another.
+multiplied by two elements of the operand that follow one another. A panel of whole numbers of eight bits has words of
+four, and two lines more; see `whole_numbers`.
 """
 
 from collections import Counter
@@ -11,6 +12,7 @@ from math import ceil
 
 from gatewright.backends.llvm.codegen.buffers import Bound, BufferId
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
+from gatewright.backends.llvm.emit.int8 import NUMBERS
 from gatewright.schedule.program import Stage
 from gatewright.trace.ir import Var
 
@@ -26,10 +28,15 @@ class PanelPart:
 
 @dataclass(frozen=True, slots=True)
 class PairedForm:
-    """Panels of bfloat16 pairs: those of a stage of which pass, and whether vectors are rounded to pairs too."""
+    """Panels of words: those of a stage of which pass, and whether vectors are rounded to words too.
+
+    A word has two bfloat16 numbers, or four whole numbers.
+    """
 
     of_pass: str
     rounds_vectors: bool
+    has_whole_numbers: bool = False
+    has_dot: bool = False  # whether the target multiplies words of whole numbers in one instruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +52,19 @@ class Panel:
     blocks: int  # of a tile
     lanes: int
     has_pairs: bool = False  # of bfloat16 numbers
-    operand: BufferId | None = None  # the vector in words of bfloat16 pairs, where these are what is multiplied
+    has_whole_numbers: bool = False  # of eight bits, in fours
+    has_dot: bool = False  # whether the target multiplies these in one instruction
+    operand: BufferId | None = None  # the vector in words, where these are what is multiplied
+
+    @property
+    def words(self) -> int:
+        """Elements of the vector, or words of two or of four."""
+        return -(-self.depth // (NUMBERS if self.has_whole_numbers else 2 if self.has_pairs else 1))
 
     @property
     def length(self) -> int:
-        """Elements of the vector, or words of two."""
-        return -(-self.depth // 2) if self.has_pairs else self.depth
+        """The words, and the lines of scales and offsets behind them."""
+        return self.words + 2 if self.has_whole_numbers else self.words
 
     @property
     def groups(self) -> int:
@@ -90,7 +104,9 @@ def panels_of(
             parts=tuple(matrices),
             blocks=blocks,
             lanes=lanes,
-            has_pairs=pairs is not None,
+            has_pairs=pairs is not None and not pairs.has_whole_numbers,
+            has_whole_numbers=pairs is not None and pairs.has_whole_numbers,
+            has_dot=pairs is not None and pairs.has_dot,
             operand=BufferId("operand", f"{pairs.of_pass} {vector.name}") if pairs and pairs.rounds_vectors else None,
         )
         for (bundle, vector, again), matrices in parts.items()

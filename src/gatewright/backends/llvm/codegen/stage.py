@@ -9,6 +9,7 @@ from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
 from gatewright.backends.llvm.codegen.pairs import row_rounding
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.codegen.whole_numbers import vector_rounding
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
 from gatewright.backends.llvm.emit.vector_type import Value
@@ -39,7 +40,7 @@ class StageEmitter:
         self.stage, self.lanes, self.tile, self.panels = design.stage, design.lanes, design.tile, design.panels
         self.units = self.bound.sizes[self.stage.axis] if self.stage.axis else 1
         self.rounded = {panel.operand: panel for panel in self.panels if panel.operand}
-        """The vectors that are rounded to pairs before they are multiplied, each by one of its panels."""
+        """The vectors that are rounded to words before they are multiplied, each by one of its panels."""
 
     def prepare(self) -> None:
         """Load the pointers of all buffers that the stage uses."""
@@ -66,13 +67,14 @@ class StageEmitter:
                 self._finish({**shared, **own}, cursor, column)
 
     def emit_rounding(self, cursor: Cursor) -> None:
-        """Round the vectors of a row to pairs."""
+        """Round the vectors of a row to words."""
         for panel in self.rounded.values():
             source, target = (
                 self.memory.of(panel.vector, cursor, 0),
                 operand_of(self.emitter, self.memory, panel, cursor),
             )
-            self.emitter.call(row_rounding(self.emitter, panel.depth), [source, target])
+            rounding = vector_rounding if panel.has_whole_numbers else row_rounding
+            self.emitter.call(rounding(self.emitter, panel.depth), [source, target])
 
     def emit_rows(self, cursors: Sequence[Cursor], blocks: tuple[Index, Index]) -> None:
         """Emit a stage without products for some rows and a range of blocks of units."""

@@ -127,6 +127,36 @@ class Arithmetic:
     mul_bits = partialmethod(_two_integers, "mul")  # as many bits of the product are kept as a number has
     shift_left = partialmethod(_two_integers, "shl")
     shift_right = partialmethod(_two_integers, "lshr")  # zeros come in from the left
+    shift_right_signed = partialmethod(_two_integers, "ashr")  # the sign's bit comes in from the left
+
+    def larger_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
+        """The larger of two integers with a sign."""
+        a, b = self._integer(a), self._integer(b)
+        return self._builder.select(self._builder.icmp_signed(">", a, b), a, b, self._name(name))
+
+    def smaller_bits(self, a: Bits, b: Bits, name: str = "") -> Value:
+        """The smaller of two integers with a sign."""
+        a, b = self._integer(a), self._integer(b)
+        return self._builder.select(self._builder.icmp_signed("<", a, b), a, b, self._name(name))
+
+    def to_whole(self, a: Operand, name: str = "") -> Value:
+        """The nearest integers, ties to even; 0 for NaN, and the last one for what is beyond it."""
+        nearest, suffix = self._intrinsic("llvm.rint", (a,), name), self.vector.suffix
+        function = f"llvm.fptosi.sat.{suffix.replace('f', 'i')}.{suffix}"
+        return self.call_intrinsic(function, self.vector.integers, [nearest], name)
+
+    def from_whole(self, bits: Bits, name: str = "") -> Value:
+        """The numbers nearest to integers with a sign."""
+        return self._builder.sitofp(self._integer(bits), self.vector.numbers, self._name(name))
+
+    def whole_quotient(self, a: Operand, b: Operand, name: str = "") -> Value:
+        """The integer nearest to a / b, which is computed in float64 and holds no more bits than a number."""
+        wide = type(self)(self._builder, "float64", self.vector.width)
+        operands = (self._value(operand) for operand in (a, b))
+        if self.vector.dtype == "float32":
+            operands = (self._builder.fpext(operand, wide.vector.numbers) for operand in operands)
+        quotient = wide.to_whole(wide.div(*operands))
+        return quotient if self.vector.dtype == "float64" else self._builder.trunc(quotient, self.vector.integers)
 
     def select_bits(self, mask: Value, a: Bits, b: Bits, name: str = "") -> Value:
         """Take the bits of a in the lanes of the mask, those of b in the others."""

@@ -67,6 +67,21 @@ class Emitter(Arithmetic):
         arguments = (self._value(a), pointer, self._alignment(), self.vector.first(lanes))
         self.call_intrinsic(f"llvm.masked.store.{self.vector.suffix}.p0", ir.VoidType(), arguments)
 
+    def byte_address(self, pointer: Value, index: Index, name: str = "") -> Value:
+        """Where byte `index` lies, counted from `pointer`."""
+        place = [self.index(index)]
+        return self._builder.gep(pointer, place, inbounds=True, name=self._name(name), source_etype=ir.IntType(8))
+
+    def store_bytes(self, bits: Value, pointer: Value, lanes: int) -> None:
+        """Store the lowest byte of each of the first lanes, one byte after the other."""
+        width, byte = self.vector.width, ir.IntType(8)
+        values = self._builder.trunc(bits, byte if width == 1 else ir.VectorType(byte, width))
+        if lanes == width:
+            self._builder.store(values, pointer, align=1)
+            return
+        arguments = (values, pointer, ir.Constant(ir.IntType(32), 1), self.vector.first(lanes))
+        self.call_intrinsic(f"llvm.masked.store.v{width}i8.p0", ir.VoidType(), arguments)
+
     def prefetch(self, pointer: Value) -> None:
         """Have a line of memory brought to the second cache; it need not be memory of ours."""
         read, second, data = (ir.Constant(ir.IntType(32), number) for number in (0, 2, 1))

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from gatewright.backends.coefficients import Dtype
 
-Products = Literal["bfloat16"] | None
+Products = Literal["bfloat16", "int8"] | None
 """The dtype to which the operands of products are rounded; None leaves them as they are."""
 Value = ir.Value
 _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}

@@ -47,6 +47,11 @@ class Target:
         return {"avx512bf16", "avx512vl"} <= self.needs
 
     @property
+    def has_int8_dot(self) -> bool:
+        """Whether it multiplies fours of whole numbers of eight bits, and adds them to a sum, in one instruction."""
+        return {"avx512vnni", "avx512vl"} <= self.needs
+
+    @property
     def needs(self) -> frozenset[str]:
         """The features that code for this target may use."""
         return frozenset(feature[1:] for feature in self.features.split(",") if feature.startswith("+"))

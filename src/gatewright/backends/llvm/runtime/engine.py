@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from math import prod
 from typing import Any
 
+from gatewright.axes import bind
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products
@@ -16,6 +18,7 @@ from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, named
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError
+from gatewright.int8 import require_sums_fit
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
 
@@ -39,10 +42,11 @@ class Engine:
     """A Program bound to sizes, ready to run over any number of steps and rows.
 
     `products`: bfloat16 packs matrices in that dtype, and rounds what they are multiplied by where the target can
-    multiply its numbers. All arrays of a call, and all sums, are float32 still.
+    multiply its numbers. int8 packs them as whole numbers with a scale for each row, and rounds what they are
+    multiplied by; `gatewright.int8` says what that means. All arrays of a call, and all sums, are float32 still.
 
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
-    with scans: a core that goes from step to step does less work.
+    with scans: a core that goes from step to step does less work; and for a gradient with int8 products.
     """
 
     program: Program
@@ -62,6 +66,8 @@ class Engine:
                 expected="an engine of dtype 'float32'",
                 got=repr(self.dtype),
             )
+        if self.products == "int8":
+            self._check_whole_numbers()
         check_relabels(self.program.trace, self.sizes)
         scans = [scan.state.name for stage in self.program.scan for scan in stage.scans]
         if scans:
@@ -71,6 +77,17 @@ class Engine:
                 got=f"scans of {', '.join(scans)}",
                 do="plan(trace), without Choices(time=Time.SCAN)",
             )
+
+    def _check_whole_numbers(self) -> None:
+        if self.program.row_sums:
+            raise OptionError(
+                f"the program of {self.program.trace.name!r} sums gradients, which products in int8 are too coarse for",
+                expected="a forward run",
+            )
+        for _, stages in self.program.passes():
+            for product in (product for stage in stages for product in stage.products):
+                for term in product.terms:
+                    require_sums_fit(prod(bind(term.vector.shape, self.sizes)))
 
     @cached_property
     def key(self) -> str:
