@@ -56,6 +56,12 @@ def test_torch_s_own_layout_is_read(tmp_path: Path) -> None:
     assert_parity(got, layer(xs[None])[0][0].detach().numpy(), dtype="float64", steps=STEPS)
 
 
+def test_a_file_is_opened_with_weights_of_eight_bits(tmp_path: Path) -> None:
+    path, xs = saved(recurrent("gru", 6, num_layers=2), tmp_path), torch.randn(STEPS, 6).numpy()
+    plain, rounded = (gw.stream.open(path, weights=weights).run(xs) for weights in ("float32", "int8"))
+    assert 1e-6 < np.abs(rounded - plain).max() < 9e-3
+
+
 def test_layers_are_chosen_and_stacked_by_name(tmp_path: Path) -> None:
     model = model_of(lower=recurrent("gru", 4), other=recurrent("gru", 4), upper=recurrent("lstm"))
     path, xs = saved(model, tmp_path), torch.randn(STEPS, 1, 4)

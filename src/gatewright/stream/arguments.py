@@ -1,16 +1,19 @@
 """Reads and checks the arrays and dtypes that a stream is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewright.axes import show_shape
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.errors import OptionError, ShapeError
 from gatewright.stream.numpy_arrays import Array
 
 DTYPES = ("float32", "float64")
+WEIGHTS: Mapping[str, Products] = {"float32": None, "bfloat16": "bfloat16", "int8": "int8"}
+"""What matrices may be kept in, and the products of the engine that computes with them."""
 
 
 def common_dtype(arrays: Sequence[Array], asked: DTypeLike | None) -> np.dtype[Any]:
@@ -30,6 +33,24 @@ def common_dtype(arrays: Sequence[Array], asked: DTypeLike | None) -> np.dtype[A
             do="pass dtype='float32' to convert the parameters" if asked is None else None,
         )
     return np.dtype(dtype.name)
+
+
+def products_of(weights: str, dtype: np.dtype[Any]) -> Products:
+    """How the engine multiplies by matrices in `weights`, of which "float32" means those in the stream's dtype.
+
+    Raises OptionError for other weights, and for those that are summed up in float32 in a stream of float64.
+    """
+    if weights not in WEIGHTS:
+        raise OptionError("a stream cannot have these weights", expected=", ".join(WEIGHTS), got=repr(weights))
+    products = WEIGHTS[weights]
+    if products and dtype.name != "float32":
+        raise OptionError(
+            f"a stream with weights={weights!r} computes in float32",
+            expected="parameters in float32",
+            got=dtype.name,
+            do="pass dtype='float32' too",
+        )
+    return products
 
 
 def as_numbers(values: ArrayLike, dtype: np.dtype[Any], caller: str) -> Array:

@@ -27,6 +27,7 @@ def open(
     name: str | Sequence[str] | None = None,
     batch: int = 1,
     dtype: DTypeLike | None = None,
+    weights: str = "float32",
 ) -> Stream:
     """Open a stream of the recurrent layer of a model file, with all its levels, for `batch` rows.
 
@@ -34,6 +35,9 @@ def open(
     - `name`: which layer, if the file has several; or the names of a stack from the bottom to the top. (The file of a
       trained model does not say what is between its layers.)
     - `dtype`: float32 or float64; that of the parameters by default.
+    - `weights`: "float32", which means those of `dtype`; or "bfloat16" or "int8": matrices take half or a quarter of
+      the memory, and reading them is most of a step of few rows. What they multiply is rounded to the same dtype; sums,
+      gates and states stay float32. In int8 each row of a matrix has a scale, and so has each vector of a step.
 
     Other parts of a trained model, such as an embedding or a head, are not run; `gw.model_file.load` has their tensors.
     A converted file describes everything that its network computes. Its layer is opened without a `name` only if the
@@ -45,21 +49,26 @@ def open(
     """
     file = model if isinstance(model, ModelFile) else model_file.load(model)
     layers = [layer for record in _chosen(file, name) for layer in _levels(record, file.tensors)]
-    return Stream(layers, batch=batch, dtype=dtype)
+    return Stream(layers, batch=batch, dtype=dtype, weights=weights)
 
 
 def from_parameters(
-    cell: Cell | Trace, params: Params | Sequence[Params], *, batch: int = 1, dtype: DTypeLike | None = None
+    cell: Cell | Trace,
+    params: Params | Sequence[Params],
+    *,
+    batch: int = 1,
+    dtype: DTypeLike | None = None,
+    weights: str = "float32",
 ) -> Stream:
     """Open a stream of a cell with its parameters by name: {"W.r": (hidden, input), ...}.
 
-    A sequence of such mappings is a stack, from the bottom to the top.
+    A sequence of such mappings is a stack, from the bottom to the top. `weights` are those of `open`.
 
     Raises ShapeError if a parameter is missing, unknown, or does not fit.
     """
     trace = cell if isinstance(cell, Trace) else trace_cell(cell)
     levels = [params] if isinstance(params, Mapping) else list(params)
-    return Stream([_layer(trace, level) for level in levels], batch=batch, dtype=dtype)
+    return Stream([_layer(trace, level) for level in levels], batch=batch, dtype=dtype, weights=weights)
 
 
 def _layer(trace: Trace, params: Params) -> Layer:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.command_list import KernelCall, MemoryCopy
 from gatewright.backends.llvm.runtime.engine import Engine
@@ -37,14 +38,18 @@ class PreparedLayer:
     - `states`: by name, (2, batch, size): before the step and after it.
     - `output` (1, batch, output_size): the first state after the step.
 
+    `products` are those of the engine: matrices are kept in that dtype alone.
+
     Write to `input` and to slot 0 of `states`, and run the `calls` in a CommandList. A layer belongs to one thread at
     a time.
 
     Raises OptionError for a cell with further inputs.
     """
 
-    def __init__(self, layer: Layer, dtype: np.dtype[Any], batch: int, below: Array | None = None) -> None:
-        engine = _engine(layer.trace, tuple(sorted(layer.sizes.items())), dtype)
+    def __init__(
+        self, layer: Layer, dtype: np.dtype[Any], batch: int, below: Array | None = None, products: Products = None
+    ) -> None:
+        engine = _engine(layer.trace, tuple(sorted(layer.sizes.items())), dtype, products)
         self.trace, arrays = engine.program.trace, NumpyArrays(dtype)
         first, *further = self.trace.inputs
         for leaf in further:
@@ -77,7 +82,8 @@ class PreparedLayer:
 
 
 @lru_cache(maxsize=64)
-def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: np.dtype[Any]) -> Engine:
+def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: np.dtype[Any], products: Products) -> Engine:
     """The engine of a layer, its random values taken as their means. Streams of one model share its code."""
     means = {noise.var.name: Literal(noise.probability) for noise in trace.noises}
-    return Engine(plan(substitute(trace, means)), dict(sizes), "float32" if dtype == np.float32 else "float64")
+    program, kind = plan(substitute(trace, means)), "float32" if dtype == np.float32 else "float64"
+    return Engine(program, dict(sizes), kind, products=products)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from gatewright.axes import INPUT, bind
 from gatewright.backends.llvm.runtime.command_list import CommandList
 from gatewright.errors import GatewrightError, OptionError, ShapeError
-from gatewright.stream.arguments import as_numbers, common_dtype, shape_error
+from gatewright.stream.arguments import as_numbers, common_dtype, products_of, shape_error
 from gatewright.stream.numpy_arrays import Array
 from gatewright.stream.prepared_layer import Layer, PreparedLayer
 from gatewright.trace import flops
@@ -28,25 +28,29 @@ class Stream:
 
     - `batch`: the number of rows, sequences that run side by side.
     - `input_size`, `output_size`: the features of one row.
+    - `weights`: what matrices are kept in.
 
     A step allocates no memory. `run` on a whole sequence, `run` on its chunks and `step` on its steps give the same
     bits. Dropout and random masks are off. One thread at a time may use a stream; each thread may open its own.
     """
 
-    def __init__(self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], *, batch: int = 1, dtype: DTypeLike | None = None, weights: str = "float32"
+    ) -> None:
         if type(batch) is not int or batch < 1:
             raise OptionError(
                 "a stream was given a batch that cannot be", expected="a whole number from 1 up", got=repr(batch)
             )
         _check_fit(layers)
         self._dtype = common_dtype([array for layer in layers for array in layer.params.values()], dtype)
-        self.batch = batch
+        products = products_of(weights, self._dtype)
+        self.batch, self.weights = batch, weights
         self.input_size = layers[0].sizes[INPUT]
         self._layers: list[PreparedLayer] = []
         try:
             for layer in layers:
                 below = self._layers[-1].output if self._layers else None
-                self._layers.append(PreparedLayer(layer, self._dtype, batch, below))
+                self._layers.append(PreparedLayer(layer, self._dtype, batch, below, products))
         except (MemoryError, ValueError, OverflowError) as error:
             if isinstance(error, GatewrightError) or batch < MANY:
                 raise
@@ -175,7 +179,8 @@ class Stream:
 
     def __repr__(self) -> str:
         names = ", ".join(layer.trace.name for layer in self._layers)
-        return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype})"
+        weights = "" if self.weights == "float32" else f", weights in {self.weights}"
+        return f"Stream({names}: {self.input_size} -> {self.output_size}, batch={self.batch}, {self._dtype}{weights})"
 
 
 def _check_fit(layers: Sequence[Layer]) -> None:
