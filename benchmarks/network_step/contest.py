@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ class PeerProcess:
 
 
 @contextmanager
-def processes(peers: Sequence[str], threads: Sequence[int]) -> Iterator[list[PeerProcess]]:
+def processes(peers: Sequence[str], threads: Sequence[int]) -> Generator[list[PeerProcess]]:
     """A worker for each peer and number of threads. They may use as many processors as this process may."""
     with ExitStack() as stack:
         yield [
@@ -62,7 +62,7 @@ def processes(peers: Sequence[str], threads: Sequence[int]) -> Iterator[list[Pee
 
 
 @contextmanager
-def _started(peer: str, threads: int) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(peer: str, threads: int) -> Generator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "benchmarks.network_step.worker", peer, str(threads)]
     # Unbuffered: what a process that has ended did not read would be written once more at the end, and fail there.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:

@@ -34,7 +34,7 @@ def jax_scan(case: NetworkCase, dtype: str) -> NetworkJob:
         return loss, optax.apply_updates(params, updates), state
 
     def step() -> jax.Array:
-        loss, *held[:] = jax.block_until_ready(update(*held, inputs, targets))
+        loss, *held[:] = jax.block_until_ready(update(held[0], held[1], inputs, targets))
         return loss
 
     return NetworkJob(step, _RAN[dtype])
