@@ -78,7 +78,9 @@ def prepared_layers() -> int:
 def test_streams_of_one_model_share_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     real = prepared_layer.Engine
-    monkeypatch.setattr(prepared_layer, "Engine", lambda *given, **named: made.append(real(*given, **named)) or made[-1])
+    monkeypatch.setattr(
+        prepared_layer, "Engine", lambda *given, **named: made.append(real(*given, **named)) or made[-1]
+    )
     first, second = stream_of(hidden=23), stream_of(hidden=23)
     assert len(made) == 1
     assert not np.shares_memory(first.step(np.ones(8)), second.step(np.ones(8)))
