@@ -1,11 +1,12 @@
 """What simple methods reach, beside what a network has reached: in the result's file and on the terminal."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gatewright.cli.results import show_baselines
+from gatewright.cli.results import show_result
 from gatewright.cli.shell import out
 from gatewright.tasks.recipes.text import Text
 from gatewright.tasks.run_data import Data
@@ -38,11 +39,15 @@ def test_a_result_of_an_earlier_version_has_none(tmp_path: Path) -> None:
     assert read_result(folder).baselines == {}
 
 
-def test_they_are_shown_by_part(capsys: pytest.CaptureFixture[str]) -> None:
-    show_baselines(out(), {})
-    show_baselines(out(), {"validation": {"mse of one": 0.123456}, "test": {"mse of one": 0.25, "mse of another": 2.0}})
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["baseline", "validation", "test"],
-        ["mse", "of", "one", "0.1235", "0.25"],
-        ["mse", "of", "another", "2"],
-    ]
+def test_they_are_shown_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reached = {"validation": {"mse of one": 0.123456}, "test": {"mse of one": 0.25, "mse of another": 2.0}}
+    monkeypatch.setattr(Text, "baselines", lambda *_: reached)
+    result = train(small_recipe("epochs=1"), out=tmp_path / "run", source=small_text(tmp_path), console=QUIET)
+    show_result(out(), replace(result, samples={}), tmp_path / "run")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    start = lines.index(["baseline", "validation", "test"])
+    assert lines[start + 1 : start + 3] == [["mse", "of", "one", "0.1235", "0.25"], ["mse", "of", "another", "2"]]
+    show_result(out(), replace(result, baselines={}), tmp_path / "run")
+    assert "baseline" not in capsys.readouterr().out
