@@ -353,3 +353,27 @@ def test_gradients_that_cannot_be() -> None:
         gradient(*arguments, d_outputs={"h": given.d_output[:2]})
     with pytest.raises(ShapeError, match=r"has no state 'd\(c\)'"):
         gradient(*arguments, d_outputs={"h": given.d_output}, d_finals={"c": given.d_finals["h"]})
+
+
+@pytest.mark.parametrize("cell", [cells.gru, cells.slstm, gw.masked(cells.lstm)], ids=lambda cell: cell.label)
+def test_a_row_with_resets_is_its_sequences_run_alone(cell: Cell) -> None:
+    given = problem(cell, 5, 1, seed=3)
+    trace, params, flow = given.trace, given.params, given.d_output
+    name, resets = trace.states[0].name, np.array([0, 0, 1, 0, 1])[:, None]
+    whole = run(trace, given.inputs, params, given.states, resets=resets)
+    got = gradient(
+        trace, given.inputs, params, given.states, d_outputs={name: flow}, d_finals=given.d_finals, resets=resets
+    )
+    found, parts = [], [slice(0, 2), slice(2, 4), slice(4, 5)]
+    for part in parts:
+        inputs = {key: array[part] for key, array in given.inputs.items()}
+        states = given.states if part.start == 0 else None
+        ends = given.d_finals if part.stop == 5 else None
+        alone = run(trace, inputs, params, states)
+        np.testing.assert_array_equal(whole.output[part], alone.output)
+        found.append(gradient(trace, inputs, params, states, d_outputs={name: flow[part]}, d_finals=ends))
+    assert_parity(whole.finals, alone.finals, dtype="float64", steps=5)
+    inputs = {key: np.concatenate([one.inputs[key] for one in found]) for key in given.inputs}
+    params = {key: sum(one.params[key] for one in found) for key in params}
+    assert_parity((got.inputs, got.params), (inputs, params), dtype="float64", steps=5)
+    assert_parity(got.states, found[0].states, dtype="float64", steps=5)

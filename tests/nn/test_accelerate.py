@@ -201,9 +201,9 @@ def test_what_the_engine_cannot_run_is_left() -> None:
     report = accelerate(model)
     assert str(report) == (
         "0 (LSTM): left, the compiled engine cannot run this: the dtype is bfloat16; torch.lstm runs it (cuDNN on "
-        "CUDA); masks, gates and second derivatives go operation by operation\n"
+        "CUDA); masks, resets, gates and second derivatives go operation by operation\n"
         "1 (GRU): left, the compiled engine cannot run this: the tensors are on meta; torch.gru runs it (cuDNN on "
-        "CUDA); masks, gates and second derivatives go operation by operation\n"
+        "CUDA); masks, resets, gates and second derivatives go operation by operation\n"
         "2 (RNN): swapped, llvm: compiled for this processor"
     )
     report.undo()

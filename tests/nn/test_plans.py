@@ -74,7 +74,7 @@ def test_another_backend_has_no_programs() -> None:
     plan = gw.nn.GRU(3, 5, dtype=torch.bfloat16).plan()
     assert str(plan) == (
         "torch-fused: the compiled engine cannot run this: the dtype is bfloat16; torch.gru runs it (cuDNN on CUDA); "
-        "masks, gates and second derivatives go operation by operation"
+        "masks, resets, gates and second derivatives go operation by operation"
     )
     assert (plan.program, plan.gradient, plan.saved, plan.kernels(2, 2)) == (None, None, {}, None)
 

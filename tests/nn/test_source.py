@@ -65,7 +65,7 @@ def test_backends_without_code(backend: str) -> None:
     )
 
 
-FUSED = "torch.gru runs it (cuDNN on CUDA); masks, gates and second derivatives go operation by operation"
+FUSED = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 
 
 @pytest.mark.parametrize(

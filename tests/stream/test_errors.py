@@ -175,3 +175,22 @@ def test_a_stream_is_neither_pickled_nor_copied(take) -> None:
         "a stream can be neither pickled nor copied: its code and memory are this process's own\n"
         "  do: open another from the same model, and set its state: other.state = stream.state"
     )
+
+
+def test_resets_of_another_shape() -> None:
+    stream = stream_of(2)
+    stream.step(np.ones((2, 5)))
+    before = stream.state["h"]
+    with pytest.raises(ShapeError) as caught:
+        stream.run(np.ones((4, 2, 5)), np.ones((2, 4)))
+    assert str(caught.value) == (
+        "stream.run was given resets in a shape that does not fit\n"
+        "  expected: (4, 2): where it is not 0, states start anew\n  got: (2, 4)"
+    )
+    with pytest.raises(ShapeError) as caught:
+        stream.reset([0])
+    assert str(caught.value) == (
+        "stream.reset was given where in a shape that does not fit\n"
+        "  expected: (2,): where it is not 0, states start anew\n  got: (1,)"
+    )
+    np.testing.assert_array_equal(stream.state["h"], before)

@@ -182,3 +182,40 @@ def test_the_dtype_is_that_of_the_parameters_or_the_one_asked_for(rng: np.random
     narrow = gw.stream.from_parameters(cells.gru, params, dtype=np.float32)
     assert (narrow.dtype, narrow.step(np.ones(7)).dtype) == ("float32", "float32")
     assert repr(narrow) == "Stream(gru: 7 -> 19, batch=1, float32)"
+
+
+def test_rows_that_are_reset_start_anew(rng: np.random.Generator) -> None:
+    trace = trace_cell(cells.lstm)
+    layers = [draw(trace, rng, "float32", {"input": size, "hidden": 6}) for size in (4, 6)]
+    xs = rng.standard_normal((STEPS, 3, 4)).astype("float32")
+    resets = np.zeros((STEPS, 3), bool)
+    resets[0, 0] = resets[3, 1] = resets[4] = resets[-1, 2] = True
+    stream = gw.stream.from_parameters(cells.lstm, layers, batch=3)
+    stream.step(xs[0])
+    begin = stream.state
+    stepped = []
+    for x, rows in zip(xs, resets, strict=True):
+        stream.reset(rows)
+        stepped.append(stream.step(x).copy())
+    end = stream.state
+    stream.state = begin
+    np.testing.assert_array_equal(stream.run(xs, resets), np.stack(stepped))
+    np.testing.assert_equal(stream.state, end)
+    stream.reset()
+    alone = stream.run(xs[4:-1])
+    np.testing.assert_array_equal(np.stack(stepped)[4:-1], alone)
+    stream.reset([1, 0, 1])
+    assert not stream.state["l1.c"][[0, 2]].any()
+    assert stream.state["l1.c"][1].any()
+
+
+def test_resets_of_one_row_and_of_no_steps(rng: np.random.Generator) -> None:
+    stream = gru_stream(rng)
+    xs = rng.standard_normal((4, 5)).astype("float32")
+    got = stream.run(xs, [0, 0, 1, 0])
+    stream.reset()
+    np.testing.assert_array_equal(stream.run(xs[2:]), got[2:])
+    np.testing.assert_array_equal(stream.run(xs[:, None], [[1], [0], [1], [0]])[:, 0], got)
+    before = stream.state["h"]
+    assert stream.run(np.empty((0, 5)), []).shape == (0, 8)
+    np.testing.assert_array_equal(stream.state["h"], before)

@@ -17,6 +17,7 @@ from gatewright.errors import OptionError, ShapeError
 from gatewright.lang.ops import Op
 from gatewright.lang.symbol import Redraw
 from gatewright.trace.ir import Atom, Literal, Trace
+from gatewright.trace.reset import RESET, reset_trace
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -99,16 +100,20 @@ def run(
     lengths: Sequence[int] | None = None,
     noises: Arrays | None = None,
     backwards: bool = False,
+    resets: Array | None = None,
 ) -> ReferenceRun:
     """Run a Trace over a sequence, one step after the other.
 
     `inputs` are (time, batch, features), `params` have the shapes of the cell, `states` are (batch, features) and zero
     where they are not given. A row whose length is over keeps its states and gives out zeros. `noises` are the random
     values by name (`draw` makes them); without them the cell is evaluated with their means. `backwards` runs time
-    from the last step to the first, as gradients do.
+    from the last step to the first, as gradients do. `resets` (time, batch) starts a row's states anew, from zero,
+    before each step where it is not 0.
 
     Raises ShapeError where an array is missing or does not fit.
     """
+    if resets is not None:
+        trace, inputs = reset_trace(trace), {**inputs, RESET: resets}
     require(trace, inputs, trace.inputs, "input")
     require(trace, params, trace.params, "parameter")
     refuse_unknown(trace, states or {}, trace.states, "state")
@@ -139,17 +144,22 @@ def gradient(
     lengths: Sequence[int] | None = None,
     noises: Arrays | None = None,
     truncate: int | None = None,
+    resets: Array | None = None,
 ) -> Gradients:
     """Back-propagation through time.
 
     `d_outputs` holds, for each state whose every value the loss sees, its gradient (time, batch, features); `d_finals`
-    those of the final states. `truncate=k` cuts the flow between steps k-1 and k, 2k-1 and 2k, ...
+    those of the final states. `truncate=k` cuts the flow between steps k-1 and k, 2k-1 and 2k, ... `resets` are those
+    of the run.
 
     Raises ShapeError where an array does not fit, OptionError where `truncate` is not positive.
     """
     if truncate is not None and truncate < 1:
         raise OptionError("truncate is not a number of steps", expected="1 or more", got=repr(truncate))
-    forward = run(trace, inputs, params, states, lengths=lengths, noises=noises)
+    forward = run(trace, inputs, params, states, lengths=lengths, noises=noises, resets=resets)
+    given = list(inputs)
+    if resets is not None:
+        trace, inputs = reset_trace(trace), {**inputs, RESET: resets}
     steps, batch = forward.output.shape[:2]
     before = _states_before(trace, forward, states or {}, steps)
     sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
@@ -161,7 +171,7 @@ def gradient(
     backward = derivative(trace, tuple(d_outputs))
     carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
     cut = truncate or max(steps, 1)
-    emitted = {name: np.zeros_like(sequences[name]) for name in inputs}
+    emitted = {name: np.zeros_like(sequences[name]) for name in given}
     summed: dict[str, Array] = {}
     for start in reversed(range(0, max(steps, 1), cut)):
         piece = {name: array[start : start + cut] for name, array in sequences.items()}

@@ -52,10 +52,10 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
     return Plan("torch-fused", f"{reason}; {_FUSED.format(fused.name)}")
 
 
-_FUSED = "torch.{} runs it (cuDNN on CUDA); masks, gates and second derivatives go operation by operation"
+_FUSED = "torch.{} runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 _EXPECTED = {
     "llvm": "float32 or float64 on the CPU, derivatives in reverse mode",
-    "torch-fused": "the equations of torch.nn's RNN, GRU or LSTM, called without a mask or return_gates",
+    "torch-fused": "the equations of torch.nn's RNN, GRU or LSTM, called without a mask, resets or return_gates",
 }
 
 

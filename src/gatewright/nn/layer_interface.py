@@ -42,6 +42,6 @@ class LayerInterface(Protocol):
         """The parameters of one direction of one level, as they are now."""
         ...
 
-    def run_generic(self, input: Any, hx: Any, lengths: Any, mask: Any, return_gates: Any) -> Any:
+    def run_generic(self, input: Any, hx: Any, lengths: Any, mask: Any, return_gates: Any, resets: Any) -> Any:
         """Run the layer by the generic path."""
         ...

@@ -15,11 +15,12 @@ from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.packing import Layout, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
+from gatewright.trace.reset import reset_trace
 from gatewright.trace.simplify import without_chance
 
-RunMode = tuple[bool, bool, bool]
-"""How a cell is run: random values as their means, with a mask, with gates. (A plain tuple is a constant to
-torch.compile.)"""
+RunMode = tuple[bool, bool, bool, bool]
+"""How a cell is run: random values as their means, with a mask, with gates, with resets. (A plain tuple is a constant
+to torch.compile.)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +84,11 @@ def gate_name(name: str) -> str:
 @lru_cache(maxsize=256)
 def _prepared(trace: Trace, mode: RunMode) -> Trace:
     """The trace that the engine runs in a mode."""
-    expected, masked, gates = mode
+    expected, masked, gates, resets = mode
     if gates:
         trace = replace(trace, emits=tuple((gate_name(name), value) for name, value in trace.gates))
     if expected:
         trace = without_chance(trace)
-    return masked_trace(trace) if masked else trace
+    if masked:
+        trace = masked_trace(trace)
+    return reset_trace(trace) if resets else trace

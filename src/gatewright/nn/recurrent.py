@@ -44,6 +44,10 @@ class Recurrent(nn.Module):
       order of the cell's signature. Zero where it is not given.
     - `lengths` (batch,): rows end there; the output is 0 after the end and the final state is that at the end.
     - `mask` (time, batch): where it is 0 the row keeps its state and emits it again.
+    - `resets` (time, batch): where it is not 0 the row's states start anew, from 0, before that step. A row is then
+      several sequences one after the other, and no gradient flows from one to another. `h_0` starts the first of them,
+      and the final state is that of the last one. The backward direction starts anew at the same boundaries: before it
+      reads the step that precedes a reset. With `batch_first` it is (batch, time), as is `mask`.
     - `return_gates=True` gives a third result: every gate at every step, {"r": (time, batch, hidden_size), ...}; with
       several layers or directions the names are "l0.r", "l0_reverse.r", "l1.r", ...
 
@@ -197,6 +201,7 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         mask: Tensor | None = None,
         return_gates: bool | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, dict[str, Tensor]]:
         """Run the layer; see the class.
 
@@ -204,16 +209,17 @@ class Recurrent(nn.Module):
         is None by default, and no argument is by keyword only.
         """
         if mask is None and isinstance(input, Tensor):
-            results = call_fast(self, input, hx, lengths, bool(return_gates))
+            results = call_fast(self, input, hx, lengths, bool(return_gates), resets)
             if results is not None:
                 output, finals, gates = results
                 h_n = finals[0] if len(finals) == 1 else finals
                 return (output, h_n, gates) if return_gates else (output, h_n)
         if not torch.compiler.is_compiling():
-            recorded = record_call(self, input, hx, {"lengths": lengths, "mask": mask, "return_gates": return_gates})
+            options = {"lengths": lengths, "mask": mask, "return_gates": return_gates, "resets": resets}
+            recorded = record_call(self, input, hx, options)
             if recorded is not None:
                 return recorded
-        return self.run_generic(input, hx, lengths, mask, return_gates)
+        return self.run_generic(input, hx, lengths, mask, return_gates, resets)
 
     def __prepare_scriptable__(self) -> Self:
         """Called by torch.jit.script. Raises GatewrightError: TorchScript cannot compile the code that runs a layer."""
@@ -226,18 +232,21 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
         return_gates: bool | None,
+        resets: Tensor | None = None,
     ) -> Any:
         """Generic path: any arguments, by any backend, within any mode of torch. Raises the errors of a call."""
         like = input.data if isinstance(input, PackedSequence) else input
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
         empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves any number of steps
-        fused = fused_or_reason(self, mask=mask is not None, gates=bool(return_gates), empty=empty)
+        fused = fused_or_reason(
+            self, mask=mask is not None, gates=bool(return_gates), resets=resets is not None, empty=empty
+        )
         plan = backends.choose(self.backend, self.trace, like, fused)
         stay_packed = plan.backend == "torch-fused"
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
-        arguments = read_arguments(self, input, hx, lengths, mask, stay_packed=stay_packed)
+        arguments = read_arguments(self, input, hx, lengths, mask, resets, stay_packed=stay_packed)
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
             results = call_fused(self, fused, arguments, packed)

@@ -119,6 +119,13 @@ def order_states(states: Tensor, order: Tensor | None) -> Tensor:
     return states if order is None else states.index_select(1, order)
 
 
+def backward_resets(resets: Tensor) -> Tensor:
+    """The steps before which a layer that reads backwards starts anew, (time, batch): each precedes a step before which
+    one that reads forwards does.
+    """
+    return torch.cat([resets[1:], torch.zeros_like(resets[:1])])
+
+
 def step_mask(lengths: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (steps, batch): 1 where a step belongs to its row, 0 where it is padding."""
     return (torch.arange(steps, device=lengths.device)[:, None] < lengths).to(dtype)

@@ -72,6 +72,21 @@ def as_numbers(values: ArrayLike, dtype: np.dtype[Any], caller: str) -> Array:
     return array.astype(dtype, copy=False)
 
 
+def as_marks(values: ArrayLike, shape: tuple[int, ...], caller: str, argument: str) -> Array:
+    """Where numbers of any real dtype are not 0, as an array of bool; `caller` and `argument` are named in errors.
+
+    Raises ShapeError unless they have this shape.
+    """
+    marks = as_numbers(values, np.dtype("float64"), caller)
+    if marks.shape != shape:
+        raise ShapeError(
+            f"{caller} was given {argument} in a shape that does not fit",
+            expected=f"{shape}: where it is not 0, states start anew",
+            got=str(marks.shape),
+        )
+    return marks != 0
+
+
 def shape_error(caller: str, leading: tuple[str, ...], fitting: tuple[int, ...], got: tuple[int, ...]) -> ShapeError:
     """The error for an input of another shape than (*leading, batch, input); `fitting` are batch and input."""
     batch, size = fitting

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from gatewright.axes import INPUT, bind
 from gatewright.backends.llvm.runtime.command_list import CommandList
 from gatewright.errors import GatewrightError, OptionError, ShapeError
-from gatewright.stream.arguments import as_numbers, common_dtype, products_of, shape_error
+from gatewright.stream.arguments import as_marks, as_numbers, common_dtype, products_of, shape_error
 from gatewright.stream.numpy_arrays import Array
 from gatewright.stream.prepared_layer import Layer, PreparedLayer
 from gatewright.trace import flops
@@ -102,11 +102,12 @@ class Stream:
         self._perform()
         return outputs
 
-    def run(self, xs: ArrayLike) -> Array:
+    def run(self, xs: ArrayLike, resets: ArrayLike | None = None) -> Array:
         """Take many steps: xs (time, batch, input) -> (time, batch, output), or (time, input) -> (time, output) for a
         batch of one. The result is a new array.
 
-        Raises ShapeError if xs does not fit.
+        Where `resets` (time, batch), or (time,), is not 0, the row's states are set to 0 before that step. Raises
+        ShapeError if xs or resets do not fit.
         """
         numbers = as_numbers(xs, self._dtype, "stream.run")
         if numbers.ndim == 0 or numbers.shape[1:] not in (self._shape, self._all_inputs.shape):
@@ -115,15 +116,23 @@ class Stream:
         result = np.empty((len(numbers), *(self._outputs if single else self._all_outputs).shape), self._dtype)
         numbers = np.ascontiguousarray(numbers)
         into, out = self._all_inputs, self._all_outputs
-        self._commands.repeat(
-            len(numbers),
-            into.ctypes.data,
-            numbers.ctypes.data,
-            into.nbytes,
-            result.ctypes.data,
-            out.ctypes.data,
-            out.nbytes,
-        )
+        marks, bounds = None, [0, len(numbers)]
+        if resets is not None:
+            marks = as_marks(resets, (len(numbers),) if single else (len(numbers), self.batch), "stream.run", "resets")
+            marks = marks.reshape(len(numbers), self.batch)
+            bounds = [0, *(step for step in np.flatnonzero(marks.any(1)).tolist() if step), len(numbers)]
+        for start, stop in pairwise(bounds):
+            if marks is not None and start < stop:
+                self._start_anew(marks[start])
+            self._commands.repeat(
+                stop - start,
+                into.ctypes.data,
+                numbers.ctypes.data + start * into.nbytes,
+                into.nbytes,
+                result.ctypes.data + start * out.nbytes,
+                out.ctypes.data,
+                out.nbytes,
+            )
         return result
 
     @property
@@ -157,10 +166,16 @@ class Stream:
         for name, state in states.items():
             state[...] = numbers[name]
 
-    def reset(self) -> None:
-        """Set every state to 0, its value when the stream was opened."""
+    def reset(self, where: ArrayLike | None = None) -> None:
+        """Set every state to 0, its value when the stream was opened.
+
+        `where` (batch,) resets only the rows where it is not 0. Raises ShapeError if it does not fit.
+        """
+        self._start_anew(... if where is None else as_marks(where, (self.batch,), "stream.reset", "where"))
+
+    def _start_anew(self, rows: Any) -> None:
         for state in self._states().values():
-            state[...] = 0
+            state[rows] = 0
 
     def __reduce__(self) -> NoReturn:
         raise OptionError(

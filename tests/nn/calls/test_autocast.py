@@ -68,7 +68,7 @@ def test_the_plan_says_so_and_what_torch_has_not_goes_operation_by_operation() -
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert str(layer.plan()) == (
             "torch-fused: the compiled engine cannot run this: autocast is on; torch.gru runs it (cuDNN on CUDA); "
-            "masks, gates and second derivatives go operation by operation"
+            "masks, resets, gates and second derivatives go operation by operation"
         )
         output, last, gates = layer(x, mask=torch.ones(STEPS, BATCH), return_gates=True)
         assert (output.dtype, last.dtype, set(gates)) == (torch.float32, torch.float32, {"r", "z", "n"})

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "LSTM": ("LSTM", {"batch_first": True, "proj_size": 2}),
     "dropout": ("LSTM", {"num_layers": 2, "dropout": 0.5}),
 }
-FUSED = "torch.gru runs it (cuDNN on CUDA); masks, gates and second derivatives go operation by operation"
+FUSED = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 # torch's own: oneDNN has no projections
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -191,7 +191,7 @@ def test_asked_for_by_name_it_runs_or_raises() -> None:
         with pytest.raises(OptionError) as raised:
             call()
         assert str(raised.value).partition("\n")[2] == (
-            "  expected: the equations of torch.nn's RNN, GRU or LSTM, called without a mask or return_gates\n"
+            "  expected: the equations of torch.nn's RNN, GRU or LSTM, called without a mask, resets or return_gates\n"
             f"  got: {reason}\n"
             "  do: use backend='auto' or 'torch'"
         )

@@ -21,6 +21,7 @@ class CallArguments:
     states: tuple[Tensor, ...] | None  # each (num_layers * num_directions, batch, size)
     ragged: RaggedRows | None  # where rows have lengths
     active: Tensor | None  # where there is a mask: (time, batch), False where a row keeps its states
+    resets: Tensor | None  # (time, batch), True where a row starts anew; none in padding
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
 
@@ -31,6 +32,7 @@ def read_arguments(
     hx: Tensor | tuple[Tensor, ...] | None,
     lengths: Tensor | Sequence[int] | None,
     mask: Tensor | None,
+    resets: Tensor | None = None,
     *,
     stay_packed: bool = False,
 ) -> CallArguments:
@@ -62,12 +64,14 @@ def read_arguments(
     if lengths is not None:
         # a copy, since the gradient reads them again
         ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
-    active = None if mask is None else _active(layer, ragged, mask, values, batched)
+    active = None if mask is None else _marked(layer, "a mask that does", ragged, mask, values, batched)
+    starts = None if resets is None else _marked(layer, "resets that do", ragged, resets, values, batched)
     return CallArguments(
         values=values,
         states=_states(layer, hx, batch, batched),
         ragged=ragged,
         active=active,
+        resets=starts,
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
     )
@@ -145,17 +149,19 @@ def _states(
     return states if batched else tuple(state.unsqueeze(1) for state in states)
 
 
-def _active(layer: LayerInterface, ragged: RaggedRows | None, mask: Tensor, values: Tensor, batched: bool) -> Tensor:
-    """Whether a row takes a step, (time, batch): within its length, and where the mask is not 0."""
+def _marked(
+    layer: LayerInterface, what: str, ragged: RaggedRows | None, marks: Tensor, values: Tensor, batched: bool
+) -> Tensor:
+    """Which steps of which rows are marked, (time, batch): within a row's length, and where the mark is not 0."""
     steps, batch = values.shape[:2]
-    passed = torch.as_tensor(mask, device=values.device)
-    mask = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed
-    mask = mask.transpose(0, 1) if batched and layer.batch_first and mask.dim() == 2 else mask
-    if mask.shape != (steps, batch):
+    passed = torch.as_tensor(marks, device=values.device)
+    marks = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed
+    marks = marks.transpose(0, 1) if batched and layer.batch_first and marks.dim() == 2 else marks
+    if marks.shape != (steps, batch):
         expected = (batch, steps) if layer.batch_first else (steps, batch)
         raise ShapeError(
-            f"{_name(layer)} was given a mask that does not fit",
+            f"{_name(layer)} was given {what} not fit",
             expected=f"{expected if batched else (steps,)}, one number a step and row",
             got=str(tuple(passed.shape)),
         )
-    return mask != 0 if ragged is None else (mask != 0) & ragged.mask()
+    return marks != 0 if ragged is None else (marks != 0) & ragged.mask()

@@ -14,7 +14,8 @@ from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.modes import is_eager, is_transformed, is_watched
 from gatewright.nn.packed_cell import PackedCell, RunMode, gate_name
 from gatewright.nn.sequence import RaggedRows
-from gatewright.trace.mask import MASK
+from gatewright.trace.mask import MASK, masked_trace
+from gatewright.trace.reset import RESET, reset_trace
 
 CellResults = tuple[Tensor, ...]
 """The output (time, batch, size), every state after the last step (1, batch, size), every gate that was asked for."""
@@ -24,7 +25,8 @@ CellResults = tuple[Tensor, ...]
 class CellCall:
     """A cell over a sequence.
 
-    - `inputs`: every input of the cell by name, (time, batch, ...).
+    - `inputs`: every input of the cell by name, (time, batch, ...). With `RESET` among them, (time, batch), rows start
+      anew before the steps where it is not 0.
     - `packed`: the parameters, in the order of the cell's layout.
     - `states`: every initial state by name and in the cell's order, (batch, ...); None is zeros.
     - `noises`: random values by name, (time, batch, ...); without them their means are used.
@@ -50,7 +52,7 @@ class CellCall:
     @property
     def mode(self) -> RunMode:
         """How the cell is run."""
-        return not self.noises, self.active is not None, self.gates
+        return not self.noises, self.active is not None, self.gates, RESET in self.inputs
 
     @property
     def sequences(self) -> dict[str, Tensor]:
@@ -75,7 +77,7 @@ class CellCall:
 
 def run_cell(backend: str, call: CellCall) -> CellResults:
     """Run a cell over a sequence by a backend of gatewright.nn.backends."""
-    if backend == "onnx" and call.active is None and not call.gates and not call.noises:
+    if backend == "onnx" and call.mode == (True, False, False, False):
         lengths = None if call.ragged is None else call.ragged.lengths
         results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
         if results is not None:
@@ -123,13 +125,17 @@ def _with_mask(call: CellCall, active: Tensor) -> CellCall:
 
 def _run_eager(call: CellCall) -> CellResults:
     """Operation by operation; a cell that goes backwards reads its sequence in reverse."""
-    cell = call.cell
+    cell, trace = call.cell, call.cell.trace
+    if RESET in call.inputs:
+        if call.active is not None:  # as an input: a row starts anew where it takes no step too
+            call, trace = replace(_with_mask(call, call.active), active=None), masked_trace(trace)
+        trace = reset_trace(trace)
 
     def in_time(sequence: Tensor) -> Tensor:
         return sequence.flip(0) if cell.backwards else sequence
 
     results = torch_eager.run(
-        cell.trace,
+        trace,
         {name: in_time(x) for name, x in call.inputs.items()},
         cell.unpack(call.packed),
         call.initial_states,

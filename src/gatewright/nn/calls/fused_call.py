@@ -18,11 +18,16 @@ from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 
 
 def fused_or_reason(
-    layer: LayerInterface, *, mask: bool = False, gates: bool = False, empty: bool = False
+    layer: LayerInterface,
+    *,
+    mask: bool = False,
+    gates: bool = False,
+    resets: bool = False,
+    empty: bool = False,
 ) -> Fused | str:
     """Torch's function for a call of a layer, or why there is none."""
-    if mask or gates:
-        return "it knows no masks" if mask else "it does not give out gates"
+    if mask or resets or gates:
+        return "it knows no masks" if mask else "it knows no resets" if resets else "it does not give out gates"
     if empty:
         return "it takes at least one step of one row"
     if is_derived_by_transform() if torch.compiler.is_compiling() else is_transformed():

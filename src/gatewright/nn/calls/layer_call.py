@@ -18,8 +18,9 @@ from gatewright.nn.dropout import drop
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.layer_interface import LayerInterface
-from gatewright.nn.sequence import RaggedRows, row_lengths
+from gatewright.nn.sequence import RaggedRows, backward_resets, row_lengths
 from gatewright.trace.mask import MASK
+from gatewright.trace.reset import RESET
 
 _ENGINE = ("auto", "llvm")  # the backends by which the engine may run
 
@@ -43,9 +44,11 @@ def call_fast(
     hx: Tensor | Sequence[Tensor] | None,
     lengths: Tensor | Sequence[int] | None,
     gates: bool,
+    resets: Tensor | None = None,
 ) -> LayerResults | None:
     """Fast path: a batch of sequences without a mask, once the generic path has made the operations for this (dtype,
-    gates). Returns None to fall back to the generic path, which also raises the errors for arguments that do not fit.
+    gates, resets). Returns None to fall back to the generic path, which also raises the errors for arguments that do
+    not fit.
 
     The results have the axes of the input, batch first or not.
     """
@@ -53,7 +56,7 @@ def call_fast(
         return None
     if input.shape[-1] != layer.input_size or layer.backend not in _ENGINE or (layer.training and layer.trace.noises):
         return None
-    operations = _operations(layer, input.dtype, gates)
+    operations = _operations(layer, input.dtype, gates, resets is not None)
     values = input.transpose(0, 1) if layer.batch_first else input
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
@@ -68,6 +71,12 @@ def call_fast(
     if lengths is not None:  # a copy: the gradient reads them again
         ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
         ragged = None if ragged.is_whole else ragged
+    if resets is not None:
+        if not isinstance(resets, Tensor) or resets.shape != input.shape[:2] or not resets.is_cpu:  # pyright: ignore[reportUnnecessaryIsInstance]
+            return None
+        marked = (resets.T if layer.batch_first else resets) != 0
+        starts = _resets_of_directions(layer, marked if ragged is None else marked & ragged.mask(), values)
+        packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
     results = _run_directions(
         layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates
     )
@@ -92,18 +101,26 @@ def _is_plain() -> bool:
     )
 
 
-def _operations(layer: LayerInterface, dtype: torch.dtype, gates: bool) -> list[SequenceOperation] | None:
+def _resets_of_directions(layer: LayerInterface, resets: Tensor, like: Tensor) -> list[Tensor]:
+    """The input of resets of every direction of every level, (time, batch), from the steps that start anew."""
+    forward = resets.to(like.dtype)
+    if not layer.bidirectional:
+        return [forward] * len(layer.packed_cells)
+    return [forward, backward_resets(forward)] * (len(layer.packed_cells) // 2)
+
+
+def _operations(layer: LayerInterface, dtype: torch.dtype, gates: bool, resets: bool) -> list[SequenceOperation] | None:
     """The operation of every direction of every level; None where the generic path has not made one yet."""
     cells = layer.packed_cells
-    operations = cells[0].made.get((dtype, gates))
+    operations = cells[0].made.get((dtype, gates, resets))
     if operations is None:
         operations = list[SequenceOperation]()
         for cell in cells:
-            operation = cell.made.get(("operation", (True, False, gates), dtype))
-            if operation is None or len(operation.inputs) > 1:
+            operation = cell.made.get(("operation", (True, False, gates, resets), dtype))
+            if operation is None or len(operation.inputs) > 1 + resets:
                 return None
             operations.append(operation)
-        cells[0].made[dtype, gates] = operations
+        cells[0].made[dtype, gates, resets] = operations
     return operations
 
 
@@ -135,12 +152,16 @@ def call_generic(
     """Generic path: any arguments by any backend; `packed` are the parameters of every direction."""
     trace = layer.trace
     names = [state.name for state in trace.states]
+    resets = arguments.resets
+    starts = None if resets is None else _resets_of_directions(layer, resets, arguments.values)
 
     def run_direction(index: int, values: Tensor) -> CellResults:
         cell, (steps, batch) = layer.packed_cells[index], values.shape[:2]
         inputs = {trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch)
+        if starts is not None:
+            inputs[RESET] = starts[index]
         call = CellCall(
             cell,
             inputs,

@@ -45,7 +45,7 @@ def _trace(
 ) -> Any:
     """Run a call so that what torch.jit.trace records serves any number of steps and rows."""
     with unrecorded():
-        read_arguments(layer, input, hx, options["lengths"], options["mask"])
+        read_arguments(layer, input, hx, options["lengths"], options["mask"], options["resets"])
     fused = _fused_for_trace(layer, input) if plain else None
     if fused and isinstance(input, PackedSequence):
         data, finals = run_fused(fused, layer, input.data, None if hx is None else _states(hx), like=input)
@@ -75,7 +75,7 @@ def _fused_for_trace(layer: LayerInterface, input: Tensor | PackedSequence) -> F
 def _run_padded(layer: LayerInterface, input: PackedSequence, hx: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
     """A PackedSequence as a padded sequence with lengths, and back."""
     values, lengths = pad_packed_sequence(input, batch_first=layer.batch_first)
-    output, *others = layer.run_generic(values, hx, lengths, options["mask"], options["return_gates"])
+    output, *others = layer.run_generic(values, hx, **{**options, "lengths": lengths})
     if input.sorted_indices is not None:
         output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
         lengths = lengths[input.sorted_indices]
