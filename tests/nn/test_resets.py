@@ -231,7 +231,7 @@ def test_the_order_of_resets_backwards() -> None:
 @pytest.mark.parametrize("lengths", [None, [3, 0, 2]], ids=["whole", "ragged"])
 @pytest.mark.parametrize("backend", ["llvm", "torch"])
 def test_the_gradient_is_right_and_differentiable(backend: str, lengths: list[int] | None) -> None:
-    module = layer("gru", backend, bidirectional=True)
+    module = Recurrent("gru", 2, 2, bidirectional=True, backend=backend, dtype=torch.float64)
     values, resets = values_of(module, 3, 3).requires_grad_(), torch.tensor([[0, 1, 0], [1, 0, 0], [0, 1, 1]])
     (start,) = (state.requires_grad_() for state in states_of(module, 3))
     weights = list(module.parameters())

@@ -118,8 +118,7 @@ class Stream:
         into, out = self._all_inputs, self._all_outputs
         marks, bounds = None, [0, len(numbers)]
         if resets is not None:
-            marks = as_marks(resets, (len(numbers),) if single else (len(numbers), self.batch), "stream.run", "resets")
-            marks = marks.reshape(len(numbers), self.batch)
+            marks = as_marks(resets, numbers.shape[:-1], "stream.run", "resets").reshape(len(numbers), self.batch)
             bounds = [0, *(step for step in np.flatnonzero(marks.any(1)).tolist() if step), len(numbers)]
         for start, stop in pairwise(bounds):
             if marks is not None and start < stop:
