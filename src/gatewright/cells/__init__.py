@@ -21,28 +21,28 @@ __all__ = ["ALIASES", "CATALOGUE", "FAMILIES", "get", "identity"]
 
 def modules() -> Iterator[ModuleType]:
     """The files of cells, imported."""
-    for found in pkgutil.iter_modules(__path__):
-        if not found.name.startswith("_"):
-            yield importlib.import_module(f"{__name__}.{found.name}")
+    for file in pkgutil.iter_modules(__path__):
+        if not file.name.startswith("_"):
+            yield importlib.import_module(f"{__name__}.{file.name}")
 
 
-_FOUND = sorted(
+_CELLS = sorted(
     ((name, getattr(module, name), module) for module in modules() for name in module.__all__),
-    key=lambda found: found[0],
+    key=lambda row: row[0],
 )
 
-CATALOGUE: Mapping[str, Cell] = MappingProxyType({name: cell for name, cell, _ in _FOUND if name == cell.name})
+CATALOGUE: Mapping[str, Cell] = MappingProxyType({name: cell for name, cell, _ in _CELLS if name == cell.name})
 """Every cell once, under its own name, in alphabetical order."""
 
-ALIASES: Mapping[str, str] = MappingProxyType({name: cell.name for name, cell, _ in _FOUND if name != cell.name})
+ALIASES: Mapping[str, str] = MappingProxyType({name: cell.name for name, cell, _ in _CELLS if name != cell.name})
 """Further names that some cells are known by: {"rnn": "elman"}."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         (family.__doc__ or "").split("\n")[0].rstrip("."): tuple(
-            name for name, cell, module in _FOUND if module is family and name == cell.name
+            name for name, cell, module in _CELLS if module is family and name == cell.name
         )
-        for family in dict.fromkeys(module for _, _, module in _FOUND)
+        for family in dict.fromkeys(module for _, _, module in _CELLS)
     }
 )
 """What the cells of one file have in common, and their names."""
