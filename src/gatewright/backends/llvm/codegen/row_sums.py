@@ -12,6 +12,8 @@ from gatewright.backends.llvm.jit.target import Target
 ROWS_AT_A_TIME = 128
 """Lines that are summed before the sum goes to memory: their two operands fit the second cache, and rounding stays
 small."""
+_LEFT_BYTES = 512 * 1024
+"""The most of the left operand that is read again for every group of columns: half of a second cache."""
 
 
 SUM_ARGUMENTS = {
@@ -95,22 +97,55 @@ def emit_outer(
     with e.loop(0, lines, ROWS_AT_A_TIME, "first_line") as chunk:
         end = e.smaller_index(e.add_index(chunk.index, ROWS_AT_A_TIME), lines, "last_line")
         work = _Outer(e, left, right, result, (chunk.index, end), multiply)
-        with e.loop(0, full // tile.blocks, 1, "group") as group:
-            first = e.mul_index(group.index, tile.blocks * lanes)
-            columns = [(e.add_index(first, j * lanes), lanes) for j in range(tile.blocks)]
-            _emit_rows(work, tile, columns, span)
+        walk = _rows_outside if left.width * e.vector.element_bytes * ROWS_AT_A_TIME > _LEFT_BYTES else _rows_inside
+        walk(work, tile, (full // tile.blocks, leftover), span)
+
+
+_Columns = tuple[int, Sequence[tuple[Index, int]]]
+"""How many whole groups of blocks a row of the result has, and the columns and lanes that are left over."""
+
+
+def _rows_inside(work: "_Outer", tile: Tile, columns: _Columns, span: tuple[Index, Index]) -> None:
+    """Group after group of columns, and for each all rows: the lines of the left operand are in a cache."""
+    e, (groups, leftover) = work.e, columns
+    with e.loop(0, groups, 1, "group") as group:
+        _emit_rows(work, tile, _group(e, tile, group.index), span)
+    if leftover:
+        _emit_rows(work, tile, leftover, span)
+
+
+def _rows_outside(work: "_Outer", tile: Tile, columns: _Columns, span: tuple[Index, Index]) -> None:
+    """Some rows, and for each all columns: the lines of the left operand are read once, since no cache holds them."""
+    e, (groups, leftover) = work.e, columns
+
+    def emit(m: Index, rows: int) -> None:
+        with e.loop(0, groups, 1, "group") as group:
+            work.tile(m, rows, _group(e, tile, group.index))
         if leftover:
-            _emit_rows(work, tile, leftover, span)
+            work.tile(m, rows, leftover)
+
+    _over_rows(work, tile, span, emit)
+
+
+def _group(e: Emitter, tile: Tile, group: Index) -> list[tuple[Index, int]]:
+    lanes = e.vector.width
+    first = e.mul_index(group, tile.blocks * lanes)
+    return [(e.add_index(first, j * lanes), lanes) for j in range(tile.blocks)]
 
 
 def _emit_rows(work: "_Outer", tile: Tile, columns: Sequence[tuple[Index, int]], span: tuple[Index, Index]) -> None:
+    _over_rows(work, tile, span, lambda m, rows: work.tile(m, rows, columns))
+
+
+def _over_rows(work: "_Outer", tile: Tile, span: tuple[Index, Index], emit: Callable[[Index, int], None]) -> None:
+    """Emit for the rows of the result, as many at a time as a tile has, and for those that are left at the end."""
     e, height = work.e, work.left.width
     tail = height % tile.rows
     with e.loop(span[0], e.smaller_index(e.index(span[1]), height - tail), tile.rows, "m") as m:
-        work.tile(m.index, tile.rows, columns)
+        emit(m.index, tile.rows)
     if tail:
         with e.when(e.compare_index("==", span[1], height), "last_rows"):
-            work.tile(height - tail, tail, columns)
+            emit(height - tail, tail)
 
 
 class _Outer:

@@ -54,14 +54,16 @@ class BufferPlan:
         *,
         is_packed: bool = False,
         active: ActiveLines | None = None,
+        adds: bool = False,
     ) -> None:
         """Run the kernels; all arrays are given by the addresses where they begin.
 
         `is_packed` says that the packed matrices are there already. Kernels for ragged batches need the `active` lines.
+        With `adds`, sums are added to what is there.
         """
         listed = active.addresses if active is not None else ()
         self._tables.fill(workspace, [*arrays, workspace, packed, *listed])
-        self._runner.run(workspace, is_packed=is_packed, active=active)
+        self._runner.run(workspace, is_packed=is_packed, active=active, adds=adds)
 
     def prepare(self, arrays: Sequence[int], workspace: int, packed: int) -> KernelCall:
         """Pack the matrices, and give the call that runs the kernels from then on, where all memory stays as it is.

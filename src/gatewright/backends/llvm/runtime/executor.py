@@ -47,23 +47,31 @@ class Executor:
         return self.buffers.packed_bytes if all(self._extent) else 0
 
     def run(
-        self, arrays: Sequence[Any], active: ActiveLines | None = None, packed: tuple[Any, bool] | None = None
+        self,
+        arrays: Sequence[Any],
+        active: ActiveLines | None = None,
+        packed: tuple[Any, bool] | None = None,
+        *,
+        adds: bool = False,
     ) -> None:
         """Run the kernels; those for ragged batches over the lines that are active.
 
-        `packed` is memory for packed matrices, and whether they are in it already.
+        `packed` is memory for packed matrices, and whether they are in it already. With `adds`, the sums that kernels
+        write are added to what is in their arrays.
         """
         if self._computes:
             arrays = [*arrays, *self._before(arrays)]
         if all(self._extent):
-            self._run_kernels(arrays, active, packed)
+            self._run_kernels(arrays, active, packed, adds)
         if self._computes:
             self._after(arrays)
         for slot, value in self.binding.fills:
             shape = (*self._extent, *slot.shape)
             self._arrays.fill(self._view(arrays, slot.location, shape), self._value(arrays, value, shape))
 
-    def _run_kernels(self, arrays: Sequence[Any], active: ActiveLines | None, packed: tuple[Any, bool] | None) -> None:
+    def _run_kernels(
+        self, arrays: Sequence[Any], active: ActiveLines | None, packed: tuple[Any, bool] | None, adds: bool
+    ) -> None:
         buffers, memory = self.buffers, self._arrays
         block = memory.take_workspace(buffers.workspace_bytes + (0 if packed else buffers.packed_bytes))
         if packed is None:
@@ -72,7 +80,7 @@ class Executor:
         else:
             *addresses, workspace, panels = memory.addresses([*arrays, block, packed[0]])
             is_packed = packed[1]
-        buffers.run(addresses, workspace, panels, is_packed=is_packed, active=active)
+        buffers.run(addresses, workspace, panels, is_packed=is_packed, active=active, adds=adds)
         memory.give_back(block)
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[KernelCall, list[Any]]:

@@ -57,21 +57,23 @@ class Runner:
         self._is_small = kernels.cost.is_small(steps * batch)
         work = kernels.cost.operations * steps * batch
         self._spin_limit = min(max(work // _OPERATIONS_PER_SPIN, SPIN_LIMITS[0]), SPIN_LIMITS[1])
-        self._phases: dict[tuple[int, int], PhaseList] = {}
+        self._phases: dict[tuple[int, int, bool], PhaseList] = {}
 
     def stride(self, key: BufferId) -> int:
         """The bytes from one step to the next in a buffer, 0 where every time block begins at its beginning again."""
         return self._batch * self.kernels.line_bytes(key) if key in self._outside else 0
 
-    def run(self, tables: int, *, is_packed: bool = False, active: ActiveLines | None = None) -> None:
+    def run(
+        self, tables: int, *, is_packed: bool = False, active: ActiveLines | None = None, adds: bool = False
+    ) -> None:
         """Run all kernels. If it `is_packed`, the panels are as an earlier call has left them.
 
-        Kernels for ragged batches need the lines that are `active`.
+        Kernels for ragged batches need the lines that are `active`. With `adds`, sums are added to what is there.
         """
-        if self._is_small or not self._run_together(tables, is_packed, active):
+        if self._is_small or not self._run_together(tables, is_packed, active, adds):
             for number, block in enumerate(self.time_blocks):
                 table, later = tables + number * self._table_bytes, number > 0
-                self._whole(table, block.steps, self._batch, is_packed or later, 0, 0, later)
+                self._whole(table, block.steps, self._batch, is_packed or later, 0, 0, adds or later)
 
     def pack(self, table: int) -> None:
         """Pack the matrices that a table names."""
@@ -84,12 +86,12 @@ class Runner:
         assert self._steps == 1
         return KernelCall(kernel=address_of(self._whole), table=table, steps=1, batch=self._batch, first=1)
 
-    def _run_together(self, tables: int, is_packed: bool, active: ActiveLines | None) -> bool:
+    def _run_together(self, tables: int, is_packed: bool, active: ActiveLines | None, adds: bool) -> bool:
         """Run all kernels on several threads, if that is worth it and there are any to be had."""
         threads = get_num_threads()
         if threads == 1:
             return False
-        phases = self._phases_for(threads, active)
+        phases = self._phases_for(threads, active, adds)
         if phases.threads == 1 or contention.runs_alone():
             return False
         pack = (0, 0) if is_packed else self._pack
@@ -98,20 +100,20 @@ class Runner:
         with contention.watched():
             return run_region(region, phases.threads)
 
-    def _phases_for(self, threads: int, active: ActiveLines | None) -> PhaseList:
+    def _phases_for(self, threads: int, active: ActiveLines | None, adds: bool) -> PhaseList:
         """The phases of a run on up to so many threads; made once for each number of threads.
 
         Those of ragged batches are made once for each power of two of lines: they are partitioned as for the fewest
         lines of that magnitude, and take the real number of lines from the region.
         """
-        key = (threads, 0 if active is None else active.count.bit_length())
+        key = (threads, 0 if active is None else active.count.bit_length(), adds)
         phases = self._phases.get(key)
         if phases is None:
             lines = None if active is None else 1 << max(key[1] - 1, 0)
-            phases = self._phases[key] = self._make_phases(threads, lines)
+            phases = self._phases[key] = self._make_phases(threads, lines, adds)
         return phases
 
-    def _make_phases(self, threads: int, lines: int | None) -> PhaseList:
+    def _make_phases(self, threads: int, lines: int | None, adds: bool) -> PhaseList:
         most, phases = 1, list[RegionPhase]()
         for number, block in enumerate(self.time_blocks):
             extent = (block.steps, self._batch)
@@ -120,7 +122,8 @@ class Runner:
             own = [*self._pass_phases(partition, block.steps), *self._pair_phases(partition, block.steps)]
             own += self._sum_phases(partition)
             for phase in own:
-                phase.steps, phase.table_offset, phase.adds = block.steps, number * self._table_bytes, number > 0
+                phase.steps, phase.table_offset = block.steps, number * self._table_bytes
+                phase.adds = adds or number > 0
             own[-1].barrier = 1  # the next time block overwrites what the sums of this one read
             phases += own
         phases[-1].barrier = 0  # the end of the region is one
