@@ -5,6 +5,8 @@ from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
+from gatewright.nn.linear import Linear
+from gatewright.nn.linear_loss import linear_cross_entropy
 from gatewright.nn.plans import KernelPlan, LayerPlan
 from gatewright.nn.records import from_record, layer_records
 from gatewright.nn.recurrent import Recurrent
@@ -20,6 +22,7 @@ __all__ = [
     "LSTMCell",
     "LastPool",
     "LayerPlan",
+    "Linear",
     "MaxPool",
     "MeanPool",
     "PerStepDense",
@@ -33,4 +36,5 @@ __all__ = [
     "from_record",
     "init",
     "layer_records",
+    "linear_cross_entropy",
 ]

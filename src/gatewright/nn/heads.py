@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import OptionError, ShapeError
+from gatewright.nn.linear import Linear
 from gatewright.nn.sequence import Lengths, row_lengths, step_mask, unpack
 
 
-class SharedDense(nn.Linear):
+class SharedDense(Linear):
     """The same dense layer at each step: out[t] = W @ x[t] + b. Keras calls it TimeDistributed(Dense).
 
     (..., in_features) -> (..., out_features), for any order of time and batch:
-    torch.nn.Linear with a clearer error. It has (in_features + 1) * out_features parameters.
+    gw.nn.Linear with a clearer error. It has (in_features + 1) * out_features parameters.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,0 +1,138 @@
+"""`Linear`: a drop-in for torch.nn.Linear on the engine's product kernels."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
+)
+from torch.autograd import Function
+from torch.nn import functional
+
+from gatewright.nn.engine.batched_gradients import has_batches
+from gatewright.nn.engine.differentiable import DTYPES
+from gatewright.nn.engine.row_kernels import LinearKernels, linear_kernels
+from gatewright.nn.modes import is_eager, is_forward_mode
+
+MIN_ROWS = 16
+"""With fewer rows, packing the matrix takes longer than the product."""
+MIN_PRODUCTS = 1 << 20
+"""With fewer multiplications, torch's operator is faster: it needs less Python."""
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear, whose products the compiled engine computes: y = x @ weight.T + bias.
+
+    It has the arguments, parameters and results of torch.nn.Linear; results are equal within rounding. The engine runs
+    float32 and float64 on the CPU, forward and backward, from 16 rows and a million multiplications. Anything else is
+    torch's own operator: less work, other devices and dtypes, autocast, second derivatives, transforms of torch.func,
+    and graphs of torch.compile, torch.export and torch.jit.trace.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        return linear(input, self.weight, self.bias)
+
+    def __prepare_scriptable__(self) -> nn.Linear:
+        """The plain layer with these parameters, since TorchScript cannot compile how the engine is called."""
+        has_bias = self.bias is not None  # pyright: ignore[reportUnnecessaryComparison]
+        plain = nn.Linear(self.in_features, self.out_features, has_bias, device="meta")
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain.train(self.training)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """torch.nn.functional.linear by the engine where it can run it, else by torch."""
+    if not is_eager() or not pays(input, weight) or not runs_on_engine(input, weight, bias):
+        return functional.linear(input, weight, bias)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (input, weight, bias)):
+        return _apply(input, weight, bias)
+    return _outputs(input, weight, bias)
+
+
+def pays(input: Tensor, weight: Tensor) -> bool:
+    """Whether there is enough work for the engine to be faster than torch."""
+    products = input.numel() * weight.shape[0] if weight.dim() else 0
+    return products >= MIN_PRODUCTS and input.numel() >= MIN_ROWS * input.shape[-1]
+
+
+def runs_on_engine(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the engine can compute the products of a linear layer here: at least one row of one feature."""
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    kinds = (Tensor, nn.Parameter)
+    if input.dtype not in DTYPES or not all(type(x) in kinds and x.is_cpu and x.dtype is input.dtype for x in operands):
+        return False
+    if torch.is_autocast_enabled("cpu") or not is_eager() or is_forward_mode() or has_batches(operands):
+        return False
+    if any(x.layout is not torch.strided for x in operands):
+        return False
+    fits = input.dim() > 0 and weight.dim() == 2 and input.shape[-1] == weight.shape[1]
+    return fits and (bias is None or bias.shape == weight.shape[:1]) and input.numel() > 0 and weight.numel() > 0
+
+
+class _LinearFunction(Function):
+    """A linear layer and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Compute the outputs; save what torch's own operator saves."""
+        ctx.save_for_backward(input, weight)
+        return _outputs(input, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Compute the gradients that are needed."""
+        input, weight = ctx.saved_tensors
+        if torch.is_grad_enabled() or has_batches([grad]) or is_functorch_wrapped_tensor(grad):
+            return _by_torch(input, weight, grad, ctx.needs_input_grad)
+        return _by_engine(input, weight, grad, ctx.needs_input_grad)
+
+
+# `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel
+_apply: Callable[..., Tensor] = getattr(super(Function, _LinearFunction), "apply")  # noqa: B009 (unknown to the checker)
+
+
+def _outputs(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    rows = _rows(input)
+    values = {"x": rows, "W": weight.detach().contiguous()}
+    if bias is not None:
+        values["b"] = bias.detach().contiguous()
+    outputs = rows.new_empty(*input.shape[:-1], len(weight))  # no view: autograd refuses to change returned views
+    _kernels(weight, bias=bias is not None).outputs(values, outputs.view(len(rows), len(weight)))
+    return outputs
+
+
+def _by_engine(input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    by_input, by_weight, by_bias = needed
+    flow, values = _rows(grad), {"x": _rows(input), "W": weight.detach().contiguous()}
+    by: dict[str, Tensor] = {}
+    if by_input:
+        by["x"] = torch.empty_like(values["x"])
+    if by_weight:
+        by["W"] = torch.empty_like(values["W"])
+    if by_bias:
+        by["b"] = flow.new_empty(len(weight))
+    _kernels(weight, bias=by_bias).gradients(values, flow, by)
+    return by["x"].view(input.shape) if by_input else None, by.get("W"), by.get("b")
+
+
+def _by_torch(input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """The same as operations that can be differentiated and mapped."""
+    by_input, by_weight, by_bias = needed
+    flow = grad.reshape(-1, grad.shape[-1])
+    return (
+        grad @ weight if by_input else None,
+        flow.T @ input.reshape(-1, input.shape[-1]) if by_weight else None,
+        flow.sum(0) if by_bias else None,
+    )
+
+
+def _kernels(weight: Tensor, *, bias: bool) -> LinearKernels:
+    out_features, in_features = weight.shape
+    return linear_kernels(in_features, out_features, weight.dtype, bias=bias)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().reshape(-1, x.shape[-1]).contiguous()
