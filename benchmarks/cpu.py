@@ -21,6 +21,7 @@ SECTIONS = {
     "cells": "layers",
     "step": "step",
     "single_row": "single_row",
+    "narrow_weights": "narrow_weights",
     "single_cells": "single_cells",
     "threads": "scaling",
     "two_threads": "two_threads",

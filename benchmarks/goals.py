@@ -10,6 +10,7 @@ from benchmarks.figures import (
     geometric_mean,
     linear_figures,
     loop_ratio,
+    median,
     of_mode,
     over,
     rate,
@@ -18,7 +19,19 @@ from benchmarks.figures import (
     step_ratio,
     thread_ratio,
 )
-from benchmarks.names import FORWARD, LAYER, LIBRARIES, ONNX_RUNTIME, OURS, TORCH, Record
+from benchmarks.names import (
+    BFLOAT16,
+    FLOAT32,
+    FORWARD,
+    INT8,
+    LAYER,
+    LIBRARIES,
+    ONNX_RUNTIME,
+    OURS,
+    TORCH,
+    TORCH_INT8,
+    Record,
+)
 from benchmarks.network_step.tables import machine_gains, seconds, times_peer, times_threads
 from benchmarks.tables import Table
 
@@ -97,6 +110,16 @@ def _two_threads(result: Mapping[str, Any], records: Sequence[Record]) -> Iterat
 def _single_row(result: Mapping[str, Any], records: Sequence[Record]) -> Iterator[Goal]:
     yield _at_least("one row, forward: share of a plain loop, worst", 0.9, _least(map(forward_share, records)))
     yield _at_least("one row, backward: share of a plain loop, worst", 0.9, _least(map(backward_share, records)))
+
+
+def _narrow_weights(result: Mapping[str, Any], records: Sequence[Record]) -> Iterator[Goal]:
+    def worst(name: str, beside: str, least: int) -> float | None:
+        large = [record for record in records if record["hidden"] >= least]
+        return _least(over(median(record, beside), median(record, name)) for record in large)
+
+    yield _at_least("one row, bfloat16, H>=256, times float32, worst", 1.7, worst(BFLOAT16, FLOAT32, 256))
+    yield _at_least("one row, int8, H>=512, times float32, worst", 3.0, worst(INT8, FLOAT32, 512))
+    yield _at_least("one row, int8, H>=512, times torch.ao, worst", 1.0, worst(INT8, TORCH_INT8, 512))
 
 
 def _single_cells(result: Mapping[str, Any], records: Sequence[Record]) -> Iterator[Goal]:
@@ -185,6 +208,7 @@ _MAKERS = {
     "step": _step,
     "threads": _threads,
     "single_row": _single_row,
+    "narrow_weights": _narrow_weights,
     "single_cells": _single_cells,
     "two_threads": _two_threads,
     "compile": _compile,

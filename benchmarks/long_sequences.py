@@ -17,6 +17,7 @@ STEPS = (256, 512, 1024, 2048, 4096, 16_384, 65_536)
 SERIAL = {"gru": 3, "lstm": 4}
 """Cells with a matrix product in the loop, and their gates."""
 SERIAL_STEPS = (2048, 4096, 8192)
+QUICK_STEPS = (256, 512)
 CHECKED = 256
 """Steps whose results are held to float64: a loop in torch of thousands takes minutes."""
 TOLERANCE = 2e-5
@@ -31,7 +32,7 @@ def linear(setup: Setup) -> list[Record]:
 def serial(setup: Setup) -> list[Record]:
     """The same for cells whose loop multiplies: a step is not to take longer, however long the sequence is."""
     setup = replace(setup, method=setup.method.shorter(2.0))
-    return [_of_cell(setup, name, (256, 512) if setup.quick else SERIAL_STEPS) for name in SERIAL]
+    return [_of_cell(setup, name, QUICK_STEPS if setup.quick else SERIAL_STEPS) for name in SERIAL]
 
 
 def _of_cell(setup: Setup, name: str, lengths: tuple[int, ...]) -> Record:

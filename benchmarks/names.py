@@ -17,4 +17,6 @@ OUR_GRU = "Gatewright GRU"
 STEP, KERNEL = "Gatewright step", "Gatewright kernel"
 RUN, BOUND, TORCH_CELL = "ONNX Runtime run", "ONNX Runtime bound", "torch.nn.GRUCell"
 
+FLOAT32, BFLOAT16, INT8, TORCH_INT8 = "float32", "bfloat16", "int8", "torch.ao int8"
+
 LAYER, MACHINE, PLAIN = "layer", "FMA", "plain loop"

@@ -79,6 +79,14 @@ steps in a call, beside a plain loop of products that only streams a matrix of t
 are shares of that loop's rate; the gradient is that by the input alone, which reads one matrix a step as well.
 """,
     ),
+    "narrow_weights": (
+        "Matrices in fewer bits",
+        """
+`stream.run` of a GRU of one row with `weights="float32"`, `"bfloat16"` and `"int8"`, and torch.ao's dynamic
+quantisation of `torch.nn.GRU`. "off" is the largest difference of int8 to float64 within 100 steps, as a share of the
+largest output. ONNX Runtime has no GRU in int8.
+""",
+    ),
     "single_cells": (
         "One call of a cell",
         """

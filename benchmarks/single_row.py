@@ -51,13 +51,13 @@ class StreamedProduct:
     def __init__(self, rows: int, depth: int) -> None:
         self.bytes = 4 * rows * depth
         self._arguments = [np.ones(rows * depth + _LANES, np.float32), np.ones(depth, np.float32)]
-        self._result = np.empty(rows, np.float32)
+        self.result = np.empty(rows, np.float32)
         self._engine = native_engine(_source())
         signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)
         self._function = signature(self._engine.get_function_address("product"))
         matrix, vector = self._arguments
         start = matrix.ctypes.data + -matrix.ctypes.data % 64
-        self._places = (start, vector.ctypes.data, self._result.ctypes.data, depth, rows // (_SUMS * _LANES))
+        self._places = (start, vector.ctypes.data, self.result.ctypes.data, depth, rows // (_SUMS * _LANES))
 
     def __call__(self) -> None:
         """Multiply once."""

@@ -13,12 +13,27 @@ from benchmarks.figures import (
     median,
     of_cell,
     of_mode,
+    over,
     rate,
     ratio,
     step_ratio,
     thread_ratio,
 )
-from benchmarks.names import FORWARD, LAYER, LIBRARIES, MACHINE, ONNX_RUNTIME, OURS, PLAIN, TORCH, Record
+from benchmarks.names import (
+    BFLOAT16,
+    FLOAT32,
+    FORWARD,
+    INT8,
+    LAYER,
+    LIBRARIES,
+    MACHINE,
+    ONNX_RUNTIME,
+    OURS,
+    PLAIN,
+    TORCH,
+    TORCH_INT8,
+    Record,
+)
 from benchmarks.tables import Table
 
 Result = Mapping[str, Any]
@@ -176,6 +191,22 @@ def _single_row(result: Result, records: Records) -> list[Table]:
     return [Table("The recurrent matrix read once a step for one row, and the share of a plain loop", head, rows)]
 
 
+def _narrow_weights(result: Result, records: Records) -> list[Table]:
+    names = (FLOAT32, BFLOAT16, INT8, TORCH_INT8)
+    rows = [
+        [
+            str(record["hidden"]),
+            *(microseconds(record, name) for name in names),
+            times(over(median(record, FLOAT32), median(record, BFLOAT16))),
+            times(over(median(record, FLOAT32), median(record, INT8))),
+            f"{record['runs'][INT8]['difference']:.0e}",
+        ]
+        for record in records
+    ]
+    head = ["H", *names, "x bfloat16", "x int8", "off"]
+    return [Table("A step of one row with its matrices in fewer bits, microseconds", head, rows)]
+
+
 def _single_cells(result: Result, records: Records) -> list[Table]:
     rows = [
         [
@@ -261,6 +292,7 @@ MAKERS: dict[str, Callable[[Result, Records], list[Table]]] = {
     "cells": _cells,
     "step": _step,
     "single_row": _single_row,
+    "narrow_weights": _narrow_weights,
     "single_cells": _single_cells,
     "threads": _threads,
     "two_threads": _two_threads,
