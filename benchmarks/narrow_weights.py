@@ -18,8 +18,10 @@ from benchmarks.timing import Call, race
 
 SIZES = (256, 512, 1024)
 STEPS = 100
-TOLERANCES = {FLOAT32: 2e-5, BFLOAT16: 0.02, INT8: 0.06, TORCH_INT8: 0.06}
-"""The largest difference to float64 within so many steps, as a share of the largest output."""
+TOLERANCES = {FLOAT32: 2e-5, BFLOAT16: 0.02, INT8: 0.06, TORCH_INT8: 0.3}
+"""The largest difference to float64 within so many steps, as a share of the largest output.
+
+torch.ao has one scale for a whole matrix."""
 
 
 def narrow_weights(setup: Setup) -> list[Record]:

@@ -83,8 +83,8 @@ are shares of that loop's rate; the gradient is that by the input alone, which r
         "Matrices in fewer bits",
         """
 `stream.run` of a GRU of one row with `weights="float32"`, `"bfloat16"` and `"int8"`, and torch.ao's dynamic
-quantisation of `torch.nn.GRU`. "off" is the largest difference of int8 to float64 within 100 steps, as a share of the
-largest output. ONNX Runtime has no GRU in int8.
+quantisation of `torch.nn.GRU`, which has one scale for a whole matrix. "off" is the largest difference to float64
+within 100 steps, as a share of the largest output. ONNX Runtime has no GRU in int8.
 """,
     ),
     "single_cells": (

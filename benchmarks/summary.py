@@ -1,6 +1,7 @@
 """Tables out of a result: what is shown of each section."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from typing import Any
 
 from benchmarks.figures import (
@@ -199,11 +200,11 @@ def _narrow_weights(result: Result, records: Records) -> list[Table]:
             *(microseconds(record, name) for name in names),
             times(over(median(record, FLOAT32), median(record, BFLOAT16))),
             times(over(median(record, FLOAT32), median(record, INT8))),
-            f"{record['runs'][INT8]['difference']:.0e}",
+            *(f"{record['runs'].get(name, {}).get('difference', nan):.0e}" for name in (INT8, TORCH_INT8)),
         ]
         for record in records
     ]
-    head = ["H", *names, "x bfloat16", "x int8", "off"]
+    head = ["H", *names, "x bfloat16", "x int8", "int8 off", "torch.ao off"]
     return [Table("A step of one row with its matrices in fewer bits, microseconds", head, rows)]
 
 
