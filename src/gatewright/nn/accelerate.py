@@ -15,7 +15,7 @@ from gatewright.errors import OptionError
 from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
-from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
+from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
 
 Replacement = Recurrent | RNNCell | GRUCell | LSTMCell
 _CELL = ("input_size", "hidden_size", "bias")
@@ -186,8 +186,6 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
         return _COMPUTED
     if base_of(module) is None and type(module) not in _SWAPS:
         return "it is derived from none of torch.nn's layers"
-    if isinstance(module, RNNCellBase) and backend != "llvm":
-        return TORCH_IS_FASTER
     if sorted(_names_of(module)) != sorted(name for name, _ in _parameters(module)):
         return _COMPUTED
     return obstacle_of(module) if type(module) not in _SWAPS else _obstacle_to_replace(module, owner)

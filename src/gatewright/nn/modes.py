@@ -18,6 +18,21 @@ def is_eager() -> bool:
     )
 
 
+def is_plain() -> bool:
+    """Whether a call needs nothing but numbers and their gradient: no mode of torch changes or observes operations.
+
+    All tests are in one function: a layer of few units takes about as long as each Python call here.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or maybe_current_level() is not None
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
+        or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+    )
+
+
 def is_watched() -> bool:
     """Whether a TorchDispatchMode is active, such as torch.utils.flop_counter.FlopCounterMode."""
     return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]

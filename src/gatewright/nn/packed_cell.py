@@ -75,6 +75,16 @@ class PackedCell:
             self.made[key] = SequenceOperation(self.spec(mode, dtype), self.layout)
         return self.made[key]
 
+    def one_step(self, dtype: torch.dtype) -> SequenceOperation:
+        """The operation that runs a single step of all rows on packed parameters.
+
+        Raises TraceError where the cell or its gradient has no schedule.
+        """
+        key = ("one step", dtype)
+        if key not in self.made:
+            self.made[key] = SequenceOperation(self.spec((True, False, False), dtype), self.layout, one_step=True)
+        return self.made[key]
+
 
 def gate_name(name: str) -> str:
     """The name under which a gate is emitted."""

@@ -14,20 +14,21 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
 from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
+from gatewright.nn.calls.step_call import call_step
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
+from gatewright.nn.modes import is_plain
 from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
-TORCH_IS_FASTER = "called step by step, at which torch.nn's own cell is the fastest"
 
 
 class _OneStep(nn.RNNCellBase):
-    """A cell of torch.nn that runs on the compiled engine if that is asked for by name.
+    """A cell of torch.nn that runs on the compiled engine.
 
-    A single step called from Python is at best as fast as torch.nn's: its weights are packed for one product only. So
-    "auto" leaves the step to torch.nn, and `plan()` says so.
+    "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), and where operations
+    are recorded or transformed (torch.compile, torch.jit.trace, torch.func).
     """
 
     def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
@@ -40,14 +41,15 @@ class _OneStep(nn.RNNCellBase):
         self.trace = trace if self.bias else without(trace, BIAS_SPACE)
         sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
         self._cell = PackedCell(self.trace, layout_of_torch(self.trace, gates), sizes)
+        self._names = [packed.name for packed in self._cell.layout]
 
     def plan(self) -> backends.Plan:
         """Which backend runs this cell where its parameters are now, and why."""
         return self._plan(self.weight_ih)
 
     def _plan(self, like: Tensor) -> backends.Plan:
-        if self.backend == "auto":
-            return backends.Plan("torch", TORCH_IS_FASTER)
+        if self.backend == "auto" and not is_plain():
+            return backends.Plan("torch", "torch.nn's own cell, whose operations are recorded or transformed")
         return backends.choose(self.backend, self.trace, like, "a single step is no sequence")
 
     def __prepare_scriptable__(self) -> Self:
@@ -56,11 +58,20 @@ class _OneStep(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: States | None = None) -> Any:
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""
+        if self.backend in ("auto", "llvm"):
+            parameters = self._parameters
+            packed: list[Any] = []
+            for name in self._names:
+                tensor = parameters.get(name)
+                packed.append(getattr(self, name) if tensor is None else tensor)
+            ends = call_step(self._cell, packed, input, hx)
+            if ends is not None:
+                return ends[0] if len(ends) == 1 else ends
         plan = self._plan(input)
         if plan.backend == "torch":
             return super().forward(input, hx)
         (name, values), *states = self._read(input, hx).items()
-        packed = [getattr(self, packed.name) for packed in self._cell.layout]
+        packed = [getattr(self, name) for name in self._names]
         _, *finals = run_cell(plan.backend, CellCall(self._cell, {name: values.unsqueeze(0)}, packed, dict(states)))
         ends = tuple(final[0] if input.dim() == 2 else final[0, 0] for final in finals)
         return ends[0] if len(ends) == 1 else ends
@@ -87,7 +98,7 @@ class _OneStep(nn.RNNCellBase):
 
 
 class RNNCell(_OneStep, nn.RNNCell):
-    """torch.nn.RNNCell, one step of `gw.nn.RNN`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+    """torch.nn.RNNCell, one step of `gw.nn.RNN`; on the compiled engine where that can run it."""
 
     def __init__(
         self,
@@ -126,12 +137,12 @@ class _GatedStep(_OneStep):
 
 
 class GRUCell(_GatedStep, nn.GRUCell):
-    """torch.nn.GRUCell, one step of `gw.nn.GRU`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+    """torch.nn.GRUCell, one step of `gw.nn.GRU`; on the compiled engine where that can run it."""
 
     _equations, _gates = cells.gru(reset="after"), GRU_GATES
 
 
 class LSTMCell(_GatedStep, nn.LSTMCell):
-    """torch.nn.LSTMCell, a step of `gw.nn.LSTM`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+    """torch.nn.LSTMCell, a step of `gw.nn.LSTM`; on the compiled engine where that can run it."""
 
     _equations, _gates = cells.lstm, LSTM_GATES

@@ -54,15 +54,17 @@ def engine(given: Given, on: On = HERE) -> Engine:
     return _engine(given.trace, tuple(sorted(given.sizes.items())), given.backwards, on)
 
 
-def run(given: Given, on: On = HERE, memory: Guarded | None = None) -> Results:
+def run(given: Given, on: On = HERE, memory: Guarded | None = None, *, packs: bool = True) -> Results:
     """What the engine gives; nothing was written out of bounds."""
     arrays = memory or Guarded(on.dtype)
-    states, emits, sums = run_by_name(engine(given, on), arrays, given)
+    states, emits, sums = run_by_name(engine(given, on), arrays, given, packs=packs)
     arrays.check()
     return results(given, states, emits, sums, on.dtype)
 
 
-def run_by_name(engine: Engine, arrays: Guarded, given: Given) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def run_by_name(
+    engine: Engine, arrays: Guarded, given: Given, *, packs: bool = True
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """States (time + 1, batch, ...), sequences (time, batch, ...) and sums of a run, each by name."""
     binding, trace = bind_by_name(engine), engine.program.trace
     extent = given.steps, given.batch
@@ -75,7 +77,7 @@ def run_by_name(engine: Engine, arrays: Guarded, given: Given) -> tuple[dict[str
         arrays.fill(whole[-1 if engine.backwards else 0], given.states[name])
     emits = {name: arrays.empty((*extent, *slot.shape)) for name, slot in binding.emitted.items()}
     sums = {name: arrays.zeros(slot.shape) for name, slot in binding.summed.items()}
-    Executor(binding, arrays, *extent).run([*read, *states.values(), *emits.values(), *sums.values()])
+    Executor(binding, arrays, *extent, packs=packs).run([*read, *states.values(), *emits.values(), *sums.values()])
     return states, emits, sums
 
 
@@ -96,9 +98,9 @@ def results(
     }
 
 
-def check(given: Given, on: On = HERE, want: Results | None = None) -> Results:
+def check(given: Given, on: On = HERE, want: Results | None = None, *, packs: bool = True) -> Results:
     """Hold the engine to the reference."""
-    got = run(given, on)
+    got = run(given, on, packs=packs)
     assert_parity(
         got, want or oracle(given), dtype=on.dtype, products=on.products, steps=given.steps, width=256,
         cell=f"{given.trace.name} {dict(given.sizes)} {given.steps}x{given.batch}", backend=f"llvm for {on.target}",

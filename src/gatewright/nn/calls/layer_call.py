@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C._functorch import maybe_current_level  # pyright: ignore[reportMissingImports, reportPrivateUsage]
 
 from gatewright.backends import torch_eager
 from gatewright.nn.calls.arguments import CallArguments
@@ -18,6 +17,7 @@ from gatewright.nn.dropout import drop
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.layer_interface import LayerInterface
+from gatewright.nn.modes import is_plain
 from gatewright.nn.sequence import RaggedRows, backward_resets, row_lengths
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
@@ -52,7 +52,7 @@ def call_fast(
 
     The results have the axes of the input, batch first or not.
     """
-    if type(input) is not Tensor or input.dim() != 3 or not input.is_cpu or not _is_plain():
+    if type(input) is not Tensor or input.dim() != 3 or not input.is_cpu or not is_plain():
         return None
     if input.shape[-1] != layer.input_size or layer.backend not in _ENGINE or (layer.training and layer.trace.noises):
         return None
@@ -84,21 +84,6 @@ def call_fast(
         return results
     named = {name: gate.transpose(0, 1) for name, gate in results.gates.items()}
     return LayerResults(results.output.transpose(0, 1), results.finals, named)
-
-
-def _is_plain() -> bool:
-    """Whether a call needs nothing but numbers and their gradient: no mode of torch changes or observes operations.
-
-    The same tests as in gatewright.nn.modes, in one function: each Python call here is felt by a layer of few units.
-    """
-    return not (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or maybe_current_level() is not None
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
-        or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
-    )
 
 
 def _resets_of_directions(layer: LayerInterface, resets: Tensor, like: Tensor) -> list[Tensor]:

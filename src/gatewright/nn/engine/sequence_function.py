@@ -35,6 +35,8 @@ def run(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | N
         for tensor in operands:
             if tensor is not None and tensor.requires_grad:
                 return _apply(_Call(operation, ragged, saves=True), *operands)
+    if operation.one_step:
+        return operation.step(operands)
     return operation.results(operation.forward(operands, ragged, saves=False), ragged)
 
 
@@ -76,7 +78,7 @@ class _SequenceFunction(Function):
         results = operation.results(outputs, call.ragged)
         if call.saves:
             call.outputs = outputs
-        if operation.whole_states:
+        if operation.whole_states or operation.one_step:
             return results
         return tuple(map(_without_base, results))
 
@@ -91,7 +93,8 @@ class _SequenceFunction(Function):
             ctx.save_for_backward(*operands, *output[: len(operation.numbering.states)])
             return
         kept, call.outputs = call.outputs.for_gradient, None
-        ctx.marks = None if operation.whole_states else ChangeMarks(output)
+        # The results of a single step are copies of what is kept.
+        ctx.marks = None if operation.whole_states or operation.one_step else ChangeMarks(output)
         ctx.save_for_backward(*operands, *kept)
 
     @staticmethod
@@ -158,11 +161,12 @@ def _derived(
         named = run_named(spec, _by_name(operation, views, ragged))
         states = [named[name] for name in operation.numbering.states]
         emits = [named[name] for name, _ in operation.spec.trace.emits]
-        output, *finals = operation.results(RunOutputs(states, [], states[0], []))
+        results = operation.results(RunOutputs(states, [], states[0], []))
         if ragged is not None:
-            output, *emits = map(ragged.fill_padding, (output, *emits))
+            output, *emits = map(ragged.fill_padding, (results[0], *emits))
+            results = (output, *results[1:])
         return gradients_where_needed(
-            (output, *finals, *emits), grads, views, needed, create_graph=differentiated, retain_graph=differentiated
+            (*results, *emits), grads, views, needed, create_graph=differentiated, retain_graph=differentiated
         )
 
 
@@ -173,12 +177,13 @@ def _by_name(operation: SequenceOperation, operands: Operands, ragged: RaggedRow
     values: dict[str, Tensor] = {}
     for name, x in zip(operation.inputs, operands, strict=False):
         assert x is not None
-        values[name] = x if ragged is None else ragged.fill_padding(x)
+        values[name] = x.unsqueeze(0) if operation.one_step else x if ragged is None else ragged.fill_padding(x)
     if ragged is not None:
         values[MASK] = ragged.mask().to(like.dtype) * values.get(MASK, 1)
     packed = [tensor for tensor in operands[operation.parameters] if tensor is not None]
     params = unpacked(operation.layout, packed, spec.trace, spec.sizes)
     values |= {param.name: params[param.name] for param in spec.trace.params}
     for name, shape, state in zip(numbering.states, numbering.state_shapes, operands[operation.count :], strict=True):
-        values[name] = like.new_zeros(like.shape[1], *shape) if state is None else state
+        batch = like.shape[0 if operation.one_step else 1]
+        values[name] = like.new_zeros(batch, *shape) if state is None else state
     return values

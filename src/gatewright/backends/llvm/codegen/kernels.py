@@ -24,6 +24,7 @@ from gatewright.backends.llvm.codegen.row_sums import SUM_ARGUMENTS, OperandLine
 from gatewright.backends.llvm.codegen.rows import ListedRows, StepRows
 from gatewright.backends.llvm.codegen.stage import Design, StageEmitter
 from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile, TileWork, bundle, choose
+from gatewright.backends.llvm.codegen.unpacked import unpacked_tile
 from gatewright.backends.llvm.emit.bfloat16 import LEAST_LANES, dot
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.native import NativeModule
@@ -72,6 +73,9 @@ class Kernels:
 
     With int8 `products` matrices are packed as whole numbers with a scale for each row, and vectors rounded to whole
     numbers too; see `gatewright.int8`.
+
+    Kernels that do not `pack` read matrices where their caller holds them, and take any number of rows of a single
+    step: `rows` and `lines` do not matter. They have no bfloat16 products.
     """
 
     program: Program
@@ -83,6 +87,7 @@ class Kernels:
     lines: int
     ragged: bool = False
     products: Products = None
+    packs: bool = True
 
     @cached_property
     def bound(self) -> Bound:
@@ -108,6 +113,8 @@ class Kernels:
     @property
     def panels(self) -> list[Panel]:
         """All packed matrices."""
+        if not self.packs:
+            return []
         return [panel for designs in self.designs.values() for design in designs for panel in design.panels]
 
     @property
@@ -169,10 +176,11 @@ class Kernels:
     def _pass_cost(self, name: str) -> PassCost:
         designs = self.designs[name]
         equations = sum(len(design.stage.equations) for design in designs) * max(self.sizes.values())
-        products = sum(2 * panel.size for design in designs for panel in design.panels)
+        products = sum(2 * panel.size for design in designs for panel in design.panels)  # packed or not
         return PassCost(
             operations=products + _OPERATIONS_PER_EQUATION * equations,
-            min_rows=max(design.tile.rows for design in designs),  # tiles overlap, but reach back to no other part
+            # Tiles overlap, but reach back to no other part.
+            min_rows=max(design.tile.rows for design in designs),
             units=self.units[name],
             in_loop=name == LOOP,
         )
@@ -201,6 +209,11 @@ class Kernels:
         are_rounded = self.rounds_vectors or self.products == "int8"
         rounded = [f"{self.products} {'products' if are_rounded else 'matrices'}"] if self.products else []
         return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else []), *rounded])
+
+        rounded = [f"{self.products} {'products' if self.rounds_vectors else 'matrices'}"] if self.products else []
+        return "; ".join(
+            [*stages, *outer, *(["ragged"] if self.ragged else []), *rounded, *([] if self.packs else ["unpacked"])]
+        )
 
     @property
     def functions(self) -> Mapping[str, Signature]:
@@ -235,6 +248,8 @@ class Kernels:
         if not stage.products:
             return Design(stage, lanes, Tile(1, 1), 0, ())
         units = sizes.width(stage.products[0].target)
+        if not self.packs:
+            return self._unpacked_design(stage, name, sizes, lanes)
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
         work = TileWork(
             products=bundle(len(stage.products), self.target.vector_registers),
@@ -252,6 +267,14 @@ class Kernels:
         if self.products == "int8":
             return PairedForm(of_pass, rounds_vectors=True, has_whole_numbers=True, has_dot=self.target.has_int8_dot)
         return PairedForm(of_pass, self.rounds_vectors and lanes >= LEAST_LANES) if self.products else None
+
+    def _unpacked_design(self, stage: Stage, name: str, sizes: Bound, lanes: int) -> Design:
+        """A stage with matrices that are read where they are. Its panels say what is multiplied, but are not made."""
+        units, count = sizes.width(stage.products[0].target), len(stage.products)
+        registers = self.target.vector_registers
+        tile = unpacked_tile(registers, self.target.lanes(self.dtype), units // lanes)
+        panels = panels_of(sizes, stage, name, None, blocks=tile.blocks, lanes=lanes, bundled=count)
+        return Design(stage, lanes, Tile(1, tile.blocks), count, panels, tile)
 
     def _sum_design(self, total: RowSum) -> SumDesign:
         bound = Bound(self.program, self.sizes, self.backwards)

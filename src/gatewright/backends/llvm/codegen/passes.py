@@ -11,6 +11,7 @@ from itertools import groupby
 from gatewright.backends.llvm.codegen.panels import column_of
 from gatewright.backends.llvm.codegen.rows import StepRows
 from gatewright.backends.llvm.codegen.stage import StageEmitter
+from gatewright.backends.llvm.codegen.unpacked import UnpackedProducts
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
 from gatewright.backends.llvm.parallel.thread_context import ThreadContext
@@ -42,7 +43,9 @@ class PassEmitter:
         for number, part in enumerate(self._parts):
             if id(part[0]) in self._after_barrier:
                 self._context.barrier()
-            if part[0].panels:
+            if part[0].unpacked:
+                self._unpacked(part[0], part[0].unpacked, rows)
+            elif part[0].panels:
                 self._tiles(number, rows, descending)
             else:
                 self._rows(part, rows)
@@ -78,6 +81,26 @@ class PassEmitter:
                 group = e.index(e.add_index(walked.index, e.mul_index(now, back), "group"))
                 self._group(number, rows, group, (part.index, end))
             part.carry({"descending": flipped(e, now)})
+
+    def _unpacked(self, stage: StageEmitter, products: UnpackedProducts, rows: StepRows) -> None:
+        """A stage whose matrices are not packed: any number of rows, tile by tile."""
+        e, height = self._scalar, products.tile.rows
+        limit = e.add_index(rows.last, -1, "last_row")
+        with (
+            e.loop(*self._ranges[id(stage)], 1, "group") as group,
+            e.loop(rows.first, rows.last, height, "tile") as tile,
+        ):
+            unit = products.first_unit(group.index)
+            with e.when(e.compare_index("==", tile.index, limit), "one_row"):
+                products.emit(unit, [rows.cursor(e, tile.index, 0, limit)])
+            with e.when(e.compare_index("<", tile.index, limit), "several_rows"):
+                # The last row is repeated where fewer are left: it is computed again, but not stored.
+                places = [e.smaller_index(e.add_index(tile.index, r), limit) for r in range(height)]
+                products.emit(unit, [rows.cursor(e, place, 0, limit) for place in places])
+            end = e.smaller_index(e.add_index(tile.index, height), rows.last, "end_row")
+            with e.loop(tile.index, end, 1, "row") as row:
+                own = e.add_index(row.index, e.mul_index(tile.index, -1))
+                stage.emit_unpacked(products, unit, rows.cursor(e, row.index, 0, limit), own)
 
     def _group(self, number: int, rows: StepRows, group: Value, span: tuple[Index, Index]) -> None:
         e, stage = self._scalar, self._parts[number][0]

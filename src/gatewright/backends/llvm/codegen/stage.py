@@ -9,6 +9,7 @@ from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
 from gatewright.backends.llvm.codegen.pairs import row_rounding
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.codegen.unpacked import UnpackedProducts, UnpackedTile
 from gatewright.backends.llvm.codegen.whole_numbers import vector_rounding
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
@@ -30,6 +31,7 @@ class Design:
     tile: Tile
     bundle: int  # products that are accumulated at the same time
     panels: tuple[Panel, ...]
+    unpacked: UnpackedTile | None = None  # where the matrices of the panels are not packed
 
 
 class StageEmitter:
@@ -41,10 +43,15 @@ class StageEmitter:
         self.units = self.bound.sizes[self.stage.axis] if self.stage.axis else 1
         self.rounded = {panel.operand: panel for panel in self.panels if panel.operand}
         """The vectors that are rounded to words before they are multiplied, each by one of its panels."""
+        self.unpacked: UnpackedProducts | None = None
+        if design.unpacked:
+            self.unpacked = UnpackedProducts(self.emitter, memory, self.stage, self.units, design.unpacked)
 
     def prepare(self) -> None:
         """Load the pointers of all buffers that the stage uses."""
-        for panel in self.panels:
+        if self.unpacked:
+            self.unpacked.prepare()
+        for panel in () if self.unpacked else self.panels:
             self.memory.pointer(panel.key)
             if panel.operand:
                 self.memory.pointer(panel.operand)
@@ -75,6 +82,13 @@ class StageEmitter:
             )
             rounding = vector_rounding if panel.has_whole_numbers else row_rounding
             self.emitter.call(rounding(self.emitter, panel.depth), [source, target])
+
+    def emit_unpacked(self, products: UnpackedProducts, first_unit: Index, cursor: Cursor, row: Index) -> None:
+        """Emit the equations of one row for a group of units, with the products that were computed for its tile."""
+        e = self.emitter
+        with e.loop(0, products.tile.blocks, 1, "block") as block:
+            column = e.add_index(first_unit, e.mul_index(block.index, self.lanes), "column")
+            self._finish({**self._shared(column), **products.load(row, block.index)}, cursor, column)
 
     def emit_rows(self, cursors: Sequence[Cursor], blocks: tuple[Index, Index]) -> None:
         """Emit a stage without products for some rows and a range of blocks of units."""

@@ -188,16 +188,20 @@ class Arithmetic:
         return self._builder.shuffle_vector(a, b, mask, self._name(name))
 
     def sum_lanes(self, a: Value, name: str = "") -> Value:
-        """The sum of all lanes, a scalar: the upper half is added to the lower until one lane is left."""
+        """The sum of all lanes, a scalar."""
+        return self.fold_lanes(a, 1, name)
+
+    def fold_lanes(self, a: Value, count: int, name: str = "") -> Value:
+        """The sum of the parts of `count` lanes each: the upper half is added to the lower until one part is left."""
         half = self.vector.width // 2
-        if half == 0:
+        if self.vector.width == count:
             return a
         narrow = self.with_width(half)
         if half == 1:
             return narrow.add(self.lane(a, 0, f"{name}.lower"), self.lane(a, 1, f"{name}.upper"), name)
         lower = self._pick(a, range(half), f"{name}.lower{half}")
         upper = self._pick(a, range(half, 2 * half), f"{name}.upper{half}")
-        return narrow.sum_lanes(narrow.add(lower, upper, f"{name}.by{half}"), name)
+        return narrow.fold_lanes(narrow.add(lower, upper, f"{name}.by{half}"), count, name)
 
     # What llvmlite needs
 

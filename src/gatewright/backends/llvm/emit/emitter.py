@@ -14,6 +14,7 @@ Index = Value | int
 
 INDEX: Any = ir.IntType(64)
 POINTER: Any = ir.PointerType()
+_CACHE_LINE = 64
 
 
 class Loop:
@@ -90,6 +91,12 @@ class Emitter(Arithmetic):
     def broadcast(self, pointer: Value, name: str = "") -> Value:
         """One element in every lane."""
         return self.splat(self.with_width(1).load(pointer, name), name)
+
+    def reserve_numbers(self, count: int, name: str = "") -> Value:
+        """Memory for so many numbers until the function returns. Ask for it before the first loop or branch."""
+        memory = self._builder.alloca(ir.ArrayType(self.vector.element, count), name=self._name(name))
+        memory.align = _CACHE_LINE
+        return self._builder.inttoptr(self._builder.ptrtoint(memory, INDEX), POINTER)  # llvmlite gives it another type
 
     # Indices
 

@@ -97,39 +97,43 @@ class Engine:
         products = f" products={self.products}" if self.products else ""
         return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}"
 
-    def kernels(self, steps: int, batch: int, *, ragged: bool = False) -> tuple[Kernels, Library]:
-        """The kernels for an extent, from memory, from the cache on disk, or compiled now."""
-        extent = (*_row_counts(steps, batch), ragged)
+    def kernels(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> tuple[Kernels, Library]:
+        """The kernels for an extent, from memory, from the cache on disk, or compiled now.
+
+        Kernels that do not pack matrices are for a single step.
+        """
+        extent = (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs)
         if extent not in self._compiled:
-            kernels = self.design(steps, batch, ragged=ragged)
+            kernels = self.design(steps, batch, ragged=ragged, packs=packs)
             library = compile_module(kernels.emit, kernels.functions, key=self._key_of(kernels), target=kernels.target)
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
 
-    def design(self, steps: int, batch: int, *, ragged: bool = False) -> Kernels:
+    def design(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> Kernels:
         """The kernels for an extent, not compiled."""
-        target, counts = self.target or named(), _row_counts(steps, batch)
-        return Kernels(self.program, self.sizes, self.dtype, target, self.backwards, *counts, ragged, self.products)
+        target, counts = self.target or named(), _row_counts(steps, batch) if packs else (1, 1)
+        options = (self.dtype, target, self.backwards)
+        return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs)
 
-    def origin(self, steps: int, batch: int, *, ragged: bool = False) -> KernelOrigin:
+    def origin(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> KernelOrigin:
         """Where a call for an extent would get its kernels from now."""
-        if (*_row_counts(steps, batch), ragged) in self._compiled:
+        if (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs) in self._compiled:
             return KernelOrigin.IN_MEMORY
-        kernels = self.design(steps, batch, ragged=ragged)
+        kernels = self.design(steps, batch, ragged=ragged, packs=packs)
         description = describe(kernels.emit, kernels.functions, self._key_of(kernels), kernels.target)
         return KernelOrigin.ON_DISK if default_cache().holds(description) else KernelOrigin.NOWHERE
 
     def _key_of(self, kernels: Kernels) -> str:
         return f"{self.key} {kernels.layout}"
 
-    def runner(self, steps: int, batch: int, *, ragged: bool = False) -> Runner:
+    def runner(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> Runner:
         """What runs the kernels over so many steps and rows, of which there is at least one."""
-        extent = (steps, batch, ragged)
+        extent = (steps, batch, ragged, packs)
         runner = self.runners.get(extent)
         if runner is None:
             if len(self.runners) >= _MAX_RUNNERS:
                 self.runners.clear()
-            kernels, library = self.kernels(steps, batch, ragged=ragged)
+            kernels, library = self.kernels(steps, batch, ragged=ragged, packs=packs)
             runner = self.runners[extent] = Runner(self.program, kernels, library, steps, batch)
         return runner
 

@@ -17,10 +17,23 @@ from gatewright.trace.ir import Atom, Literal, names_of
 
 
 class Executor:
-    """Runs an engine over one extent, on arrays that its caller holds."""
+    """Runs an engine over one extent, on arrays that its caller holds.
 
-    def __init__(self, binding: Binding, arrays: Arrays, steps: int, batch: int, *, ragged: bool = False) -> None:
-        self.binding, self._arrays, self._extent, self._ragged = binding, arrays, (steps, batch), ragged
+    It packs matrices, unless the extent is a single step and the caller says that it does not.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        arrays: Arrays,
+        steps: int,
+        batch: int,
+        *,
+        ragged: bool = False,
+        packs: bool = True,
+    ) -> None:
+        self.binding, self.arrays, self._extent, self._ragged = binding, arrays, (steps, batch), ragged
+        self._packs = packs
         program, sizes = binding.program, binding.engine.sizes
         sums = [row_sum.target.name for row_sum in program.row_sums]
         self._inner_sums = [name for name in sums if name in binding.computed]  # sums that are no result themselves
@@ -28,13 +41,18 @@ class Executor:
         self._shapes = {value.name: bind(value.shape, sizes) for value in (*program.trace.params, *targets)}
         read = [arg for equation in (*program.prologue, *program.epilogue) for arg in equation.args]
         self._used = names_of([*read, *(value for _, value in binding.unwritten_sums)])
-        self._computes = bool(binding.computed or binding.unwritten_sums)
+        self._computes_parameters = bool(binding.computed or binding.unwritten_sums)
 
     @cached_property
     def buffers(self) -> BufferPlan:
         """Where the kernels find everything. The first use compiles the kernels, unless they are in a cache."""
-        runner = self.binding.engine.runner(*self._extent, ragged=self._ragged)
+        runner = self.binding.engine.runner(*self._extent, ragged=self._ragged, packs=self._packs)
         return BufferPlan(runner, self.binding.places(), self.binding.arrays + len(self.binding.computed))
+
+    @property
+    def computes(self) -> bool:
+        """Whether a run needs more than its kernels."""
+        return self._computes_parameters or bool(self.binding.fills)
 
     @property
     def packing(self) -> str:
@@ -59,20 +77,20 @@ class Executor:
         `packed` is memory for packed matrices, and whether they are in it already. With `adds`, the sums that kernels
         write are added to what is in their arrays.
         """
-        if self._computes:
+        if self._computes_parameters:
             arrays = [*arrays, *self._before(arrays)]
         if all(self._extent):
             self._run_kernels(arrays, active, packed, adds)
-        if self._computes:
+        if self._computes_parameters:
             self._after(arrays)
         for slot, value in self.binding.fills:
             shape = (*self._extent, *slot.shape)
-            self._arrays.fill(self._view(arrays, slot.location, shape), self._value(arrays, value, shape))
+            self.arrays.fill(self._view(arrays, slot.location, shape), self._value(arrays, value, shape))
 
     def _run_kernels(
         self, arrays: Sequence[Any], active: ActiveLines | None, packed: tuple[Any, bool] | None, adds: bool
     ) -> None:
-        buffers, memory = self.buffers, self._arrays
+        buffers, memory = self.buffers, self.arrays
         block = memory.take_workspace(buffers.workspace_bytes + (0 if packed else buffers.packed_bytes))
         if packed is None:
             *addresses, workspace = memory.addresses([*arrays, block])
@@ -91,7 +109,7 @@ class Executor:
         assert not self.binding.fills
         assert not self.binding.summed
         arrays = [*arrays, *self._before(arrays)]
-        buffers, memory = self.buffers, self._arrays
+        buffers, memory = self.buffers, self.arrays
         workspace, packed = memory.take_workspace(buffers.workspace_bytes), memory.take_workspace(buffers.packed_bytes)
         *addresses, workspace_at, packed_at = memory.addresses([*arrays, workspace, packed])
         call = buffers.prepare(addresses, workspace_at, packed_at)
@@ -102,7 +120,7 @@ class Executor:
 
     def _before(self, arrays: Sequence[Any]) -> list[Any]:
         """What the prologue computes, and room for sums that are no result."""
-        program, memory = self.binding.program, self._arrays
+        program, memory = self.binding.program, self.arrays
         values = self._views(arrays, self.binding.given)
         memory.compute(program.prologue, values, self.binding.engine.sizes)
         computed = [memory.contiguous(values[equation.target.name]) for equation in program.prologue]
@@ -114,10 +132,10 @@ class Executor:
         if not binding.unwritten_sums:
             return
         values = self._views(arrays, {**binding.given, **binding.sums, **binding.computed})
-        self._arrays.compute(binding.program.epilogue, values, binding.engine.sizes)
+        self.arrays.compute(binding.program.epilogue, values, binding.engine.sizes)
         for slot, value in binding.unwritten_sums:
             result = value.value if isinstance(value, Literal) else _widened(values[value.name], slot.shape)
-            self._arrays.fill(self._view(arrays, slot.location, slot.shape), result)
+            self.arrays.fill(self._view(arrays, slot.location, slot.shape), result)
 
     def _value(self, arrays: Sequence[Any], value: Atom, shape: tuple[int, ...]) -> Any:
         """A value at every step, (time, batch, ...)."""
@@ -132,7 +150,7 @@ class Executor:
         location = places[binding.program.new_values.get(value.name, value.name)]
         later = (storage is Storage.NEW) != binding.engine.backwards  # states have one slot more than there are steps
         if storage in (Storage.NEW, Storage.STATE) and later:
-            location = Location(location.block, location.offset + batch * prod(own) * self._arrays.itemsize)
+            location = Location(location.block, location.offset + batch * prod(own) * self.arrays.itemsize)
         return _widened(self._view(arrays, location, (steps, batch, *own)), shape)
 
     def _views(self, arrays: Sequence[Any], places: Locations) -> dict[str, Any]:
@@ -141,7 +159,7 @@ class Executor:
         return {name: self._view(arrays, place, self._shapes[name]) for name, place in used}
 
     def _view(self, arrays: Sequence[Any], location: Location, shape: tuple[int, ...]) -> Any:
-        return self._arrays.view(arrays[location.block], location.offset, shape)
+        return self.arrays.view(arrays[location.block], location.offset, shape)
 
 
 def _widened(value: Any, shape: tuple[int, ...]) -> Any:

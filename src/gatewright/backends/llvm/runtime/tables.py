@@ -42,12 +42,13 @@ class AddressTables:
         self._strides = (ctypes.c_int64 * self._count)(*strides)
         self._starts = (ctypes.c_int64 * self._number)(*starts)
         self._fill = _code()["fill"]
+        # Converted once: a call of a few microseconds feels each conversion.
+        self._fixed = (ctypes.addressof(self._locations), ctypes.addressof(self._strides), self._count)
+        self._times = (ctypes.addressof(self._starts), self._number)
 
     def fill(self, address: int, bases: Sequence[int]) -> None:
         """Write the tables to an address; `bases` are where the blocks of memory begin."""
-        self._fill(
-            address, self._bases(*bases), self._locations, self._strides, self._count, self._starts, self._number
-        )
+        self._fill(address, self._bases(*bases), *self._fixed, *self._times)
 
 
 def _source() -> str:
