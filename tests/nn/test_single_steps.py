@@ -104,9 +104,15 @@ def test_a_step_is_a_step_of_the_layer() -> None:
 
 
 def test_the_plan_says_what_runs() -> None:
-    assert str(gw.nn.GRUCell(3, 5).plan()) == (
+    assert str(gw.nn.RNNCell(3, 5).plan()) == (
         "torch: called step by step, at which torch.nn's own cell is the fastest"
     )
+    assert str(gw.nn.GRUCell(3, 5).plan()) == "llvm: compiled for this processor"
+    assert str(gw.nn.GRUCell(0, 5).plan()) == "torch: torch.nn's own cell, which may have no inputs and no units"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert str(gw.nn.LSTMCell(3, 5).plan()) == (
+            "torch: torch.nn's own cell, whose operations are recorded or transformed"
+        )
     assert str(gw.nn.GRUCell(3, 5, backend="llvm").plan()) == "llvm: compiled for this processor; asked for by name"
     assert gw.nn.GRUCell(3, 5, backend="torch").plan().backend == "torch"
     with pytest.raises(OptionError, match="the dtype is float16"):
@@ -146,3 +152,75 @@ def test_arguments_that_do_not_fit(x: tuple[int, ...], states: tuple[tuple[int, 
 def test_another_dtype_is_refused() -> None:
     with pytest.raises(ShapeError, match="float64"):
         gw.nn.GRUCell(3, 5, backend="llvm")(torch.ones(2, 3), torch.ones(2, 5, dtype=torch.float64))
+
+
+@kinds
+def test_only_what_needs_a_gradient_gets_one(kind: str) -> None:
+    theirs, ours = twins(kind, "llvm")
+    for cell in (theirs, ours):
+        cell.weight_hh.requires_grad_(False)
+        cell.bias_ih.requires_grad_(False)
+    x, states = torch.randn(BATCH, INPUT), initial(kind, BATCH)
+    for cell in (theirs, ours):
+        as_tuple(cell(x, states))[-1].square().sum().backward()
+    for (name, got), (_, want) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        assert (got.grad is None) == (want.grad is None) == (name in ("weight_hh", "bias_ih"))
+        if want.grad is not None:
+            assert_parity(got.grad, want.grad, dtype="float32", steps=1, cell=f"{kind} {name}")
+
+
+@kinds
+def test_new_states_may_be_changed_in_place(kind: str) -> None:
+    """The gradient reads what was computed, and not what became of it."""
+    cell = twins(kind, "llvm")[1]
+    x, states = torch.randn(BATCH, INPUT), initial(kind, BATCH)
+    grads = []
+    for change in (False, True):
+        ends = as_tuple(cell(x, states))
+        loss = sum((end * torch.arange(HIDDEN)).sum() for end in ends)
+        if change:
+            with torch.no_grad():
+                for end in ends:
+                    end.zero_()
+        grads.append(torch.autograd.grad(loss, list(cell.parameters())))
+    assert_parity(grads[1], grads[0], dtype="float32", steps=1, cell=kind)
+
+
+def test_a_changed_parameter_is_noticed_by_autograd() -> None:
+    cell = gw.nn.GRUCell(INPUT, HIDDEN)
+    end = cell(torch.randn(BATCH, INPUT))
+    with torch.no_grad():
+        cell.weight_hh.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        end.sum().backward()
+
+
+def test_batched_gradients() -> None:
+    theirs, ours = twins("LSTMCell", "llvm")
+    x, states = torch.randn(BATCH, INPUT), initial("LSTMCell", BATCH)
+    directions = torch.randn(3, BATCH, HIDDEN)
+    got, want = (
+        torch.autograd.grad(cell(x, states)[0], list(cell.parameters()), directions, is_grads_batched=True)
+        for cell in (ours, theirs)
+    )
+    assert_parity(got, want, dtype="float32", steps=1)
+
+
+def test_weights_that_are_changed_behind_autograds_back_are_read_anew() -> None:
+    theirs, ours = twins("GRUCell", "auto")
+    x = torch.randn(BATCH, INPUT)
+    with torch.no_grad():
+        for _ in range(3):
+            for cell in (theirs, ours):
+                cell.weight_hh.data.mul_(1.5)
+                cell.weight_ih.numpy()[0, 0] += 1
+            assert_parity(ours(x), theirs(x), dtype="float32", steps=1)
+
+
+@kinds
+def test_strided_operands(kind: str) -> None:
+    theirs, ours = twins(kind, "llvm")
+    x = torch.randn(INPUT, BATCH).t()
+    states = tuple(torch.randn(BATCH, 2 * HIDDEN)[:, ::2] for _ in range(2 if kind == "LSTMCell" else 1))
+    given = states if kind == "LSTMCell" else states[0]
+    assert_parity(as_tuple(ours(x, given)), as_tuple(theirs(x, given)), dtype="float32", steps=1, cell=kind)

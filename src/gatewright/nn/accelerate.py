@@ -15,7 +15,7 @@ from gatewright.errors import OptionError
 from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
-from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
+from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
 
 Replacement = Recurrent | RNNCell | GRUCell | LSTMCell
 _CELL = ("input_size", "hidden_size", "bias")
@@ -106,7 +106,7 @@ def _require_as_left(swapped: _Swapped) -> None:
 
 
 def accelerate(model: nn.Module, backend: str = "auto") -> Report:
-    """Replace every torch.nn.RNN, GRU and LSTM within a model, in place, by the layer of that name in gatewright.nn.
+    """Replace every torch.nn.RNN, GRU, LSTM, GRUCell and LSTMCell in a model, in place, by gatewright.nn's of the name.
 
     The new layers hold the very same parameters and hooks, so that optimizers, state dicts and handles stay valid, and
     compute the same numbers within rounding. To isinstance() they are torch.nn.RNNBase, but no torch.nn.LSTM. A layer
@@ -115,9 +115,8 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
 
     Left, each with its reason in the report, are TorchScript, layers to which something was done (weight norm, pruning,
     a forward or buffers of their own), derived classes whose forward does not call torch.nn's, those that the compiled
-    engine cannot run where they are (a GPU, bfloat16), and torch.nn's RNNCell, GRUCell and LSTMCell: a single step is
-    fastest there. backend="llvm" swaps cells too, and raises OptionError, with the model as it was, for what the engine
-    cannot run.
+    engine cannot run where they are (a GPU, bfloat16), and torch.nn.RNNCell, whose single step is fastest there.
+    backend="llvm" swaps it too, and raises OptionError, with the model as it was, for what the engine cannot run.
 
         report = gw.nn.accelerate(model)
         print(report)
@@ -186,6 +185,8 @@ def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str |
         return _COMPUTED
     if base_of(module) is None and type(module) not in _SWAPS:
         return "it is derived from none of torch.nn's layers"
+    if isinstance(module, nn.RNNCell) and backend != "llvm":
+        return TORCH_IS_FASTER
     if sorted(_names_of(module)) != sorted(name for name, _ in _parameters(module)):
         return _COMPUTED
     return obstacle_of(module) if type(module) not in _SWAPS else _obstacle_to_replace(module, owner)

@@ -12,6 +12,7 @@ from gatewright.axes import bind
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.packing import Layout, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
@@ -75,14 +76,14 @@ class PackedCell:
             self.made[key] = SequenceOperation(self.spec(mode, dtype), self.layout)
         return self.made[key]
 
-    def one_step(self, dtype: torch.dtype) -> SequenceOperation:
-        """The operation that runs a single step of all rows on packed parameters.
+    def one_step(self, dtype: torch.dtype) -> StepOperation:
+        """The operation that runs a single step on packed parameters.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
         key = ("one step", dtype)
         if key not in self.made:
-            self.made[key] = SequenceOperation(self.spec((True, False, False), dtype), self.layout, one_step=True)
+            self.made[key] = StepOperation(self.spec((True, False, False), dtype), self.layout)
         return self.made[key]
 
 

@@ -22,14 +22,20 @@ from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
+TORCH_IS_FASTER = "called step by step, at which torch.nn's own cell is the fastest"
+_RECORDED = "torch.nn's own cell, whose operations are recorded or transformed"
+_NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 
 
 class _OneStep(nn.RNNCellBase):
     """A cell of torch.nn that runs on the compiled engine.
 
-    "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), and where operations
-    are recorded or transformed (torch.compile, torch.jit.trace, torch.func).
+    "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), where that is faster
+    (RNNCell), where operations are recorded or transformed (torch.compile, torch.jit.trace, torch.func), and where
+    arguments do not fit, so that the errors are torch.nn's.
     """
+
+    _is_faster_in_torch: ClassVar[bool] = False
 
     def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
         """Set the backend; torch.nn has created the parameters already."""
@@ -42,14 +48,21 @@ class _OneStep(nn.RNNCellBase):
         sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
         self._cell = PackedCell(self.trace, layout_of_torch(self.trace, gates), sizes)
         self._names = [packed.name for packed in self._cell.layout]
+        left = self._is_faster_in_torch or not (self.input_size and self.hidden_size)
+        self._tries_engine = backend == "llvm" or (backend == "auto" and not left)
 
     def plan(self) -> backends.Plan:
         """Which backend runs this cell where its parameters are now, and why."""
         return self._plan(self.weight_ih)
 
     def _plan(self, like: Tensor) -> backends.Plan:
-        if self.backend == "auto" and not is_plain():
-            return backends.Plan("torch", "torch.nn's own cell, whose operations are recorded or transformed")
+        if self.backend == "auto":
+            if self._is_faster_in_torch:
+                return backends.Plan("torch", TORCH_IS_FASTER)
+            if not self._tries_engine:
+                return backends.Plan("torch", _NO_UNITS)
+            if not is_plain():
+                return backends.Plan("torch", _RECORDED)
         return backends.choose(self.backend, self.trace, like, "a single step is no sequence")
 
     def __prepare_scriptable__(self) -> Self:
@@ -58,17 +71,15 @@ class _OneStep(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: States | None = None) -> Any:
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""
-        if self.backend in ("auto", "llvm"):
-            parameters = self._parameters
-            packed: list[Any] = []
-            for name in self._names:
-                tensor = parameters.get(name)
-                packed.append(getattr(self, name) if tensor is None else tensor)
+        if self._tries_engine:
+            try:
+                packed: list[Any] = list(map(self._parameters.__getitem__, self._names))
+            except KeyError:  # computed from others: weight norm or the like
+                packed = [getattr(self, name) for name in self._names]
             ends = call_step(self._cell, packed, input, hx)
             if ends is not None:
                 return ends[0] if len(ends) == 1 else ends
-        plan = self._plan(input)
-        if plan.backend == "torch":
+        if self.backend == "auto" or (plan := self._plan(input)).backend == "torch":
             return super().forward(input, hx)
         (name, values), *states = self._read(input, hx).items()
         packed = [getattr(self, name) for name in self._names]
@@ -98,7 +109,9 @@ class _OneStep(nn.RNNCellBase):
 
 
 class RNNCell(_OneStep, nn.RNNCell):
-    """torch.nn.RNNCell, one step of `gw.nn.RNN`; on the compiled engine where that can run it."""
+    """torch.nn.RNNCell, one step of `gw.nn.RNN`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
+
+    _is_faster_in_torch = True
 
     def __init__(
         self,

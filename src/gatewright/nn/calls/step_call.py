@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gatewright.nn.engine.differentiable import DTYPES
-from gatewright.nn.engine.sequence_function import run
+from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.nn.modes import is_plain
 from gatewright.nn.packed_cell import PackedCell
 
@@ -17,28 +17,39 @@ from gatewright.nn.packed_cell import PackedCell
 def call_step(
     cell: PackedCell, packed: Sequence[Tensor], input: Tensor, hx: Tensor | Sequence[Tensor] | None
 ) -> tuple[Tensor, ...] | None:
-    """The states of all rows after one step; None for what only the generic path serves, which also raises the errors
-    for arguments that do not fit."""
+    """The states of all rows after one step, (batch, size); or of one row, (size,).
+
+    None for what only the generic path serves, which also raises the errors for arguments that do not fit.
+    """
     if not is_plain() or type(input) is not Tensor or not input.is_cpu:
         return None
-    dtype = input.dtype
-    if dtype not in DTYPES or input.dim() != 2:
+    if input.dtype not in DTYPES or not input.numel():
         return None
-    operation = cell.one_step(dtype)
-    rows, features = input.shape
-    shapes = operation.numbering.state_shapes
-    if features != operation.input_size:
+    if input.dim() == 1:
+        rows = None if hx is None else hx.unsqueeze(0) if isinstance(hx, Tensor) else [x.unsqueeze(0) for x in hx]
+        ends = call_step(cell, packed, input.unsqueeze(0), rows)
+        return None if ends is None else tuple([end.squeeze(0) for end in ends])
+    operation = cell.one_step(input.dtype)
+    states = _states_of(operation, input, hx)
+    if states is None or not operation.takes(packed):
         return None
-    states: Sequence[Tensor | None] = [None] * len(shapes)
-    if hx is not None:
-        states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        if len(states) != len(shapes):
+    return operation.run((input, *packed, *states))
+
+
+def _states_of(
+    operation: StepOperation, input: Tensor, hx: Tensor | Sequence[Tensor] | None
+) -> Sequence[Tensor | None] | None:
+    """The states before the step, each of which may be None for zeros; None where an argument does not fit."""
+    shapes, shape = operation.state_shapes, input.shape
+    if len(shape) != 2 or shape[1] != operation.input_size:
+        return None
+    if hx is None:
+        return (None,) * len(shapes)
+    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    if len(states) != len(shapes):
+        return None
+    for state, own in zip(states, shapes, strict=True):
+        fits = type(state) is Tensor and state.dtype is input.dtype and state.is_cpu
+        if not fits or state.shape != (shape[0], *own):
             return None
-        for state, shape in zip(states, shapes, strict=True):
-            if type(state) is not Tensor or state.dtype is not dtype or state.shape != (rows, *shape):
-                return None
-            if not state.is_cpu:
-                return None
-    if not rows or not operation.takes(packed):
-        return None
-    return run(operation, (input, *packed, *states))
+    return states

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.runtime.executor import Executor
-from gatewright.backends.llvm.runtime.runner import aligned
 from gatewright.errors import ShapeError
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.block_pool import BlockPool
@@ -31,7 +30,6 @@ from gatewright.trace.ir import Var
 Operands = Sequence[Tensor | None]
 """Inputs with random values (time, batch, ...), packed parameters, initial states (batch, ...); None is zeros."""
 _INFERENCE, _SAVING = "inference", "saving"
-_NOTHING = torch.empty(0, dtype=torch.uint8)
 _MOST_EXECUTORS = 64  # remembered, one for each extent
 _MOST_UNPACKED_ROWS = 32
 """A single step of up to so many rows reads matrices where they are: packing would take longer than it saves."""
@@ -64,18 +62,14 @@ class SequenceOperation:
     Its results are
 
     - for a layer: the output (time, batch, ...), each state after the last step (1, batch, ...), what is emitted;
-    - with `whole_states`: each state at every time (time + 1, batch, ...), what is emitted, what is summed;
-    - for `one_step`, which has inputs (batch, ...) and emits nothing: each new state (batch, ...).
+    - with `whole_states`: each state at every time (time + 1, batch, ...), what is emitted, what is summed.
     """
 
-    def __init__(
-        self, spec: Differentiable, layout: Layout, *, whole_states: bool = False, one_step: bool = False
-    ) -> None:
-        self.spec, self.layout, self.whole_states, self.one_step = spec, layout, whole_states, one_step
+    def __init__(self, spec: Differentiable, layout: Layout, *, whole_states: bool = False) -> None:
+        self.spec, self.layout, self.whole_states = spec, layout, whole_states
         self.numbering = TensorNumbering(spec, layout)
         self.inputs, self.count = self.numbering.inputs, self.numbering.count
         self.parameters = slice(self.numbering.first_packed, self.count)  # among operands
-        self.input_size = prod(bind(spec.trace.inputs[0].shape, spec.sizes)) if spec.trace.inputs else 0
         self._gradients: dict[Any, Gradient] = {}
         self._executors: dict[Any, Executor] = {}
         self._pools = defaultdict[str, BlockPool](BlockPool)  # for each use of large memory
@@ -83,68 +77,26 @@ class SequenceOperation:
 
     def forward(self, operands: Operands, ragged: RaggedRows | None = None, *, saves: bool) -> RunOutputs:
         """Run the kernels; with `saves`, so that a gradient can be computed."""
-        steps, batch = self._extent(operands)
+        steps, batch = _extent(operands)
         if self.whole_states:
             self._check_shapes(operands, (steps, batch))
         executor = self._executor(_SAVING if saves else _INFERENCE, steps, batch, ragged)
         binding, dtype = executor.binding, self.spec.dtype
         pool = "state" if saves and not self.whole_states else ""
         states = self._started(
-            operands[self.count :],
-            pool,
-            steps,
-            batch,
-            ragged,
-            from_end=self.spec.backwards,
-            first_is_output=not self.one_step,
+            operands[self.count :], pool, steps, batch, ragged, from_end=self.spec.backwards, first_is_output=True
         )
         new = torch.empty if ragged is None and steps * batch else torch.zeros  # no kernel writes to padding
         emits: list[Tensor] = []
         for name, _ in self.spec.trace.emits:
             emits.append(new((steps, batch, *binding.emitted[name].shape), dtype=dtype))
         sums = [new(slot.shape, dtype=dtype) for slot in binding.summed.values()] if binding.summed else []
-        saved = self._pools["saved"].take(binding.saved_bytes) if binding.saved_bytes else _NOTHING
+        saved = self._pools["saved"].take(binding.saved_bytes)
         tensors = [*self._contiguous(operands), *states, *emits, saved, *sums]
         self._run(executor, tensors, ragged, caches_weights=not saves)
         if ragged is not None and binding.fills:  # the executor fills whole sequences, padding too
             emits = list(map(ragged.fill_padding, emits))
         return RunOutputs(states, emits, saved, sums)
-
-    def step(self, operands: Operands) -> tuple[Tensor, ...]:
-        """The results of `one_step`, without what a gradient needs."""
-        steps, batch = self._extent(operands)
-        executor = self._executor(_INFERENCE, steps, batch, None)
-        if executor.computes or not batch or executor.packed_bytes:
-            return self.results(self.forward(operands, saves=False))
-        return self._run_in_workspace(executor, operands, batch)
-
-    def _run_in_workspace(self, executor: Executor, operands: Operands, batch: int) -> tuple[Tensor, ...]:
-        """A single step with its states in the workspace. Copies of a few rows take less time than to make tensors."""
-        dtype, arrays, buffers = self.spec.dtype, executor.arrays, executor.buffers
-        tensors = self._contiguous(operands)
-        addresses = [tensor.data_ptr() for tensor in tensors]
-        states_at = aligned(buffers.workspace_bytes)
-        block = arrays.take_workspace(states_at + 2 * batch * self.numbering.state_numbers * dtype.itemsize)
-        workspace = block.data_ptr()
-        at = workspace + states_at
-        results: list[tuple[Tensor, int, int]] = []
-        for shape, start in zip(self.numbering.state_shapes, operands[self.count :], strict=True):
-            result = torch.empty((batch, *shape), dtype=dtype)
-            size = result.nbytes
-            if start is None:
-                ctypes.memset(at, 0, size)
-            else:
-                initial = start if start.is_contiguous() else start.contiguous()
-                ctypes.memmove(at, initial.data_ptr(), size)
-            addresses.append(at)
-            results.append((result, at + size, size))
-            at += 2 * size
-        addresses.append(workspace)  # nothing is saved
-        buffers.run(addresses, workspace, workspace)
-        for result, source, size in results:
-            ctypes.memmove(result.data_ptr(), source, size)
-        arrays.give_back(block)
-        return tuple([result for result, _, _ in results])
 
     def _check_shapes(self, operands: Operands, extent: tuple[int, int]) -> None:
         """Raise ShapeError unless tensors have the shapes that kernels trust."""
@@ -174,8 +126,6 @@ class SequenceOperation:
         """The results of a call; see the class."""
         if self.whole_states:
             return (*outputs.states, *outputs.emits, *outputs.sums)
-        if self.one_step:  # copies: callers may change them in place, and the gradient reads the states
-            return tuple([state[1].clone() for state in outputs.states])
         first, backwards = outputs.states[0], self.spec.backwards
         output = first.narrow(0, 0 if backwards else 1, first.shape[0] - 1)
         if backwards and ragged is not None:  # a row's initial state lies after its last step
@@ -194,7 +144,7 @@ class SequenceOperation:
 
         `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros.
         """
-        steps, batch = self._extent(operands)
+        steps, batch = _extent(operands)
         seeded = self.seeded(grads)
         if (seeded, needed) not in self._gradients:
             self._gradients[seeded, needed] = self.numbering.gradient(seeded, needed)
@@ -206,8 +156,7 @@ class SequenceOperation:
         dtype, first_packed = self.spec.dtype, self.numbering.first_packed
         emitted = list(executor.binding.emitted.values())
         new = torch.zeros if ragged is not None or not steps * batch else torch.empty  # no kernel writes to padding
-        leading = (batch,) if self.one_step else (steps, batch)
-        by_input = [new((*leading, *slot.shape), dtype=dtype) for slot in emitted]
+        by_input = [new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted]
         new = torch.empty if steps * batch and (ragged is None or ragged.active.count) else torch.zeros
         by_packed = [new(tensors[first_packed + number].shape, dtype=dtype) for number in gradient.packed]
         self._run(executor, [*tensors, *kept, *flows, *adjoints, *by_input, *by_packed], ragged, caches_weights=False)
@@ -219,7 +168,7 @@ class SequenceOperation:
         for number, by in zip(gradient.packed, by_packed, strict=True):
             gradients[first_packed + number] = by
         for overlap in gradient.overlaps:
-            self._copy_shared(gradients, overlap)
+            copy_shared(gradients, overlap, first_packed)
         for adjoint, whole, need in zip(adjoints, grads[: len(adjoints)], needed[self.count :], strict=True):
             by_state = _last(adjoint, ragged, at_end=self.spec.backwards)[0] if need else None
             if by_state is not None and whole is not None and self.whole_states:
@@ -229,8 +178,6 @@ class SequenceOperation:
 
     def seeded(self, grads: Sequence[Tensor | None]) -> tuple[str, ...]:
         """The states with an incoming gradient at every step."""
-        if self.one_step:
-            return ()
         if not self.whole_states:
             return (self.numbering.states[0],)
         return tuple(name for name, grad in zip(self.numbering.states, grads, strict=False) if grad is not None)
@@ -250,8 +197,6 @@ class SequenceOperation:
             after = slice(None, -1) if self.spec.backwards else slice(1, None)
             flows = [whole[after] for whole in grads[:count] if whole is not None]
             others = grads[count:]
-        elif self.one_step:
-            return [], list(grads)
         else:
             flows = [torch.zeros_like(kept[0][1:]) if grads[0] is None else grads[0]]
             ends, others = list(grads[1 : 1 + count]), grads[1 + count :]
@@ -322,20 +267,6 @@ class SequenceOperation:
                 ctypes.memmove(address, initial.data_ptr(), size)
         return states
 
-    def _copy_shared(self, gradients: list[Tensor | None], overlap: Overlap) -> None:
-        """Copy the gradient of one packed tensor to another, where a parameter is the sum of parts of both."""
-        first_packed = self.numbering.first_packed
-        first, second = gradients[first_packed + overlap.first], gradients[first_packed + overlap.second]
-        assert first is not None
-        assert second is not None
-        if overlap.whole:
-            gradients[first_packed + overlap.second] = first
-            return
-        row = first.stride(0) * first.element_size()
-        for rows in overlap.rows:
-            offset = rows.start * row
-            ctypes.memmove(second.data_ptr() + offset, first.data_ptr() + offset, (rows.stop - rows.start) * row)
-
     def _executor(self, run: str | Gradient, steps: int, batch: int, ragged: RaggedRows | None) -> Executor:
         """The executor of a run for one extent: "inference", "saving", or a gradient."""
         key = (run, steps, batch, ragged is not None)
@@ -349,19 +280,18 @@ class SequenceOperation:
                 binding = self.numbering.forward(engine, steps, batch)
             else:
                 binding = self.numbering.backward(run, steps, batch)
-            packs = (
-                ragged is not None or steps > 1 or batch > _MOST_UNPACKED_ROWS or binding.engine.products is not None
-            )
+            is_short = ragged is None and steps == 1 and batch <= _MOST_UNPACKED_ROWS
+            packs = not is_short or binding.engine.products is not None
             arrays = TorchArrays(self.spec.dtype)
             executor = Executor(binding, arrays, steps, batch, ragged=ragged is not None, packs=packs)
             self._executors[key] = executor
         return executor
 
-    def _extent(self, operands: Operands) -> tuple[int, int]:
-        """The steps and rows of a call."""
-        sequence = operands[0]
-        assert sequence is not None
-        return (1, sequence.shape[0]) if self.one_step else (sequence.shape[0], sequence.shape[1])
+
+def _extent(operands: Operands) -> tuple[int, int]:
+    sequence = operands[0]
+    assert sequence is not None
+    return sequence.shape[0], sequence.shape[1]
 
 
 def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
@@ -369,6 +299,20 @@ def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
     if ragged is not None and at_end:
         return ragged.take_ends(states).unsqueeze(0)
     return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
+
+
+def copy_shared(gradients: list[Tensor | None], overlap: Overlap, first_packed: int) -> None:
+    """Copy the gradient of one packed tensor to another, where a parameter is the sum of parts of both."""
+    first, second = gradients[first_packed + overlap.first], gradients[first_packed + overlap.second]
+    assert first is not None
+    assert second is not None
+    if overlap.whole:
+        gradients[first_packed + overlap.second] = first
+        return
+    row = first.stride(0) * first.element_size()
+    for rows in overlap.rows:
+        offset = rows.start * row
+        ctypes.memmove(second.data_ptr() + offset, first.data_ptr() + offset, (rows.stop - rows.start) * row)
 
 
 @lru_cache(maxsize=1024)

@@ -42,7 +42,7 @@ class TensorNumbering:
         self.inputs = [*(value.name for value in trace.inputs), *(noise.var.name for noise in trace.noises)]
         self.states = [state.name for state in trace.states]
         self.state_shapes = [bind(state.shape, sizes) for state in trace.states]
-        self.state_numbers = sum(map(prod, self.state_shapes))  # of one row
+        self.input_size = prod(bind(trace.inputs[0].shape, sizes)) if trace.inputs else 0
         self.overlaps = overlaps(layout, trace, sizes)
         self.shapes = [packed_shape(packed, trace, sizes) for packed in layout]
         self.first_packed = len(self.inputs)

@@ -35,8 +35,6 @@ def run(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | N
         for tensor in operands:
             if tensor is not None and tensor.requires_grad:
                 return _apply(_Call(operation, ragged, saves=True), *operands)
-    if operation.one_step:
-        return operation.step(operands)
     return operation.results(operation.forward(operands, ragged, saves=False), ragged)
 
 
@@ -78,7 +76,7 @@ class _SequenceFunction(Function):
         results = operation.results(outputs, call.ragged)
         if call.saves:
             call.outputs = outputs
-        if operation.whole_states or operation.one_step:
+        if operation.whole_states:
             return results
         return tuple(map(_without_base, results))
 
@@ -93,8 +91,7 @@ class _SequenceFunction(Function):
             ctx.save_for_backward(*operands, *output[: len(operation.numbering.states)])
             return
         kept, call.outputs = call.outputs.for_gradient, None
-        # The results of a single step are copies of what is kept.
-        ctx.marks = None if operation.whole_states or operation.one_step else ChangeMarks(output)
+        ctx.marks = None if operation.whole_states else ChangeMarks(output)
         ctx.save_for_backward(*operands, *kept)
 
     @staticmethod
@@ -106,9 +103,10 @@ class _SequenceFunction(Function):
         count = operation.count + len(operation.numbering.states)
         operands, kept = tensors[:count], tensors[count:]
         needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
-        if not _is_first_order(grads) or not call.saves or not operation.can_use_saved(grads):
-            derive = _derived_by_name if operation.whole_states else _derived
-            return (None, *derive(call, operands, kept, needed, grads))
+        if not is_first_order(grads) or not call.saves or not operation.can_use_saved(grads):
+            if operation.whole_states:
+                return (None, *_derived_by_name(call, operands, kept, needed, grads))
+            return (None, *derived_gradients(operation, operands, needed, grads, call.ragged))
         if ctx.marks and ctx.marks.changed:  # the output is the first state: what is kept was changed with it
             kept = operation.forward(operands, call.ragged, saves=True).for_gradient
         return (None, *operation.backward(operands, kept, grads, needed, call.ragged))
@@ -131,7 +129,7 @@ def _without_base(result: Tensor) -> Tensor:
     return result.new_empty(0).set_(result)  # pyright: ignore[reportArgumentType]
 
 
-def _is_first_order(grads: Sequence[Tensor | None]) -> bool:
+def is_first_order(grads: Sequence[Tensor | None]) -> bool:
     """Whether a gradient is neither differentiated nor mapped."""
     if torch.is_grad_enabled() or has_batches(grads):
         return False
@@ -149,11 +147,14 @@ def _derived_by_name(
     return [gradients.get(name) if need else None for name, need in zip(spec.operands, needed, strict=True)]
 
 
-def _derived(
-    call: _Call, operands: Operands, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
+def derived_gradients(
+    operation: SequenceOperation,
+    operands: Operands,
+    needed: Sequence[bool],
+    grads: Sequence[Tensor | None],
+    ragged: RaggedRows | None,
 ) -> list[Tensor | None]:
     """The gradients of a layer's operation: the run is repeated on values by name, and autograd follows it."""
-    operation, ragged = call.operation, call.ragged
     spec = operation.spec if ragged is None else operation.spec.masked
     differentiated = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -161,12 +162,11 @@ def _derived(
         named = run_named(spec, _by_name(operation, views, ragged))
         states = [named[name] for name in operation.numbering.states]
         emits = [named[name] for name, _ in operation.spec.trace.emits]
-        results = operation.results(RunOutputs(states, [], states[0], []))
+        output, *finals = operation.results(RunOutputs(states, [], states[0], []))
         if ragged is not None:
-            output, *emits = map(ragged.fill_padding, (results[0], *emits))
-            results = (output, *results[1:])
+            output, *emits = map(ragged.fill_padding, (output, *emits))
         return gradients_where_needed(
-            (*results, *emits), grads, views, needed, create_graph=differentiated, retain_graph=differentiated
+            (output, *finals, *emits), grads, views, needed, create_graph=differentiated, retain_graph=differentiated
         )
 
 
@@ -177,13 +177,12 @@ def _by_name(operation: SequenceOperation, operands: Operands, ragged: RaggedRow
     values: dict[str, Tensor] = {}
     for name, x in zip(operation.inputs, operands, strict=False):
         assert x is not None
-        values[name] = x.unsqueeze(0) if operation.one_step else x if ragged is None else ragged.fill_padding(x)
+        values[name] = x if ragged is None else ragged.fill_padding(x)
     if ragged is not None:
         values[MASK] = ragged.mask().to(like.dtype) * values.get(MASK, 1)
     packed = [tensor for tensor in operands[operation.parameters] if tensor is not None]
     params = unpacked(operation.layout, packed, spec.trace, spec.sizes)
     values |= {param.name: params[param.name] for param in spec.trace.params}
     for name, shape, state in zip(numbering.states, numbering.state_shapes, operands[operation.count :], strict=True):
-        batch = like.shape[0 if operation.one_step else 1]
-        values[name] = like.new_zeros(batch, *shape) if state is None else state
+        values[name] = like.new_zeros(like.shape[1], *shape) if state is None else state
     return values

@@ -39,8 +39,9 @@ class BufferPlan:
             [located[key] for key in keys],
             arrays + (4 if kernels.ragged else 2),
             [runner.stride(key) for key in keys],
-            [block.start for block in runner.time_blocks],
+            runner.time_blocks,
         )
+        self._alone = runner.alone
         self.workspace_bytes = tables + runner.inside_bytes
         self.packed_bytes = runner.panel_bytes
         self.panels = kernels.panels  # the packed matrices
@@ -62,7 +63,11 @@ class BufferPlan:
         With `adds`, sums are added to what is there.
         """
         listed = active.addresses if active is not None else ()
-        self._tables.fill(workspace, [*arrays, workspace, packed, *listed])
+        bases = [*arrays, workspace, packed, *listed]
+        if self._runner.is_small and not adds:
+            self._tables.fill_and_call(workspace, bases, *self._alone, is_packed=is_packed)
+            return
+        self._tables.fill(workspace, bases)
         self._runner.run(workspace, is_packed=is_packed, active=active, adds=adds)
 
     def prepare(self, arrays: Sequence[int], workspace: int, packed: int) -> KernelCall:

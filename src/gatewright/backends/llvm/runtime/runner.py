@@ -54,7 +54,8 @@ class Runner:
         self.panels, self.panel_bytes = self._offsets([panel.size for panel in kernels.panels])
         self._whole = library[WHOLE]
         self._pack = (address_of(library[PACK]), kernels.groups) if kernels.panels else (0, 0)
-        self._is_small = kernels.cost.is_small(steps * batch)
+        self.alone = (address_of(self._whole), batch)  # the kernel that runs all others, and the rows it is called with
+        self.is_small = kernels.cost.is_small(steps * batch)
         work = kernels.cost.operations * steps * batch
         self._spin_limit = min(max(work // _OPERATIONS_PER_SPIN, SPIN_LIMITS[0]), SPIN_LIMITS[1])
         self._phases: dict[tuple[int, int, bool], PhaseList] = {}
@@ -70,7 +71,7 @@ class Runner:
 
         Kernels for ragged batches need the lines that are `active`. With `adds`, sums are added to what is there.
         """
-        if self._is_small or not self._run_together(tables, is_packed, active, adds):
+        if self.is_small or not self._run_together(tables, is_packed, active, adds):
             for number, block in enumerate(self.time_blocks):
                 table, later = tables + number * self._table_bytes, number > 0
                 self._whole(table, block.steps, self._batch, is_packed or later, 0, 0, adds or later)
