@@ -242,6 +242,7 @@ def test_code_from_the_cache_gives_the_same() -> None:
 EMIT = """
 from gatewright import cells, layer_norm
 from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.jit.target import named
 from gatewright.schedule.program import Choices, Time
 from gatewright.schedule.plan import plan
@@ -251,7 +252,7 @@ for cell in (cells.gru, layer_norm(cells.fastrnn)):
     pair = save(trace_cell(cell))
     for trace in (pair.forward, pair.backward):
         kernels = Kernels(plan(trace), {"input": 3, "hidden": 5}, "float32", named(), False, 2, 4)
-        print(kernels.emit(), kernels.bound.slots, kernels.layout)
+        print(emit_module(kernels), kernels.bound.slots, kernels.layout)
 """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from math import prod
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from gatewright.axes import bind
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
@@ -105,7 +106,9 @@ class Engine:
         extent = (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs)
         if extent not in self._compiled:
             kernels = self.design(steps, batch, ragged=ragged, packs=packs)
-            library = compile_module(kernels.emit, kernels.functions, key=self._key_of(kernels), target=kernels.target)
+            library = compile_module(
+                partial(emit_module, kernels), kernels.functions, key=self._key_of(kernels), target=kernels.target
+            )
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
 
@@ -120,7 +123,7 @@ class Engine:
         if (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs) in self._compiled:
             return KernelOrigin.IN_MEMORY
         kernels = self.design(steps, batch, ragged=ragged, packs=packs)
-        description = describe(kernels.emit, kernels.functions, self._key_of(kernels), kernels.target)
+        description = describe(partial(emit_module, kernels), kernels.functions, self._key_of(kernels), kernels.target)
         return KernelOrigin.ON_DISK if default_cache().holds(description) else KernelOrigin.NOWHERE
 
     def _key_of(self, kernels: Kernels) -> str:
