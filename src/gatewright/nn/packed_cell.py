@@ -83,7 +83,7 @@ class PackedCell:
         """
         key = ("one step", dtype)
         if key not in self.made:
-            self.made[key] = StepOperation(self.spec((True, False, False), dtype), self.layout)
+            self.made[key] = StepOperation(self.spec((True, False, False, False), dtype), self.layout)
         return self.made[key]
 
 
