@@ -96,6 +96,8 @@ def test_the_help_of_a_recipe(said, name: str) -> None:
     page = said("train", "--data", "text", name, "-h")
     assert page.code == 0
     assert page.out.startswith(f"{name}: {RECIPES[name].about}\n\n--data: ")
+    data_lines = page.out.partition("--data: ")[2].partition("\n\n")[0].splitlines()
+    assert max(map(len, data_lines)) <= 80
     assert page.out.startswith(said("recipes", name).out)
     groups = [line for line in page.out.splitlines() if line.startswith("Settings of the ")]
     assert [line.split(",")[0] for line in groups][-2:] == ["Settings of the network", "Settings of the training"]
@@ -104,7 +106,7 @@ def test_the_help_of_a_recipe(said, name: str) -> None:
     example = RECIPES[name].data_example.splitlines()
     assert bool(example) == bool(RECIPES[name].data_forms)
     assert len(example) in (0, 3)
-    assert [f"    {line}" for line in example] == page.out.splitlines()[3 : 3 + len(example)]
+    assert [f"    {line}" for line in example] == data_lines[len(data_lines) - len(example) :]
     assert max(map(len, example), default=0) <= 76
 
 

@@ -148,7 +148,7 @@ def test_small_numbers_are_shown_whole(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_defaults_are_shown_as_they_are_set(invoke: Invoke) -> None:
     _, out, _ = invoke("recipes", "sequences")
-    assert re.search(r"^linear +none ", out, re.MULTILINE)
+    assert re.search(r"^linear +auto ", out, re.MULTILINE)
     _, out, _ = invoke("recipes", "series")
     assert re.search(r"^calendar +no ", out, re.MULTILINE)
 
