@@ -51,7 +51,7 @@ def _sparse(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return matrix
 
 
-def same_bits(given: Given, target: str) -> None:
+def check_same_bits(given: Given, target: str) -> None:
     """Hold products in bfloat16 to those in float32, whose numbers they hold exactly."""
     got, want = (leaves(run(given, On("float32", target, products))) for products in ("bfloat16", None))
     assert max(float(np.abs(array).max()) for array in want) > 1
@@ -65,7 +65,7 @@ def test_whole_numbers_give_the_same_bits(target: str, shape: tuple[int, int, in
     """Every element meets its own: of matrices that are packed both ways, and of sums over pairs of lines."""
     pair = save(trace_cell(linear))
     for trace in (pair.forward, pair.backward):
-        same_bits(whole_numbers(trace, shape), target)
+        check_same_bits(whole_numbers(trace, shape), target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
