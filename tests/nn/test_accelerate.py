@@ -207,18 +207,18 @@ def test_handles_of_hooks_remove_them_before_and_after_undo() -> None:
 
 
 def test_what_the_engine_cannot_run_is_left() -> None:
-    model = nn.Sequential(nn.LSTM(2, 3, dtype=torch.bfloat16), nn.GRU(3, 3, device="meta"), nn.RNN(3, 2))
+    model = nn.Sequential(nn.LSTM(2, 3, device="meta"), nn.GRU(3, 3, device="meta"), nn.RNN(3, 2))
     before = [*model]
     report = accelerate(model)
     assert str(report) == (
-        "0 (LSTM): left, the compiled engine cannot run this: the dtype is bfloat16; torch.lstm runs it (cuDNN on "
+        "0 (LSTM): left, the compiled engine cannot run this: the tensors are on meta; torch.lstm runs it (cuDNN on "
         "CUDA); masks, resets, gates and second derivatives go operation by operation\n"
         "1 (GRU): left, the compiled engine cannot run this: the tensors are on meta; torch.gru runs it (cuDNN on "
         "CUDA); masks, resets, gates and second derivatives go operation by operation\n"
         "2 (RNN): swapped, llvm: compiled for this processor"
     )
     report.undo()
-    with pytest.raises(OptionError, match="the dtype is bfloat16"):
+    with pytest.raises(OptionError, match="the tensors are on meta"):
         accelerate(nn.Sequential(before[2], before[0]), backend="llvm")
     assert [*model] == before
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn.engine.differentiable import DTYPES, planned
+from gatewright.nn.engine.differentiable import planned
 from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_forward_mode
+from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
 from gatewright.trace.simplify import simplify
@@ -26,8 +27,9 @@ class Plan:
         return f"{self.backend}: {self.reason}"
 
 
-def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
-    """The backend for a cell on tensors such as `like`; `fused` is torch's function for the layer, or why it has none.
+def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str, precision: Precision | str) -> Plan:
+    """The backend for a cell on tensors such as `like`. `fused` is torch's function for the layer, or why it has none;
+    `precision` are the dtypes in which the engine computes it, or why it has none.
 
     Raises OptionError where one was asked for by name and cannot run it.
     """
@@ -39,9 +41,11 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
         if isinstance(fused, str):
             _refuse(asked, trace.name, fused)
         return Plan("torch-fused", f"asked for by name: {_FUSED.format(fused.name)}")
-    obstacle = _obstacle(trace, like)
+    obstacle = _obstacle(trace, like, precision)
     if obstacle is None:
-        return Plan("llvm", "compiled for this processor" + ("" if asked == "auto" else "; asked for by name"))
+        notes = [] if isinstance(precision, str) or not precision.note else [precision.note]
+        notes += [] if asked == "auto" else ["asked for by name"]
+        return Plan("llvm", "; ".join(["compiled for this processor", *notes]))
     if asked == "llvm":
         _refuse(asked, trace.name, obstacle)
     reason = f"the compiled engine cannot run this: {obstacle}"
@@ -54,7 +58,7 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str) -> Plan:
 
 _FUSED = "torch.{} runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 _EXPECTED = {
-    "llvm": "float32 or float64 on the CPU, derivatives in reverse mode",
+    "llvm": "float32, float64, bfloat16 or float16 on the CPU, derivatives in reverse mode",
     "torch-fused": "the equations of torch.nn's RNN, GRU or LSTM, called without a mask, resets or return_gates",
 }
 
@@ -69,19 +73,17 @@ def _refuse(asked: str, name: str, obstacle: str) -> NoReturn:
     )
 
 
-def _obstacle(trace: Trace, like: Tensor) -> str | None:
+def _obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | None:
     """Why the compiled engine cannot run a cell on such tensors; None where it can."""
     if like.device.type != "cpu":
         return f"the tensors are on {like.device.type}"
-    if like.dtype not in DTYPES:
-        return f"the dtype is {str(like.dtype).removeprefix('torch.')}"
+    if isinstance(precision, str):
+        return precision
     if torch.compiler.is_compiling():
         if is_derived_by_transform():
             return "torch.compile is tracing a derivative by torch.func"
     elif type(like) not in (Tensor, torch.nn.Parameter):
         return f"the tensors are {type(like).__name__}s"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on"
     if is_forward_mode():
         return "forward-mode differentiation is at work"
     return _unplannable(trace)

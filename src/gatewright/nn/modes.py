@@ -18,8 +18,9 @@ def is_eager() -> bool:
     )
 
 
-def is_plain() -> bool:
-    """Whether a call needs nothing but numbers and their gradient: no mode of torch changes or observes operations.
+def is_plain(*, autocast: bool = False) -> bool:
+    """Whether a call needs nothing but numbers and their gradient: no mode of torch changes or observes operations,
+    unless it is `autocast` and the caller knows how to follow it.
 
     All tests are in one function: a layer of few units takes about as long as each Python call here.
     """
@@ -27,7 +28,7 @@ def is_plain() -> bool:
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
         or maybe_current_level() is not None
-        or torch.is_autocast_enabled("cpu")
+        or (not autocast and torch.is_autocast_enabled("cpu"))
         or torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
         or torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
     )

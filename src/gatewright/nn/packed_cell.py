@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.nn.engine.operation import SequenceOperation
@@ -49,12 +50,12 @@ class PackedCell:
         """Every parameter of the equations by name; autograd follows."""
         return unpacked(self.layout, tensors, self.trace, self.sizes)
 
-    def spec(self, mode: RunMode, dtype: torch.dtype) -> Differentiable:
+    def spec(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> Differentiable:
         """The trace that the engine runs in a mode, with what is made from it."""
-        key = (mode, dtype)
+        key = (mode, dtype, products)
         if key not in self.made:
             trace = _prepared(self.trace, mode)
-            self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards)
+            self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards, products=products)
         return self.made[key]
 
     def named_gates(self, emits: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -66,14 +67,14 @@ class PackedCell:
                 named[name] = widened(emitted, (*emitted.shape[:2], *bind(gate.shape, self.sizes)))
         return named
 
-    def operation(self, mode: RunMode, dtype: torch.dtype) -> SequenceOperation:
+    def operation(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> SequenceOperation:
         """The operation that the engine runs on packed parameters.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
-        key = ("operation", mode, dtype)
+        key = ("operation", mode, dtype, products)
         if key not in self.made:
-            self.made[key] = SequenceOperation(self.spec(mode, dtype), self.layout)
+            self.made[key] = SequenceOperation(self.spec(mode, dtype, products), self.layout)
         return self.made[key]
 
     def one_step(self, dtype: torch.dtype) -> StepOperation:

@@ -8,6 +8,7 @@ from math import prod
 import torch
 
 from gatewright.axes import HIDDEN, bind
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
@@ -70,6 +71,7 @@ class LayerPlan(Plan):
     trace: Trace
     sizes: tuple[Mapping[str, int], ...]  # of each layer
     dtype: torch.dtype
+    products: Products = None
 
     @cached_property
     def program(self) -> Program | None:
@@ -131,7 +133,7 @@ class LayerPlan(Plan):
         return spec.engines(spec.output_state).backward if gradient else spec.inference
 
     def _spec(self, layer: int) -> Differentiable:
-        return differentiable(self.trace, self.sizes[layer], self.dtype)
+        return differentiable(self.trace, self.sizes[layer], self.dtype, products=self.products)
 
     def _saved(self) -> str:
         hidden, total = self.sizes[0][HIDDEN], sum(self.saved.values())

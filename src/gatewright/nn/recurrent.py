@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.base import check_relabels
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.nn import backends
@@ -22,6 +23,7 @@ from gatewright.nn.dropout import check_per
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
+from gatewright.nn.precision import precision_of
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, source_of
 from gatewright.nn.torch_fused import Fused
@@ -55,11 +57,15 @@ class Recurrent(nn.Module):
     `sizes` gives the sizes of axes that the cell declares besides input and hidden. `init` is explained in
     gatewright.nn.init; `layout` packs the parameters in another way (gatewright.packing). `dropout` is applied to the
     outputs of every layer but the last, in training; `dropout_per="sequence"` keeps its mask over all steps.
+    `products` of a float32 layer may be set to "bfloat16": operands of products are rounded to that dtype, as under
+    torch.autocast, and everything else stays float32.
     `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "torch-fused" (torch.gru and its like, cuDNN
     on CUDA, for the equations of torch.nn's layers) or "torch" (operation by operation); `plan()` tells what runs.
 
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
+
+    products: Products = None
 
     def __init__(
         self,
@@ -181,8 +187,11 @@ class Recurrent(nn.Module):
         """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
         like = next(self.parameters(), torch.empty(0))
         sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
-        plan = backends.choose(self.backend, self.trace, like, fused_or_reason(self))
-        return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
+        precision = precision_of(self, like)
+        plan = backends.choose(self.backend, self.trace, like, fused_or_reason(self), precision)
+        if plan.backend != "llvm" or isinstance(precision, str):
+            return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
+        return LayerPlan(plan.backend, plan.reason, self.trace, sizes, precision.dtype, precision.products)
 
     def source(
         self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1
@@ -242,7 +251,9 @@ class Recurrent(nn.Module):
         fused = fused_or_reason(
             self, mask=mask is not None, gates=bool(return_gates), resets=resets is not None, empty=empty
         )
-        plan = backends.choose(self.backend, self.trace, like, fused)
+        states = [state for state in (hx if isinstance(hx, tuple | list) else (hx,)) if isinstance(state, Tensor)]
+        precision = precision_of(self, like, states, packed=isinstance(input, PackedSequence))
+        plan = backends.choose(self.backend, self.trace, like, fused, precision)
         stay_packed = plan.backend == "torch-fused"
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
@@ -251,7 +262,8 @@ class Recurrent(nn.Module):
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
             results = call_fused(self, fused, arguments, packed)
         else:
-            results = call_generic(self, plan.backend, arguments, packed, gates=bool(return_gates))
+            computed = precision if plan.backend == "llvm" and not isinstance(precision, str) else None
+            results = call_generic(self, plan.backend, arguments, packed, gates=bool(return_gates), precision=computed)
         output = self._output_as_called(results.output, arguments, stay_packed)
         finals = results.finals if arguments.batched else tuple(final.squeeze(1) for final in results.finals)
         h_n = finals[0] if len(finals) == 1 else finals

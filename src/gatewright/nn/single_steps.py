@@ -15,10 +15,12 @@ from gatewright.nn import backends
 from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
 from gatewright.nn.calls.step_call import call_step
+from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_of_torch, layout_of_torch
 from gatewright.nn.modes import is_plain
 from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
+from gatewright.nn.precision import Precision
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
@@ -63,7 +65,12 @@ class _OneStep(nn.RNNCellBase):
                 return backends.Plan("torch", _NO_UNITS)
             if not is_plain():
                 return backends.Plan("torch", _RECORDED)
-        return backends.choose(self.backend, self.trace, like, "a single step is no sequence")
+        precision: Precision | str = Precision(like.dtype, None, ())
+        if torch.is_autocast_enabled("cpu"):
+            precision = "autocast is on"
+        elif like.dtype not in DTYPES:
+            precision = f"the dtype is {str(like.dtype).removeprefix('torch.')}"
+        return backends.choose(self.backend, self.trace, like, "a single step is no sequence", precision)
 
     def __prepare_scriptable__(self) -> Self:
         """Raises GatewrightError, as a layer does: TorchScript cannot compile the Python code that runs a step."""

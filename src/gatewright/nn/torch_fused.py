@@ -97,6 +97,11 @@ def fused_of(layer: LayerInterface) -> Fused | None:
     # The rate is read last: reading a number may make torch.compile start again, to keep the number symbolic.
     if layer.training and (layer.trace.noises or (layer.dropout_per != "step" and layer.dropout)):
         return None
+    return same_equations(layer)
+
+
+def same_equations(layer: LayerInterface) -> Fused | None:
+    """The function of torch that has the equations of a layer, whether it can run the layer now or not."""
     cell = layer.packed_cells[0]
     _recognise_once(cell)
     return cell.made_for_graphs[_KEY]

@@ -1,5 +1,7 @@
-"""Autocast: the dtypes and the numbers that torch.nn gives, which differ from layer to layer."""
+"""Autocast and narrow layers: the dtypes that torch.nn gives, different ones for each layer, and as exact numbers."""
 
+import copy
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import gatewright as gw
+from gatewright.errors import OptionError, ShapeError
 
 STEPS, BATCH, INPUT, HIDDEN = 4, 2, 3, 5
 LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,18 +32,30 @@ def flat(results: Any) -> list[Tensor]:
     return [results] if isinstance(results, Tensor) else [tensor for one in results for tensor in flat(one)]
 
 
-def outcome(layer: nn.Module, given: tuple[Any, ...], dtype: torch.dtype) -> list[Tensor]:
-    with torch.autocast("cpu", dtype=dtype):
+def converted(given: Any, dtype: torch.dtype) -> Any:
+    """Nested arguments in another dtype."""
+    if isinstance(given, Tensor | PackedSequence):
+        return given.to(dtype)
+    return tuple(converted(each, dtype) for each in given)
+
+
+def outcome(layer: nn.Module, given: tuple[Any, ...], dtype: torch.dtype | None) -> list[Tensor]:
+    """The results of a call, under autocast to a dtype or not, and the gradients by the parameters."""
+    with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         results = flat(layer(*given))
-    gradients = torch.autograd.grad(sum(one.float().square().sum() for one in results), list(layer.parameters()))
-    return [*results, *gradients]
+    gradients = torch.autograd.grad(sum(tensor.double().square().sum() for tensor in results), list(layer.parameters()))
+    return [*(tensor.detach() for tensor in results), *gradients]
 
 
-def check_equal(ours: nn.Module, theirs: nn.Module, given: tuple[Any, ...], dtype: torch.dtype) -> None:
+def check_alike(ours: nn.Module, theirs: nn.Module, given: tuple[Any, ...], dtype: torch.dtype) -> None:
+    """Hold a layer to the dtypes of torch's own layer, and to numbers that are as near to those of float64."""
     ours.load_state_dict(theirs.state_dict())
     got, want = (outcome(layer, given, dtype) for layer in (ours, theirs))
-    assert [one.dtype for one in got] == [one.dtype for one in want]
-    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+    assert [tensor.dtype for tensor in got] == [tensor.dtype for tensor in want]
+    exact = outcome(copy.deepcopy(theirs).double(), converted(given, torch.float64), None)
+    for our, their, right in zip(got, want, exact, strict=True):
+        error, room = (float((tensor.double() - right).abs().max()) for tensor in (our, their))
+        assert error <= max(2 * room, 2 * torch.finfo(dtype).eps * float(right.abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -50,36 +65,114 @@ def test_layers(kind: str, dtype: torch.dtype) -> None:
     name, options = LAYERS[kind]
     theirs, ours = (getattr(home, name)(INPUT, HIDDEN, **options) for home in (nn, gw.nn))
     x = torch.randn(STEPS, BATCH, INPUT)
-    check_equal(ours, theirs, (x,), dtype)
-    check_equal(ours, theirs, (x.to(dtype),), dtype)
-    check_equal(ours, theirs, (pack_sequence([x[:, 0], x[:2, 1]]),), dtype)
     states = [torch.randn_like(state, dtype=torch.float32) for state in flat(theirs(x)[1])]
-    check_equal(ours, theirs, (x, tuple(states) if len(states) > 1 else states[0]), dtype)
+    initial = tuple(states) if len(states) > 1 else states[0]
+    for _ in range(2):  # the second time by the fast path
+        check_alike(ours, theirs, (x,), dtype)
+        check_alike(ours, theirs, (x.to(dtype),), dtype)
+        check_alike(ours, theirs, (x, initial), dtype)
+    check_alike(ours, theirs, (x.to(dtype), converted(initial, dtype)), dtype)
+    check_alike(ours, theirs, (pack_sequence([x[:, 0], x[:2, 1]]),), dtype)
+    check_alike(ours, theirs, (pack_sequence([x[:, 0].to(dtype), x[:2, 1].to(dtype)]),), dtype)
 
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_cells(kind: str) -> None:
+    """A single step is torch's own."""
     theirs, ours = (getattr(home, kind)(INPUT, HIDDEN) for home in (nn, gw.nn))
-    check_equal(ours, theirs, (torch.randn(BATCH, INPUT),), torch.bfloat16)
+    ours.load_state_dict(theirs.state_dict())
+    got, want = (outcome(layer, (torch.ones(BATCH, INPUT),), torch.bfloat16) for layer in (ours, theirs))
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-def test_the_plan_says_so_and_what_torch_has_not_goes_operation_by_operation() -> None:
+def test_the_plan_says_what_products_are_rounded_to() -> None:
     layer, x = gw.nn.GRU(INPUT, HIDDEN), torch.randn(STEPS, BATCH, INPUT)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert str(layer.plan()) == (
-            "torch-fused: the compiled engine cannot run this: autocast is on; torch.gru runs it (cuDNN on CUDA); "
-            "masks, resets, gates and second derivatives go operation by operation"
-        )
+        plan = layer.plan()
+        assert str(plan).splitlines()[0] == "llvm: compiled for this processor; products in bfloat16"
+        assert "bfloat16" in plan.kernels(STEPS, BATCH).layout
         output, last, gates = layer(x, mask=torch.ones(STEPS, BATCH), return_gates=True)
         assert (output.dtype, last.dtype, set(gates)) == (torch.float32, torch.float32, {"r", "z", "n"})
         assert layer(x)[0].dtype == output.dtype
-        assert gw.nn.Recurrent("gru", INPUT, HIDDEN).plan().backend == "torch"
-    assert layer.plan().backend == "llvm"
+        assert gw.nn.LSTM(INPUT, HIDDEN).plan().reason.endswith("products in bfloat16, results in bfloat16")
+        assert str(gw.nn.GRU(INPUT, HIDDEN).double().plan()) == (
+            "torch-fused: the compiled engine cannot run this: autocast is on, and the dtype is float64; torch.gru "
+            "runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
+        )
+    assert "bfloat16" not in str(layer.plan())
+    assert "bfloat16" not in layer.plan().kernels(STEPS, BATCH).layout
 
 
 def test_an_lstm_in_float16_runs_where_torchs_does_not() -> None:
     x = torch.randn(STEPS, BATCH, INPUT)
     with torch.autocast("cpu", dtype=torch.float16):
         layer = gw.nn.LSTM(INPUT, HIDDEN)
-        assert layer.plan().reason.endswith("torch.lstm does not run under autocast to float16 on the CPU")
+        assert layer.plan().reason == "compiled for this processor"
         assert layer(x)[0].isfinite().all()
+        fused = gw.nn.LSTM(INPUT, HIDDEN, backend="torch-fused")
+        with pytest.raises(OptionError, match=re.escape("torch.lstm does not run under autocast to float16")):
+            fused(x)
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM"])
+def test_a_call_with_lengths(name: str) -> None:
+    """The sums of a gradient go over pairs of the steps that rows take, an odd number of them."""
+    layer, x = getattr(gw.nn, name)(INPUT, 17), torch.randn(5, 3, INPUT)
+    results: list[list[Tensor]] = []
+    for dtype in (torch.bfloat16, None):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is not None):
+            output = layer(x, lengths=[5, 2, 4])[0]
+        gradients = torch.autograd.grad(output.float().square().sum(), list(layer.parameters()))
+        results.append([output.detach().float(), *gradients])
+    for rounded, plain in zip(*results, strict=True):
+        assert 0 < float((rounded - plain).abs().max()) < 0.02 * float(plain.abs().max())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_narrow_layers(name: str, dtype: torch.dtype) -> None:
+    """Computed in float32; results and gradients are rounded once."""
+    layer = getattr(gw.nn, name)(INPUT, HIDDEN).to(dtype)
+    wide = copy.deepcopy(layer).double()
+    x = torch.randn(STEPS, BATCH, INPUT).to(dtype)
+    for _ in range(2):
+        got, want = (outcome(each, (values,), None) for each, values in ((layer, x), (wide, x.double())))
+        assert {tensor.dtype for tensor in got} == {dtype}
+        for rounded, right in zip(got, want, strict=True):
+            error = float((rounded.double() - right).abs().max())
+            assert error < 4 * torch.finfo(dtype).eps * float(right.abs().max())
+    assert layer.plan().backend == "llvm"
+    with pytest.raises(ShapeError, match="of another dtype than its parameters"):
+        layer(x.float())
+
+
+def test_products_of_a_float32_layer() -> None:
+    """The layer's own option: the numbers that autocast rounds, in float32."""
+    layer, x = gw.nn.LSTM(INPUT, HIDDEN), torch.randn(STEPS, BATCH, INPUT)
+    plain = layer(x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer(x)[0]
+    layer.products = "bfloat16"
+    for _ in range(2):
+        output = layer(x)[0]
+        assert output.dtype == torch.float32
+        assert torch.equal(output.bfloat16(), rounded)
+        assert not torch.equal(output, plain)
+    assert "products in bfloat16" in layer.plan().reason
+    layer.products = None
+    assert torch.equal(layer(x)[0], plain)
+
+
+def test_graphs() -> None:
+    """A graph holds the operator with its products."""
+    layer, x = gw.nn.GRU(INPUT, HIDDEN), torch.randn(STEPS, BATCH, INPUT)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        want, got = layer(x)[0], compiled(x)[0]
+        exported = torch.export.export(layer, (x,)).module()(x)[0]
+    assert not torch.equal(want, layer(x)[0])
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
+    torch.testing.assert_close(exported, want, rtol=0, atol=1e-6)
+    expected = torch.autograd.grad(want.sum(), list(layer.parameters()))
+    for gradient, right in zip(torch.autograd.grad(got.sum(), list(layer.parameters())), expected, strict=True):
+        torch.testing.assert_close(gradient, right, rtol=0, atol=0.01 * float(right.abs().max()))

@@ -4,6 +4,7 @@ On CUDA "auto" takes them; the same functions are on the CPU, where they are ask
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gatewright import cells
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.nn import Recurrent, backends
 from gatewright.nn.calls.fused_call import fused_or_reason
+from gatewright.nn.precision import precision_of
 from tests.parity.assertions import assert_parity
 
 STEPS, BATCH, INPUT, HIDDEN = 4, 3, 2, 3
@@ -199,21 +201,22 @@ def test_asked_for_by_name_it_runs_or_raises() -> None:
 
 def test_what_auto_takes_where_the_engine_cannot_run() -> None:
     """The plan of a layer on CUDA, told without one: it asks a tensor for nothing but its place and its dtype."""
-    narrow = gw.nn.GRU(INPUT, HIDDEN, dtype=torch.bfloat16)
-    reason = "the compiled engine cannot run this: the dtype is bfloat16"
-    assert str(narrow.plan()) == f"torch-fused: {reason}; {FUSED}"
-    other = Recurrent("gru", INPUT, HIDDEN, dtype=torch.bfloat16)
-    assert str(other.plan()) == (
-        f"torch: {reason}; nor can torch's fused functions: the equations are not those of torch.nn's RNN, GRU or LSTM"
-    )
-    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.bfloat16)
-    theirs = nn.GRU(INPUT, HIDDEN, dtype=torch.bfloat16)
-    theirs.load_state_dict(narrow.state_dict())
-    assert torch.equal(narrow(x)[0], theirs(x)[0])
-    assert set(narrow(x, return_gates=True)[2]) == {"r", "z", "n"}
+    wide, other = (make(INPUT, HIDDEN, dtype=torch.float64) for make in (gw.nn.GRU, partial(Recurrent, "gru")))
+    reason = "the compiled engine cannot run this: autocast is on, and the dtype is float64"
+    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    theirs = nn.GRU(INPUT, HIDDEN, dtype=torch.float64)
+    theirs.load_state_dict(wide.state_dict())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert str(wide.plan()) == f"torch-fused: {reason}; {FUSED}"
+        assert str(other.plan()) == (
+            f"torch: {reason}; nor can torch's fused functions: the equations are not those of torch.nn's RNN, GRU or "
+            "LSTM"
+        )
+        assert torch.equal(wide(x)[0], theirs(x)[0])
+        assert set(wide(x, return_gates=True)[2]) == {"r", "z", "n"}
     on_cuda = type("OnCuda", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
-    for layer in (narrow, Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
-        plan = backends.choose("auto", layer.trace, on_cuda, fused_or_reason(layer))
+    for layer in (wide, Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
+        plan = backends.choose("auto", layer.trace, on_cuda, fused_or_reason(layer), precision_of(layer, on_cuda))
         assert str(plan) == f"torch-fused: the compiled engine cannot run this: the tensors are on cuda; {FUSED}"
 
 

@@ -108,8 +108,6 @@ def test_another_dtype_or_backend_is_noticed() -> None:
 def test_whoever_watches_operations_sees_them() -> None:
     layer, x = gw.nn.GRU(5, 6), torch.randn(4, 3, 5)
     layer(x)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert call_fast(layer, x, None, None, False) is None
     mapped = torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))
     torch.testing.assert_close(mapped[0], layer(x)[0])
     derived = torch.func.grad(lambda one: layer(one)[0].sum())(x)

@@ -1,7 +1,8 @@
 """The arguments of a call in one form: time-major, batched, padded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
 from gatewright.nn.layer_interface import LayerInterface
+from gatewright.nn.precision import Precision
 from gatewright.nn.sequence import RaggedRows, row_lengths, unpack
 
 
@@ -24,6 +26,12 @@ class CallArguments:
     resets: Tensor | None  # (time, batch), True where a row starts anew; none in padding
     packed: PackedSequence | None  # what the output is to be packed like
     batched: bool
+
+    def converted(self, precision: Precision) -> Self:
+        """With all numbers in the dtype of the kernels' arrays."""
+        values = precision.as_computed([self.values])[0]
+        states = None if self.states is None else tuple(precision.as_computed(self.states))
+        return replace(self, values=values, states=states)
 
 
 def read_arguments(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine import sequence_function
 from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
@@ -33,6 +34,7 @@ class CellCall:
     - `active` (time, batch): rows keep their states where it is False. It includes the ends of ragged rows.
     - `ragged`: rows end before the last step; what is emitted after the end is 0.
     - `gates`: return every gate.
+    - `products`: the dtype that the engine rounds operands of products to.
     """
 
     cell: PackedCell
@@ -43,6 +45,7 @@ class CellCall:
     active: Tensor | None = None
     ragged: RaggedRows | None = None
     gates: bool = False
+    products: Products = None
 
     @property
     def like(self) -> Tensor:
@@ -95,7 +98,7 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
 
 def _run_packed(call: CellCall) -> CellResults:
     """By the engine, on the tensors that the layer holds."""
-    operation = call.cell.operation(call.mode, call.like.dtype)
+    operation = call.cell.operation(call.mode, call.like.dtype, call.products)
     if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
         return _run_by_name(call)
     sequences, ragged = call.sequences, call.ragged
@@ -191,15 +194,15 @@ def _run_engine(call: CellCall, values: Mapping[str, Tensor]) -> dict[str, Tenso
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
-        key, operands, names = _graph_call(cell, mode, dtype, saves)
+        key, operands, names = _graph_call(cell, mode, dtype, call.products, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in operands]), strict=False))
-    return sequence_function.run_named(cell.spec(mode, dtype), values)
+    return sequence_function.run_named(cell.spec(mode, dtype, call.products), values)
 
 
 @torch.compiler.assume_constant_result
 def _graph_call(
-    cell: PackedCell, mode: RunMode, dtype: torch.dtype, saves: bool
+    cell: PackedCell, mode: RunMode, dtype: torch.dtype, products: Products, saves: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the operation that a graph holds, and the names of its operands and results."""
-    spec = cell.spec(mode, dtype)
+    spec = cell.spec(mode, dtype, products)
     return custom_ops.key_of(spec, saves), spec.operands, spec.results

@@ -1,7 +1,8 @@
 """A call of a whole layer: level by level, direction by direction.
 
 `call_fast` serves padded sequences on the engine. Everything but the numbers is looked up there: the operations of the
-layer by (dtype, gates), and the plan of each operation by its extent. `call_generic` serves every call by any backend.
+layer by (dtype, products, gates), and the plan of each operation by its extent. `call_generic` serves every call by any
+backend.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ import torch
 from torch import Tensor
 
 from gatewright.backends import torch_eager
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
 from gatewright.nn.dropout import drop
+from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_plain
+from gatewright.nn.precision import Precision, precision_of
 from gatewright.nn.sequence import RaggedRows, backward_resets, row_lengths
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
@@ -46,25 +50,33 @@ def call_fast(
     gates: bool,
     resets: Tensor | None = None,
 ) -> LayerResults | None:
-    """Fast path: a batch of sequences without a mask, once the generic path has made the operations for this (dtype,
-    gates, resets). Returns None to fall back to the generic path, which also raises the errors for arguments that do
+    """Fast path: a batch of sequences without a mask, once the generic path has made the operations for these dtypes,
+    gates and resets. Returns None to fall back to the generic path, which also raises the errors for arguments that do
     not fit.
 
     The results have the axes of the input, batch first or not.
     """
-    if type(input) is not Tensor or input.dim() != 3 or not input.is_cpu or not is_plain():
+    is_plain_batch = type(input) is Tensor and input.dim() == 3 and input.is_cpu and is_plain(autocast=True)
+    if not is_plain_batch or input.shape[-1] != layer.input_size or not _is_for_engine(layer):
         return None
-    if input.shape[-1] != layer.input_size or layer.backend not in _ENGINE or (layer.training and layer.trace.noises):
-        return None
-    operations = _operations(layer, input.dtype, gates, resets is not None)
+    dtype, precision = input.dtype, None
+    products = layer.products if dtype is torch.float32 else None
+    if dtype not in DTYPES or torch.is_autocast_enabled("cpu"):
+        if (precision := _conversions(layer, input, hx)) is None:
+            return None
+        dtype, products = precision.dtype, precision.products
+        (input,), hx = precision.as_computed([input]), precision.as_computed(_listed(hx)) or None
+    operations = _operations(layer, dtype, products, gates, resets is not None)
     values = input.transpose(0, 1) if layer.batch_first else input
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
-    if operations is None or states is None or not steps * batch:
+    fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if operations is None or states is None or not fits or not steps * batch:
         return None
     packed: list[list[Tensor]] = []
     for index, operation in enumerate(operations):
-        packed.append(layer.packed_parameters(index))
+        own = layer.packed_parameters(index)
+        packed.append(own if precision is None else precision.as_computed(own))
         if not operation.takes(packed[index]):
             return None
     ragged = None
@@ -72,18 +84,22 @@ def call_fast(
         ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
         ragged = None if ragged.is_whole else ragged
     if resets is not None:
-        if not isinstance(resets, Tensor) or resets.shape != input.shape[:2] or not resets.is_cpu:  # pyright: ignore[reportUnnecessaryIsInstance]
-            return None
         marked = (resets.T if layer.batch_first else resets) != 0
         starts = _resets_of_directions(layer, marked if ragged is None else marked & ragged.mask(), values)
         packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
     results = _run_directions(
         layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates
     )
+    results = results if precision is None else rounded(results, precision)
     if not layer.batch_first:
         return results
     named = {name: gate.transpose(0, 1) for name, gate in results.gates.items()}
     return LayerResults(results.output.transpose(0, 1), results.finals, named)
+
+
+def _is_for_engine(layer: LayerInterface) -> bool:
+    """Whether the engine may run a layer, and nothing is drawn."""
+    return layer.backend in _ENGINE and not (layer.training and layer.trace.noises)
 
 
 def _resets_of_directions(layer: LayerInterface, resets: Tensor, like: Tensor) -> list[Tensor]:
@@ -94,18 +110,46 @@ def _resets_of_directions(layer: LayerInterface, resets: Tensor, like: Tensor) -
     return [forward, backward_resets(forward)] * (len(layer.packed_cells) // 2)
 
 
-def _operations(layer: LayerInterface, dtype: torch.dtype, gates: bool, resets: bool) -> list[SequenceOperation] | None:
+def _conversions(layer: LayerInterface, input: Tensor, hx: Tensor | Sequence[Tensor] | None) -> Precision | None:
+    """The dtypes of a call that converts its arguments; None where these do not fit one another."""
+    states = _listed(hx)
+    tensors = [input, *states, *layer.parameters()]
+    if not all(isinstance(tensor, Tensor) for tensor in tensors):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return None
+    if len({tensor.dtype for tensor in tensors}) > 1 and not torch.is_autocast_enabled("cpu"):
+        return None
+    precision = precision_of(layer, input, states)
+    return None if isinstance(precision, str) else precision
+
+
+def _listed(hx: Tensor | Sequence[Tensor] | None) -> list[Tensor]:
+    """All initial states."""
+    return [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
+
+
+def rounded(results: LayerResults, precision: Precision) -> LayerResults:
+    """The results of a layer in the dtype that its caller gets."""
+    first, pairs = precision.results[0], zip(results.finals, precision.results, strict=True)
+    finals = tuple([final.to(dtype) for final, dtype in pairs])
+    return LayerResults(
+        results.output.to(first), finals, {name: gate.to(first) for name, gate in results.gates.items()}
+    )
+
+
+def _operations(
+    layer: LayerInterface, dtype: torch.dtype, products: Products, gates: bool, resets: bool
+) -> list[SequenceOperation] | None:
     """The operation of every direction of every level; None where the generic path has not made one yet."""
     cells = layer.packed_cells
-    operations = cells[0].made.get((dtype, gates, resets))
+    operations = cells[0].made.get((dtype, products, gates, resets))
     if operations is None:
         operations = list[SequenceOperation]()
         for cell in cells:
-            operation = cell.made.get(("operation", (True, False, gates, resets), dtype))
+            operation = cell.made.get(("operation", (True, False, gates, resets), dtype, products))
             if operation is None or len(operation.inputs) > 1 + resets:
                 return None
             operations.append(operation)
-        cells[0].made[dtype, gates, resets] = operations
+        cells[0].made[dtype, products, gates, resets] = operations
     return operations
 
 
@@ -133,8 +177,13 @@ def call_generic(
     packed: Sequence[Sequence[Tensor]],
     *,
     gates: bool = False,
+    precision: Precision | None = None,
 ) -> LayerResults:
-    """Generic path: any arguments by any backend; `packed` are the parameters of every direction."""
+    """Generic path: any arguments by any backend; `packed` are the parameters of every direction. The engine computes
+    them in a `precision`.
+    """
+    if precision is not None:
+        arguments, packed = arguments.converted(precision), [precision.as_computed(tensors) for tensors in packed]
     trace = layer.trace
     names = [state.name for state in trace.states]
     resets = arguments.resets
@@ -156,10 +205,12 @@ def call_generic(
             active=arguments.active,
             ragged=arguments.ragged,
             gates=gates,
+            products=precision.products if precision else None,
         )
         return run_cell(backend, call)
 
-    return _run_directions(layer, arguments.values, run_direction, gates)
+    results = _run_directions(layer, arguments.values, run_direction, gates)
+    return results if precision is None else rounded(results, precision)
 
 
 def _run_directions(

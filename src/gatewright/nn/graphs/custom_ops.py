@@ -11,6 +11,8 @@ there. (A hash into a registry would be shorter, but the registry of a new proce
     cell "gru"
     ...
 
+A key with `"products": "bfloat16"` has products whose operands are rounded to that dtype.
+
 `values` are inputs, random values, parameters and states. The results are states (time + 1, batch, ...), what each step
 emits, what is summed, and, if it saves, what its gradient reads. `values` determine the number of steps and rows.
 """
@@ -28,6 +30,7 @@ from torch._decomp import register_decomposition  # pyright: ignore[reportPrivat
 from torch.utils.flop_counter import register_flop_formula
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.errors import TraceError
 from gatewright.lang.ops import Op
 from gatewright.nn.engine.backward import Backward
@@ -78,6 +81,8 @@ def key_of(spec: Differentiable, saves: bool = False) -> str:
         "saves": saves,
         "sizes": dict(sorted(spec.sizes.items())),
     }
+    if spec.products:
+        head["products"] = spec.products
     return f"{json.dumps(head)}\n{to_text(spec.trace)}"
 
 
@@ -88,17 +93,17 @@ def operation(key: str) -> GraphOperation:
     Raises TraceError where the key is damaged, or was written by a version that this one cannot read.
     """
     first, _, text = key.partition("\n")
-    sizes, dtype, backwards, saves = _read_head(first)
-    spec = Differentiable(parse(text), sizes, dtype, backwards)
+    sizes, dtype, backwards, products, saves = _read_head(first)
+    spec = Differentiable(parse(text), sizes, dtype, backwards, products)
     if any(axis not in sizes for axis in spec.trace.axes()):
         raise _damaged("a size for every axis of the trace", str(sizes))
     if not saves:
         return GraphOperation(spec, saves, spec)
     saving = spec.engines(spec.output_state).pair.forward
-    return GraphOperation(spec, saves, Differentiable(saving, sizes, dtype, backwards))
+    return GraphOperation(spec, saves, Differentiable(saving, sizes, dtype, backwards, products))
 
 
-def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, bool]:
+def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, Products, bool]:
     try:
         head: Any = json.loads(line)
     except ValueError:
@@ -110,8 +115,11 @@ def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, bool]:
             "dtype": "float32" | "float64" as dtype,
             "saves": bool(saves),
             "sizes": dict(sizes),
-        } if all(type(size) is int and size > 0 for size in sizes.values()):
-            return sizes, _DTYPES[dtype], backwards, saves
+            **others,
+        } if others in ({}, {"products": "bfloat16"}) and all(
+            type(size) is int and size > 0 for size in sizes.values()
+        ):
+            return sizes, _DTYPES[dtype], backwards, others.get("products"), saves
         case _:
             raise _damaged('{"gatewright": 1, "backwards": ..., "dtype": ..., "saves": ..., "sizes": ...}', line)
 
@@ -128,7 +136,7 @@ def _damaged(expected: str, got: str) -> TraceError:
 @lru_cache(maxsize=1024)
 def _reading_saved(spec: Differentiable, seeded: frozenset[str]) -> Differentiable:
     """The gradient that reads what the forward run has saved."""
-    return Differentiable(spec.engines(seeded).pair.backward, spec.sizes, spec.dtype, not spec.backwards)
+    return Differentiable(spec.engines(seeded).pair.backward, spec.sizes, spec.dtype, not spec.backwards, spec.products)
 
 
 @torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")

@@ -1,0 +1,92 @@
+"""The dtypes in which the engine computes a call of a layer, and those of its results.
+
+- float32 and float64 stay what they are. With the layer's option `products="bfloat16"` float32 products have bfloat16
+  operands.
+- Under torch.autocast products have operands of its dtype; the results have the dtypes that torch.nn's layers give.
+- A layer and its input in bfloat16 or float16 are computed in float32. Results are rounded once.
+
+Sums, gates and states are float32 in all of these. There are no products in float16: those operands stay float32.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewright.backends.llvm.emit.vector_type import Products
+from gatewright.nn.engine.differentiable import DTYPES
+from gatewright.nn.layer_interface import LayerInterface
+from gatewright.nn.torch_fused import same_equations
+
+NARROW = (torch.bfloat16, torch.float16)
+
+
+class Precision(NamedTuple):
+    """The dtypes of a call.
+
+    - `dtype`: of the arrays that kernels read and write.
+    - `products`: that operands of products are rounded to.
+    - `results`: of each state. The output and the gates have that of the first.
+    """
+
+    dtype: torch.dtype
+    products: Products
+    results: tuple[torch.dtype, ...]
+
+    def as_computed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Tensors in the dtype of the kernels' arrays; autograd follows."""
+        return [tensor.to(self.dtype) for tensor in tensors]
+
+    @property
+    def note(self) -> str:
+        """What a plan says of it; empty where there is nothing to say."""
+        products = f"products in {self.products or 'float32'}"
+        if self.results and self.results[0] in NARROW:
+            return f"{products}, results in {_name(self.results[0])}"
+        return products if self.products else ""
+
+
+def precision_of(
+    layer: LayerInterface, like: Tensor, states: Sequence[Tensor] = (), *, packed: bool = False
+) -> Precision | str:
+    """The dtypes of a call with such an input, perhaps `packed`, and such initial states; or why the engine has none
+    for it."""
+    dtype, results = like.dtype, (like.dtype,) * len(layer.state_shapes)
+    if torch.is_autocast_enabled("cpu"):
+        return _under_autocast(layer, like, states, packed=packed)
+    if dtype in NARROW:
+        return Precision(torch.float32, _products_in(dtype), results)
+    if dtype not in DTYPES:
+        return f"the dtype is {_name(dtype)}"
+    return Precision(dtype, layer.products if dtype == torch.float32 else None, results)
+
+
+def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor], *, packed: bool) -> Precision | str:
+    narrow = torch.get_autocast_dtype("cpu")
+    parameter = next(iter(layer.parameters()), like)
+    if narrow not in NARROW:
+        return f"autocast is on, to {_name(narrow)}"
+    for dtype in (like.dtype, parameter.dtype):
+        if dtype not in (torch.float32, *NARROW):
+            return f"autocast is on, and the dtype is {_name(dtype)}"
+    starts = states if len(states) == len(layer.state_shapes) else [like] * len(layer.state_shapes)
+    # A step adds products in the narrow dtype to a state in its own.
+    results = [torch.promote_types(narrow, state.dtype) for state in starts]
+    fused = same_equations(layer)
+    if fused and fused.name != "gru":
+        ends_in_product = fused.name != "lstm" or fused.projection
+        by_onednn = fused.name == "lstm" and narrow == torch.bfloat16 and not packed and not fused.projection
+        if by_onednn:
+            results = [narrow] * len(results)
+        elif ends_in_product:
+            results[0] = narrow
+    return Precision(torch.float32, _products_in(narrow), tuple(results))
+
+
+def _products_in(dtype: torch.dtype) -> Products:
+    return "bfloat16" if dtype == torch.bfloat16 else None
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
