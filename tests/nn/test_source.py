@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.jit.target import target_named
 from gatewright.errors import OptionError
 from gatewright.nn.engine.differentiable import differentiable
 from gatewright.schedule.text import to_text
@@ -26,7 +26,7 @@ def test_all_of_it_as_one_text() -> None:
     assert headings == [
         "; ---- elman: the program",
         f"; ---- LLVM IR, {source.layout}",
-        f"; ---- assembly for host, {named().cpu}",
+        f"; ---- assembly for host, {target_named().cpu}",
     ]
     for part in (source.program, source.ir, source.assembly):
         assert part.strip() in text

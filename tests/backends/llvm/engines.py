@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products
-from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.jit.target import target_named
 from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.backends.llvm.runtime.executor import Executor
@@ -46,7 +46,7 @@ HERE = On()
 
 @lru_cache(maxsize=256)
 def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], backwards: bool, on: On) -> Engine:
-    return Engine(plan(trace), dict(sizes), on.dtype, backwards, named(on.target), on.products)
+    return Engine(plan(trace), dict(sizes), on.dtype, backwards, target_named(on.target), on.products)
 
 
 def engine(given: Given, on: On = HERE) -> Engine:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gatewright import cells
-from gatewright.backends.llvm.jit.target import named, runnable
+from gatewright.backends.llvm.jit.target import runnable, target_named
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, trace_cell
 from tests.backends.llvm.engines import On, check, engine, run, sizes_of
@@ -42,7 +42,7 @@ def test_any_number_of_rows_of_any_size(name: str, dtype: str, wide: int, hidden
 @pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "neon"])
 @pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("layer_norm(gru)", "float64")])
 def test_kinds_of_processors(name: str, dtype: str, target: str) -> None:
-    if not runnable(named(target)):
+    if not runnable(target_named(target)):
         pytest.skip(f"this machine does not run code for {target}")
     for trace in pair_of(name):
         check(one_step(trace, 5, 5, 24), On(dtype, target), packs=False)

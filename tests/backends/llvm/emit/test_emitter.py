@@ -8,12 +8,12 @@ from llvmlite import ir
 
 from gatewright.backends.llvm.emit.emitter import Emitter
 from gatewright.backends.llvm.emit.vector_type import Value, VectorType
-from gatewright.backends.llvm.jit.target import NAMES, named, runnable
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, runnable, target_named
 from tests.backends.llvm.elementwise import applied, kernel, loaded
 
 DTYPES = ("float32", "float64")
 WIDTHS = (1, 2, 4, 8, 16)
-RUNNABLE = [name for name in NAMES if runnable(named(name))]
+RUNNABLE = [name for name in TARGET_NAMES if runnable(target_named(name))]
 NAN, INF = np.nan, np.inf
 
 Emit = Callable[[Emitter, Value, Value, Value], None]
@@ -26,7 +26,7 @@ each_target = pytest.mark.parametrize("target", RUNNABLE)
 def ran(emit: Emit, source: np.ndarray, size: int, width: int, count: int = 0, target: str = "host") -> np.ndarray:
     """What a kernel leaves in an array of so many elements, which held NaN before."""
     result = np.full(size, NAN, source.dtype)
-    library = loaded(kernel(emit, source.dtype.name, width), named(target))
+    library = loaded(kernel(emit, source.dtype.name, width), target_named(target))
     library["apply"](source.ctypes.data, result.ctypes.data, count)
     return result
 
@@ -73,7 +73,7 @@ def test_arithmetic_is_that_of_numpy(name: str, dtype: str, target: str) -> None
     x = np.array(ODD, dtype)
     with np.errstate(all="ignore"):
         want = np.asarray(meaning(x), dtype)
-    assert list(map(repr, applied(emit, x, named(target)))) == list(map(repr, want))
+    assert list(map(repr, applied(emit, x, target_named(target)))) == list(map(repr, want))
 
 
 @each_dtype
@@ -86,7 +86,7 @@ def test_bits_are_shifted_and_added(dtype: str, width: int) -> None:
         return e.from_bits(e.or_bits(e.shift_left(e.add_bits(exponent, 1), mantissa), significand))
 
     x = ramp(16, dtype)
-    assert np.array_equal(applied(twice, x, named("host"), width), 2 * x)
+    assert np.array_equal(applied(twice, x, target_named("host"), width), 2 * x)
 
 
 @each_dtype

@@ -13,12 +13,12 @@ from gatewright.backends import coefficients
 from gatewright.backends.llvm.emit import vector_math
 from gatewright.backends.llvm.emit.vector_math import LARGEST_ERRORS
 from gatewright.backends.llvm.jit.machine_code import emit_assembly
-from gatewright.backends.llvm.jit.target import NAMES, named, runnable
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, runnable, target_named
 from tests.backends.llvm.elementwise import applied, elementwise, ulps
 from tests.paths import ROOT
 
 DTYPES = ("float32", "float64")
-RUNNABLE = [name for name in NAMES if runnable(named(name))]
+RUNNABLE = [name for name in TARGET_NAMES if runnable(target_named(name))]
 # The registers that only code for this processor can use; host code may be any of them.
 REGISTERS = {"x86-64-v2": "%xmm", "x86-64-v3": "%ymm", "x86-64-v4": "%zmm", "neon": "v0."}
 NAN, INF = np.nan, np.inf
@@ -89,7 +89,7 @@ def truth(name: str, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("name", TRUTH)
 def test_results_are_off_by_no_more_than_is_stated(name: str, dtype: str, target: str) -> None:
     x, want = numbers(dtype), truth(name, dtype)
-    got = applied(getattr(vector_math, name), x, named(target))
+    got = applied(getattr(vector_math, name), x, target_named(target))
     off = ulps(got, want)
     if name in MAY_VANISH:
         off[(got == 0) & (np.abs(want) < np.finfo(dtype).smallest_normal)] = 0
@@ -108,7 +108,7 @@ def test_odd_numbers_give_exactly_what_they_should(name: str, dtype: str, target
         np.array([known.get(number, number) for number in column], dtype)
         for column in zip(*EXACT[name], (NAN, NAN), strict=True)
     )
-    got = applied(getattr(vector_math, name), x, named(target))
+    got = applied(getattr(vector_math, name), x, target_named(target))
     assert list(map(repr, got)) == list(map(repr, want))
 
 
@@ -116,14 +116,14 @@ def test_odd_numbers_give_exactly_what_they_should(name: str, dtype: str, target
 @each_dtype
 @pytest.mark.parametrize("name", RANGES)
 def test_results_reach_the_ends_of_their_range_and_no_further(name: str, dtype: str, target: str) -> None:
-    got = applied(getattr(vector_math, name), numbers(dtype), named(target))
+    got = applied(getattr(vector_math, name), numbers(dtype), target_named(target))
     assert (np.nanmin(got), np.nanmax(got)) == RANGES[name]
 
 
 @each_dtype
 @pytest.mark.parametrize("name", TRUTH)
 def test_the_width_of_vectors_changes_no_bit(name: str, dtype: str) -> None:
-    fused = [target for target in map(named, RUNNABLE) if target.has_fma]
+    fused = [target for target in map(target_named, RUNNABLE) if target.has_fma]
     if not fused:
         pytest.skip("this machine does not fuse multiplications and additions")
     function, x = getattr(vector_math, name), numbers(dtype)[::97]
@@ -136,7 +136,7 @@ def test_the_width_of_vectors_changes_no_bit(name: str, dtype: str) -> None:
 @each_dtype
 @pytest.mark.parametrize("name", EXACT)
 def test_every_processor_does_it_in_its_own_registers(name: str, dtype: str, target: str) -> None:
-    kind = named(target)
+    kind = target_named(target)
     assembly = emit_assembly(elementwise(getattr(vector_math, name), dtype, kind.lanes(dtype)), kind)
     instructions = [line.split()[0] for line in assembly.splitlines() if line.startswith("\t")]
     assert REGISTERS[target] in assembly

@@ -15,12 +15,12 @@ from gatewright.backends.llvm.jit import compile as compiling
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache
 from gatewright.backends.llvm.jit.machine_code import Library
-from gatewright.backends.llvm.jit.target import NAMES, Target, named, runnable
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, Target, runnable, target_named
 from gatewright.errors import OptionError
 from tests.backends.llvm.modules import SAXPY, run_saxpy, saxpy
 from tests.paths import ROOT, subprocess_environment
 
-ELSEWHERE = [name for name in NAMES if not runnable(named(name))]
+ELSEWHERE = [name for name in TARGET_NAMES if not runnable(target_named(name))]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_code_is_compiled_once(kept: KernelCache, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("code", [b"", b"no object code", b"\x7fELF" + bytes(200)])
 def test_an_entry_that_cannot_be_loaded_is_compiled_again(code: bytes, kept: KernelCache) -> None:
-    description = describe(saxpy(), SAXPY, "test", named())
+    description = describe(saxpy(), SAXPY, "test", target_named())
     kept.store(description, code)
     assert not compiled(saxpy(), kept).from_cache
     status = kept.status()
@@ -100,41 +100,45 @@ def test_without_a_folder_for_it_code_is_compiled_each_time(tmp_path: Path) -> N
 
 def test_a_target_of_another_machine_is_refused(kept: KernelCache) -> None:
     with pytest.raises(OptionError, match=f"kernels for '{ELSEWHERE[0]}' do not run on this machine"):
-        compiled(saxpy(), kept, target=named(ELSEWHERE[0]))
+        compiled(saxpy(), kept, target=target_named(ELSEWHERE[0]))
 
 
 DIFFERENT: dict[str, Callable[[], str]] = {
-    "another module": lambda: describe(saxpy(plus=1.0), SAXPY, "test", named("host")),
-    "another key": lambda: describe(saxpy(), SAXPY, "test 2", named("host")),
-    "other arguments": lambda: describe(saxpy(), {"saxpy": (ctypes.c_void_p,)}, "test", named("host")),
-    "other functions": lambda: describe(saxpy(), {"axpy": SAXPY["saxpy"]}, "test", named("host")),
-    "another processor": lambda: describe(saxpy(), SAXPY, "test", Target(**vars(named("host")) | {"cpu": "other"})),
-    "other features": lambda: describe(saxpy(), SAXPY, "test", Target(**vars(named("host")) | {"features": ""})),
-    "another system": lambda: describe(saxpy(), SAXPY, "test", Target(**vars(named("host")) | {"triple": "x86_64"})),
-    "a generator": lambda: describe(saxpy, SAXPY, "test", named("host")),
+    "another module": lambda: describe(saxpy(plus=1.0), SAXPY, "test", target_named("host")),
+    "another key": lambda: describe(saxpy(), SAXPY, "test 2", target_named("host")),
+    "other arguments": lambda: describe(saxpy(), {"saxpy": (ctypes.c_void_p,)}, "test", target_named("host")),
+    "other functions": lambda: describe(saxpy(), {"axpy": SAXPY["saxpy"]}, "test", target_named("host")),
+    "another processor": lambda: describe(
+        saxpy(), SAXPY, "test", Target(**vars(target_named("host")) | {"cpu": "other"})
+    ),
+    "other features": lambda: describe(saxpy(), SAXPY, "test", Target(**vars(target_named("host")) | {"features": ""})),
+    "another system": lambda: describe(
+        saxpy(), SAXPY, "test", Target(**vars(target_named("host")) | {"triple": "x86_64"})
+    ),
+    "a generator": lambda: describe(saxpy, SAXPY, "test", target_named("host")),
 }
 
 
 def test_what_is_equal_is_described_alike() -> None:
-    one, other = (describe(saxpy(), dict(SAXPY), "test", named("host")) for _ in range(2))
+    one, other = (describe(saxpy(), dict(SAXPY), "test", target_named("host")) for _ in range(2))
     assert one == other
-    assert describe(saxpy, SAXPY, "test", named("host")) == describe(never, SAXPY, "test", named("host"))
+    assert describe(saxpy, SAXPY, "test", target_named("host")) == describe(never, SAXPY, "test", target_named("host"))
 
 
 @pytest.mark.parametrize("kind", DIFFERENT)
 def test_what_differs_is_described_otherwise(kind: str) -> None:
-    assert DIFFERENT[kind]() != describe(saxpy(), SAXPY, "test", named("host"))
+    assert DIFFERENT[kind]() != describe(saxpy(), SAXPY, "test", target_named("host"))
 
 
 @pytest.mark.parametrize("name", ["__version__", "llvmlite", "llvm"])
 def test_other_versions_are_described_otherwise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = describe(saxpy(), SAXPY, "test", named("host"))
+    before = describe(saxpy(), SAXPY, "test", target_named("host"))
 
     class Other:
         __version__ = "0"
         llvm_version_info = (1, 2, 3)
 
-    target = named("host")
+    target = target_named("host")
     monkeypatch.setattr(compiling, name, "0" if name == "__version__" else Other)
     assert describe(saxpy(), SAXPY, "test", target) != before
 

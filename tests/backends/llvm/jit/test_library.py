@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 
 from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, emit_assembly, emit_object
-from gatewright.backends.llvm.jit.target import NAMES, Target, named, runnable
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, Target, runnable, target_named
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.backends.llvm.modules import BLOCK, SAXPY, block, run_saxpy, saxpy
 
-HERE = [name for name in NAMES if runnable(named(name))]
+HERE = [name for name in TARGET_NAMES if runnable(target_named(name))]
 
 
 def load(source: str, functions: dict[str, Signature] = SAXPY, target: Target | None = None) -> Library:
     """Compile a module and load it."""
-    target = target or named("host")
+    target = target or target_named("host")
     return Library(source, functions, emit_object(source, functions, target), target, from_cache=False)
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_a_function_computes(name: str) -> None:
-    library = load(saxpy(plus=0.5), target=named(name))
+    library = load(saxpy(plus=0.5), target=target_named(name))
     assert run_saxpy(library["saxpy"]).tolist() == [10.5, 12.5, 14.5]
     assert library.target.name == name
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_vectors_compute_in_every_width_that_runs_here(name: str) -> None:
-    target = named(name)
+    target = target_named(name)
     lanes = target.lanes("float32")
     library = load(block(lanes, fused=target.has_fma), BLOCK, target)
     x, y = np.arange(lanes, dtype=np.float32), np.full(lanes, 3, dtype=np.float32)
@@ -128,16 +128,16 @@ end:
 def test_the_module_and_its_instructions_can_be_read() -> None:
     library = load(saxpy())
     assert library.ir == saxpy()
-    assert library.assembly == emit_assembly(saxpy(), named("host"))
+    assert library.assembly == emit_assembly(saxpy(), target_named("host"))
     assert "saxpy:" in library.assembly
 
 
 def test_code_that_cannot_be_loaded_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    code = emit_object(saxpy(), SAXPY, named("host"))
+    code = emit_object(saxpy(), SAXPY, target_named("host"))
     with pytest.raises(CompileError, match="the code that was generated for 'host' cannot be loaded"):
-        Library(saxpy(), SAXPY, code[:-100], named("host"), from_cache=False)
+        Library(saxpy(), SAXPY, code[:-100], target_named("host"), from_cache=False)
     with pytest.raises(CompileError, match="axpy"):
-        Library(saxpy(), {"axpy": ()}, code, named("host"), from_cache=False)
+        Library(saxpy(), {"axpy": ()}, code, target_named("host"), from_cache=False)
     assert capfd.readouterr().err == ""
 
 
@@ -151,10 +151,10 @@ def test_a_function_outlives_its_library() -> None:
 
 @needs_proc
 def test_loading_again_and_again_takes_no_memory() -> None:
-    code = emit_object(saxpy(), SAXPY, named("host"))
+    code = emit_object(saxpy(), SAXPY, target_named("host"))
 
     def turn(number: int) -> None:
-        library = Library(saxpy(), SAXPY, code, named("host"), from_cache=True)
+        library = Library(saxpy(), SAXPY, code, target_named("host"), from_cache=True)
         assert run_saxpy(library["saxpy"], a=float(number))[1] == 10.0 + number
 
     assert growth(turn, 600) < 300 * 1024

@@ -5,11 +5,11 @@ import ctypes
 import pytest
 
 from gatewright.backends.llvm.jit.machine_code import CompileError, emit_assembly, emit_object
-from gatewright.backends.llvm.jit.target import NAMES, named
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, target_named
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.backends.llvm.modules import BLOCK, SAXPY, block, calling, saxpy
 
-NAMED = NAMES[1:]
+NAMED = TARGET_NAMES[1:]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ NAMED = NAMES[1:]
     ],
 )
 def test_every_target_uses_its_own_vectors(name: str, register: str, instruction: str) -> None:
-    target = named(name)
+    target = target_named(name)
     text = emit_assembly(block(target.lanes("float32"), fused=target.has_fma), target)
     assert register in text
     assert instruction in text
@@ -33,7 +33,7 @@ def test_every_target_uses_its_own_vectors(name: str, register: str, instruction
 
 @pytest.mark.parametrize("name", NAMED)
 def test_object_code_is_emitted_for_every_target(name: str) -> None:
-    target = named(name)
+    target = target_named(name)
     assert len(emit_object(block(4, fused=target.has_fma), BLOCK, target)) > 100
 
 
@@ -42,7 +42,7 @@ def test_object_code_is_emitted_for_every_target(name: str) -> None:
 
 def test_what_llvm_does_not_understand_is_refused() -> None:
     with pytest.raises(CompileError) as refused:
-        emit_object("define void @saxpy() { ret i32 1 }", SAXPY, named("x86-64-v2"))
+        emit_object("define void @saxpy() { ret i32 1 }", SAXPY, target_named("x86-64-v2"))
     assert str(refused.value).startswith(
         "LLVM refuses the code that was generated for 'x86-64-v2'\n  got: LLVM IR parsing error\n"
     )
@@ -52,21 +52,23 @@ def test_what_llvm_does_not_understand_is_refused() -> None:
 def test_a_module_that_breaks_a_rule_of_llvm_is_refused() -> None:
     unreached = "define void @f() {\nentry:\n  br label %entry\n}\n"
     with pytest.raises(CompileError, match="Entry block to function must not have predecessors"):
-        emit_object(unreached, {"f": ()}, named("host"))
+        emit_object(unreached, {"f": ()}, target_named("host"))
 
 
 def test_a_function_that_is_missing_is_told() -> None:
     with pytest.raises(CompileError) as refused:
-        emit_object(saxpy(), {"gru_forward": ()}, named("host"))
+        emit_object(saxpy(), {"gru_forward": ()}, target_named("host"))
     assert str(refused.value) == "the code that was generated lacks the function 'gru_forward'\n  got: saxpy"
     with pytest.raises(CompileError, match="lacks the function 'elsewhere'"):
-        emit_object(calling("elsewhere"), {"elsewhere": ()}, named("host"))
+        emit_object(calling("elsewhere"), {"elsewhere": ()}, target_named("host"))
 
 
 def test_a_function_of_another_type_is_told() -> None:
     with pytest.raises(CompileError) as refused:
         emit_object(
-            saxpy(), {"saxpy": (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_double, ctypes.c_int64)}, named("host")
+            saxpy(),
+            {"saxpy": (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_double, ctypes.c_int64)},
+            target_named("host"),
         )
     assert str(refused.value) == (
         "the function 'saxpy' that was generated has another type than its caller uses\n"
@@ -77,7 +79,7 @@ def test_a_function_of_another_type_is_told() -> None:
 
 def test_a_call_of_a_function_from_elsewhere_is_told() -> None:
     with pytest.raises(CompileError) as refused:
-        emit_object(calling("abort"), {"f": ()}, named("x86-64-v2"))
+        emit_object(calling("abort"), {"f": ()}, target_named("x86-64-v2"))
     assert str(refused.value) == (
         "the code that was generated for 'x86-64-v2' calls what is not part of it\n  got: abort"
     )
@@ -95,12 +97,12 @@ define void @f(ptr %x) {
 }
 """
     with pytest.raises(CompileError, match=f"'{name}' calls what is not part of it\n  got: expf$"):
-        emit_object(module, {"f": (ctypes.c_void_p,)}, named(name))
+        emit_object(module, {"f": (ctypes.c_void_p,)}, target_named(name))
 
 
 def test_a_multiply_add_that_the_target_lacks_is_told() -> None:
     with pytest.raises(CompileError, match="got: fmaf$"):
-        emit_object(block(4, fused=True), BLOCK, named("x86-64-v2"))
+        emit_object(block(4, fused=True), BLOCK, target_named("x86-64-v2"))
 
 
 # What is given back
@@ -108,13 +110,13 @@ def test_a_multiply_add_that_the_target_lacks_is_told() -> None:
 
 @needs_proc
 def test_compiling_again_and_again_takes_no_memory() -> None:
-    target = named("host")
+    target = target_named("host")
     assert growth(lambda number: emit_object(saxpy(plus=float(number)), SAXPY, target), 300) < 300 * 1024
 
 
 @needs_proc
 def test_reading_the_instructions_takes_no_memory() -> None:
-    target = named("host")
+    target = target_named("host")
     assert growth(lambda number: emit_assembly(saxpy(plus=float(number)), target), 100) < 300 * 1024
 
 
@@ -123,6 +125,6 @@ def test_refusing_takes_no_memory() -> None:
     def turn(number: int) -> None:
         for module in (saxpy(plus=float(number)), "define void @saxpy() { ret i32 1 }"):
             with pytest.raises(CompileError):
-                emit_object(module, {"axpy": ()}, named("host"))
+                emit_object(module, {"axpy": ()}, target_named("host"))
 
     assert growth(turn, 300) < 300 * 1024

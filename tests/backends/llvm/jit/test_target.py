@@ -3,7 +3,7 @@
 import pytest
 
 from gatewright.backends.llvm.jit import target
-from gatewright.backends.llvm.jit.target import NAMES, Target, host, named, require_runnable, runnable
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, Target, host, require_runnable, runnable, target_named
 from gatewright.errors import OptionError
 
 SSE2 = {"sse", "sse2"}
@@ -51,32 +51,32 @@ def _no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     [("x86-64-v2", 16, 16, False), ("x86-64-v3", 32, 16, True), ("x86-64-v4", 64, 32, True), ("neon", 16, 32, True)],
 )
 def test_a_name_tells_vectors_and_registers(name: str, width: int, registers: int, fma: bool) -> None:
-    found = named(name)
+    found = target_named(name)
     assert (found.name, found.vector_bytes, found.vector_registers, found.has_fma) == (name, width, registers, fma)
     assert (found.lanes("float32"), found.lanes("float64")) == (width // 4, width // 8)
 
 
 def test_wide_vectors_are_not_split() -> None:
-    assert named("x86-64-v4").features.endswith(",-prefer-256-bit")
-    assert "prefer-256-bit" not in named("x86-64-v3").needs
+    assert target_named("x86-64-v4").features.endswith(",-prefer-256-bit")
+    assert "prefer-256-bit" not in target_named("x86-64-v3").needs
 
 
 def test_this_machine_runs_its_own_code() -> None:
-    assert named() == named("host") == host()
+    assert target_named() == target_named("host") == host()
     assert runnable(host())
     assert require_runnable(host()) is None
 
 
 def test_the_environment_chooses_where_no_argument_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(target.VARIABLE, "x86-64-v3")
-    assert named().name == "x86-64-v3"
-    assert named("neon").name == "neon"
-    assert named("host") == host()
+    assert target_named().name == "x86-64-v3"
+    assert target_named("neon").name == "neon"
+    assert target_named("host") == host()
 
 
 def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError) as refused:
-        named("pentium")
+        target_named("pentium")
     assert str(refused.value) == (
         "there is no processor called 'pentium'\n"
         "  expected: host, x86-64-v2, x86-64-v3, x86-64-v4, neon\n"
@@ -84,13 +84,13 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setenv(target.VARIABLE, "AVX")
     with pytest.raises(OptionError, match="got: 'AVX', from the environment variable GATEWRIGHT_TARGET"):
-        named()
+        target_named()
 
 
 def test_a_family_that_llvm_was_built_without_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "can_emit", lambda triple: triple.startswith("x86"))
     with pytest.raises(OptionError) as refused:
-        named("neon")
+        target_named("neon")
     assert str(refused.value) == (
         "the installed LLVM makes no code for 'neon'\n  expected: one of x86-64-v2, x86-64-v3, x86-64-v4\n  got: 'neon'"
     )
@@ -111,7 +111,7 @@ def test_a_machine_is_as_wide_as_all_its_features_allow(machine, has: str, width
     machine("x86_64-unknown-linux-gnu", HAS[has])
     assert host().vector_bytes == width
     assert host().has_fma == ("fma" in HAS[has])
-    assert [name for name in NAMES if name != "host" and runnable(named(name))] == runs
+    assert [name for name in TARGET_NAMES if name != "host" and runnable(target_named(name))] == runs
     assert runnable(host())
 
 
@@ -119,8 +119,8 @@ def test_a_machine_is_as_wide_as_all_its_features_allow(machine, has: str, width
 def test_every_arm_machine_has_neon(machine, triple: str) -> None:
     machine(triple, set())
     assert (host().vector_bytes, host().vector_registers, host().has_fma) == (16, 32, True)
-    assert [name for name in NAMES if runnable(named(name))] == ["host", "neon"]
-    assert named("neon").triple == triple
+    assert [name for name in TARGET_NAMES if runnable(target_named(name))] == ["host", "neon"]
+    assert target_named("neon").triple == triple
 
 
 def test_an_unknown_family_gets_short_vectors(machine) -> None:
@@ -131,7 +131,7 @@ def test_an_unknown_family_gets_short_vectors(machine) -> None:
 def test_what_a_machine_lacks_is_told(machine) -> None:
     machine("x86_64-unknown-linux-gnu", HAS["the first AVX-512"])
     with pytest.raises(OptionError) as refused:
-        require_runnable(named("x86-64-v4"))
+        require_runnable(target_named("x86-64-v4"))
     assert str(refused.value) == (
         "kernels for 'x86-64-v4' do not run on this machine\n"
         "  expected: x86-64-v2 or x86-64-v3\n"
@@ -139,7 +139,7 @@ def test_what_a_machine_lacks_is_told(machine) -> None:
         "  do: choose another target, or unset the environment variable GATEWRIGHT_TARGET for this machine's own"
     )
     with pytest.raises(OptionError, match="got: 'neon', which needs arm64"):
-        require_runnable(named("neon"))
+        require_runnable(target_named("neon"))
 
 
 def test_targets_that_are_equal_are_one_key() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gatewright.backends.llvm.codegen.kernels import Kernels
-from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.jit.target import target_named
 from gatewright.backends.llvm.parallel import work_partition
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.schedule.plan import plan
@@ -13,7 +13,9 @@ from tests.backends.llvm.runtime.test_engine import pair_of
 
 
 def kernels_of(trace: Trace, hidden: int, rows: int, lines: int) -> Kernels:
-    return Kernels(plan(trace), sizes_of(trace, hidden, hidden), "float32", named("x86-64-v4"), False, rows, lines)
+    return Kernels(
+        plan(trace), sizes_of(trace, hidden, hidden), "float32", target_named("x86-64-v4"), False, rows, lines
+    )
 
 
 def partition_of(name: str, shape: tuple[int, int, int], threads: int = 4, *, gradient: bool = False) -> str:

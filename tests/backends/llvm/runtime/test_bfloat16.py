@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewright.backends.llvm.jit.target import named, runnable
+from gatewright.backends.llvm.jit.target import runnable, target_named
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import OptionError
 from gatewright.lang import cell
@@ -16,7 +16,9 @@ from tests.backends.llvm.engines import On, check, leaves, run
 from tests.backends.llvm.runtime.test_engine import given_for, pair_of
 from tests.schedule.running import Given
 
-TARGETS = [target for target in ("host", "x86-64-v4", "x86-64-v3", "x86-64-v2", "neon") if runnable(named(target))]
+TARGETS = [
+    target for target in ("host", "x86-64-v4", "x86-64-v3", "x86-64-v2", "neon") if runnable(target_named(target))
+]
 SHAPES = [  # steps, batch, input, hidden: odd depths, fewer units than lanes, tails of every kind, whole vectors
     (3, 2, 1, 1), (2, 3, 3, 2), (3, 7, 5, 3), (3, 5, 17, 5), (2, 9, 31, 17), (3, 1, 33, 33), (2, 17, 64, 48),
     (1, 1, 2, 16),
@@ -103,10 +105,10 @@ def test_the_key_and_the_layout_say_so() -> None:
     plain, rounded = (Engine(program, sizes, "float32", products=products) for products in (None, "bfloat16"))
     assert plain.key != rounded.key
     assert "bfloat16" not in plain.design(2, 2).layout
-    host = named()
+    host = target_named()
     products = "bfloat16 products" if host.has_bfloat16_dot else "bfloat16 matrices"
     assert rounded.design(2, 2).layout.endswith(products)
-    older = Engine(program, sizes, "float32", target=named(TARGETS[-1]), products="bfloat16")
+    older = Engine(program, sizes, "float32", target=target_named(TARGETS[-1]), products="bfloat16")
     assert older.design(2, 2).layout.endswith("bfloat16 matrices")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gatewright import cells
 from gatewright.backends.llvm.codegen.kernels import Kernels
-from gatewright.backends.llvm.jit.target import named, runnable
+from gatewright.backends.llvm.jit.target import runnable, target_named
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError, ShapeError
@@ -83,7 +83,7 @@ def test_odd_sizes(name: str, shape: tuple[int, int, int, int]) -> None:
 @pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "neon"])
 @pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("layer_norm(gru)", "float64")])
 def test_kinds_of_processors(name: str, dtype: str, target: str) -> None:
-    if not runnable(named(target)):
+    if not runnable(target_named(target)):
         pytest.skip(f"this machine does not run code for {target}")
     for trace in pair_of(name):
         check(given_for(trace, (3, 5, 5, 11)), On(dtype, target))
@@ -165,7 +165,7 @@ def test_many_products(made: Cell) -> None:
 def layout(name: str | Cell, target: str, rows: int) -> str:
     made = CELLS[name] if isinstance(name, str) else name
     trace = simplify(trace_cell(made))
-    return Kernels(plan(trace), sizes_of(trace, 64, 64), "float32", named(target), False, rows, rows).layout
+    return Kernels(plan(trace), sizes_of(trace, 64, 64), "float32", target_named(target), False, rows, rows).layout
 
 
 def test_layouts() -> None:
@@ -243,7 +243,7 @@ EMIT = """
 from gatewright import cells, layer_norm
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.codegen.module import emit_module
-from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.jit.target import target_named
 from gatewright.schedule.program import Choices, Time
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
@@ -251,7 +251,7 @@ from gatewright.trace import trace_cell
 for cell in (cells.gru, layer_norm(cells.fastrnn)):
     pair = save(trace_cell(cell))
     for trace in (pair.forward, pair.backward):
-        kernels = Kernels(plan(trace), {"input": 3, "hidden": 5}, "float32", named(), False, 2, 4)
+        kernels = Kernels(plan(trace), {"input": 3, "hidden": 5}, "float32", target_named(), False, 2, 4)
         print(emit_module(kernels), kernels.bound.slots, kernels.layout)
 """
 

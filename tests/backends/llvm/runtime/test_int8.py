@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatewright.backends.llvm.jit.target import named, runnable
+from gatewright.backends.llvm.jit.target import runnable, target_named
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.errors import OptionError
 from gatewright.int8 import MOST_COLUMNS, product, quantised
@@ -17,7 +17,9 @@ from tests.backends.llvm.engines import On, leaves, run
 from tests.backends.llvm.runtime.test_engine import given_for, pair_of
 from tests.schedule.running import Given
 
-TARGETS = [target for target in ("host", "x86-64-v4", "x86-64-v3", "x86-64-v2", "neon") if runnable(named(target))]
+TARGETS = [
+    target for target in ("host", "x86-64-v4", "x86-64-v3", "x86-64-v2", "neon") if runnable(target_named(target))
+]
 SHAPES = [  # steps, batch, input, hidden: words that are not full, fewer units than lanes, overlapping blocks
     (1, 1, 1, 1), (1, 2, 3, 2), (1, 7, 5, 3), (1, 5, 17, 5), (1, 9, 31, 17), (1, 1, 33, 33), (1, 17, 64, 48),
     (1, 1, 130, 200),

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from gatewright import __version__
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache, default_cache
 from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, Source, emit_object, spell
-from gatewright.backends.llvm.jit.target import Target, named, require_runnable
+from gatewright.backends.llvm.jit.target import Target, require_runnable, target_named
 
 GENERATOR_PARTS = (
     "axes.py",
@@ -47,7 +47,7 @@ def compile_module(
 
     Raises OptionError where the target does not run here, and CompileError where LLVM refuses the module.
     """
-    target = target or named()
+    target = target or target_named()
     require_runnable(target)
     kept = default_cache() if kept is None else kept
     description = describe(source, functions, key, target)

@@ -1,4 +1,4 @@
-"""The processors that kernels are made for: what LLVM calls them, how wide their vectors are, and which run here."""
+"""Targets: the processors that kernels are compiled for, with their LLVM features and the width of their vectors."""
 
 import os
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ _V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
 class Target:
     """One kind of processor.
 
-    `features` is LLVM's list of what it has and has not: "+avx2,-fma4". Code for it runs where all that it has is had.
+    `features` is LLVM's list of its features: "+avx2,-fma4" has AVX2 and not FMA4. Code for a target runs on every
+    processor that has all features with a plus.
     """
 
     name: str
@@ -43,12 +44,12 @@ class Target:
 
     @property
     def has_bfloat16_dot(self) -> bool:
-        """Whether it multiplies pairs of bfloat16 numbers, and adds them to a float32 sum, in one instruction."""
+        """Whether one instruction multiplies pairs of bfloat16 numbers and adds the products to a float32 sum."""
         return {"avx512bf16", "avx512vl"} <= self.needs
 
     @property
     def has_int8_dot(self) -> bool:
-        """Whether it multiplies fours of whole numbers of eight bits, and adds them to a sum, in one instruction."""
+        """Whether one instruction multiplies fours of int8 numbers and adds the products to an int32 sum."""
         return {"avx512vnni", "avx512vl"} <= self.needs
 
     @property
@@ -60,7 +61,7 @@ class Target:
 def _level(
     name: str, cpu: str, triple: str, has: tuple[str, ...], vector_bytes: int, vector_registers: int, tuning: str = ""
 ) -> Target:
-    """The target of all processors that share a set of features; `tuning` is how LLVM should make use of them."""
+    """The target of all processors that have a set of features; `tuning` is a further entry of LLVM's list."""
     features = ",".join(filter(None, [*(f"+{feature}" for feature in has), tuning]))
     return Target(name, triple, cpu, features, vector_bytes, vector_registers, "fma" in has or "neon" in has)
 
@@ -76,14 +77,14 @@ _LEVELS: Mapping[str, Target] = {
         _level("neon", "generic", _ARM_LINUX, ("neon",), 16, 32),
     )
 }
-NAMES = ("host", *_LEVELS)
-"""What `named` knows."""
+TARGET_NAMES = ("host", *_LEVELS)
+"""The names that `target_named` takes."""
 
 
-def named(name: str | None = None) -> Target:
-    """The target of a name; without one, that which the environment variable GATEWRIGHT_TARGET names, else the host.
+def target_named(name: str | None = None) -> Target:
+    """The target of that name, else of the name in the environment variable GATEWRIGHT_TARGET, else the host.
 
-    Raises OptionError for a name that is not in NAMES, and where this LLVM makes no code for it.
+    Raises OptionError for a name that is not in TARGET_NAMES, and where this LLVM makes no code for it.
     """
     asked = name or os.environ.get(VARIABLE) or "host"
     if asked == "host":
@@ -91,7 +92,7 @@ def named(name: str | None = None) -> Target:
     if asked not in _LEVELS:
         raise OptionError(
             f"there is no processor called {asked!r}",
-            expected=", ".join(NAMES),
+            expected=", ".join(TARGET_NAMES),
             got=repr(asked) + ("" if name else f", from the environment variable {VARIABLE}"),
         )
     level, own = _LEVELS[asked], llvm.get_process_triple()
@@ -106,14 +107,14 @@ def named(name: str | None = None) -> Target:
 
 @cache
 def host() -> Target:
-    """The processor of this machine, with all that it has, and the vectors of the widest level that it reaches."""
+    """The processor of this machine, with all of its features, and the vectors of its highest level."""
     triple = llvm.get_process_triple()
     family = _family(triple)
-    reached = [
+    supported = [
         level for level in _LEVELS.values() if _family(level.triple) == family and level.needs <= host_features()
     ]
     baseline = Target("", "", "", "", 16, 16, family == _ARM)
-    best = max(reached, key=lambda level: level.vector_bytes, default=baseline)
+    best = max(supported, key=lambda level: level.vector_bytes, default=baseline)
     tuning = [feature for feature in best.features.split(",") if feature.startswith("-")]
     features = ",".join(filter(None, [llvm.get_host_cpu_features().flatten(), *tuning]))
     return replace(best, name="host", triple=triple, cpu=llvm.get_host_cpu_name(), features=features)
@@ -125,16 +126,13 @@ def runnable(target: Target) -> bool:
 
 
 def require_runnable(target: Target) -> None:
-    """Hold that code for a target runs on this machine.
-
-    Raises OptionError, which says what the machine lacks.
-    """
+    """Raise OptionError, which lists the missing features, if code for a target does not run on this machine."""
     if not runnable(target):
         own = _family(llvm.get_process_triple())
         missing = sorted(target.needs - host_features()) if _family(target.triple) == own else [_family(target.triple)]
         raise OptionError(
             f"kernels for {target.name!r} do not run on this machine",
-            expected=" or ".join(name for name in _LEVELS if runnable(named(name))) or "another backend",
+            expected=" or ".join(name for name in _LEVELS if runnable(target_named(name))) or "another backend",
             got=f"{target.name!r}, which needs {', '.join(missing)}",
             do=f"choose another target, or unset the environment variable {VARIABLE} for this machine's own",
         )
@@ -142,7 +140,7 @@ def require_runnable(target: Target) -> None:
 
 @cache
 def machine_for(target: Target) -> llvm.TargetMachine:
-    """What LLVM emits code with: code that may lie anywhere, with its constants close by."""
+    """LLVM's code generator for a target: position-independent code, in the small code model."""
     return _backend(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
     )
@@ -150,10 +148,10 @@ def machine_for(target: Target) -> llvm.TargetMachine:
 
 @cache
 def host_features() -> frozenset[str]:
-    """What this machine's processor has, by LLVM's names."""
-    told = {feature for feature, had in llvm.get_host_cpu_features().items() if had}
+    """The features of this machine's processor, by LLVM's names."""
+    reported = {feature for feature, is_there in llvm.get_host_cpu_features().items() if is_there}
     always = {"neon"} if _family(llvm.get_process_triple()) == _ARM else set[str]()
-    return frozenset(told | always)  # LLVM cannot ask every system
+    return frozenset(reported | always)  # on some systems LLVM reports none
 
 
 def _family(triple: str) -> str:

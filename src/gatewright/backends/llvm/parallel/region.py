@@ -12,7 +12,7 @@ from typing import Any
 
 from gatewright.backends.llvm.jit.compile import compile_module
 from gatewright.backends.llvm.jit.machine_code import Library, Signature, address_of
-from gatewright.backends.llvm.jit.target import named
+from gatewright.backends.llvm.jit.target import target_named
 from gatewright.backends.llvm.parallel.openmp import threads_of_torch
 from gatewright.backends.llvm.parallel.region_code import RegionMemory, RegionPhase, source_for
 from gatewright.backends.llvm.parallel.thread_pool import run_together
@@ -90,7 +90,7 @@ def _join_address() -> int:
 
 @cache
 def _code() -> Library:
-    target = named()
+    target = target_named()
     return compile_module(lambda: source_for(target), _FUNCTIONS, key="parallel region", target=target)
 
 

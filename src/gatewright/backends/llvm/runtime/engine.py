@@ -16,7 +16,7 @@ from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
-from gatewright.backends.llvm.jit.target import Target, named
+from gatewright.backends.llvm.jit.target import Target, target_named
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError
 from gatewright.int8 import require_sums_fit
@@ -114,7 +114,7 @@ class Engine:
 
     def design(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> Kernels:
         """The kernels for an extent, not compiled."""
-        target, counts = self.target or named(), _row_counts(steps, batch) if packs else (1, 1)
+        target, counts = self.target or target_named(), _row_counts(steps, batch) if packs else (1, 1)
         options = (self.dtype, target, self.backwards)
         return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs)
 
