@@ -9,7 +9,8 @@ What a quantised product means, exactly:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,4 +83,38 @@ def require_sums_fit(columns: int) -> None:
             "a matrix has too many columns for weights of eight bits",
             expected=f"at most {MOST_COLUMNS:,}",
             got=f"{columns:,}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How far the outputs of weights of eight bits are from those of the weights themselves."""
+
+    largest: float
+    rms: float
+    outputs_rms: float
+    same_largest: float | None  # the share of steps in which the same output is the largest; None of a single output
+    steps: int
+    inputs: str  # of what kind they were
+
+    def __str__(self) -> str:
+        share = self.rms / self.outputs_rms if self.outputs_rms else 0.0
+        same = "" if self.same_largest is None else f", and the largest output is the same in {self.same_largest:.1%}"
+        return (
+            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most "
+            f"{self.largest:.2g}, rms {self.rms:.2g} ({share:.2%} of theirs){same}"
+        )
+
+    @classmethod
+    def between(cls, want: Array, got: Array, inputs: str) -> Self:
+        """That of outputs (..., features) for inputs of some kind."""
+        error = got - want
+        several = want.shape[-1] > 1
+        return cls(
+            largest=float(np.abs(error).max(initial=0.0)),
+            rms=float(np.sqrt(np.mean(error**2))),
+            outputs_rms=float(np.sqrt(np.mean(want**2))),
+            same_largest=float(np.mean(got.argmax(-1) == want.argmax(-1))) if several else None,
+            steps=prod(want.shape[:-1]),
+            inputs=inputs,
         )

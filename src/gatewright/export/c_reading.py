@@ -1,6 +1,5 @@
 """What a C file computes, by the NumPy reference in double precision; and what whole numbers as weights cost."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,30 +7,10 @@ import numpy as np
 from gatewright.axes import bind
 from gatewright.backends import numpy_ref
 from gatewright.backends.c99.parts import CellStack, Constant
-from gatewright.int8 import Quantised
+from gatewright.int8 import Loss, Quantised
 from gatewright.network.part import Array
 
 STEPS, ROWS = 200, 8
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """How far the outputs of weights of eight bits are from those of the weights themselves."""
-
-    largest: float
-    rms: float
-    outputs_rms: float
-    same_largest: float | None  # the share of steps in which the same output is the largest; None of a single output
-    steps: int
-    inputs: str  # of what kind they were
-
-    def __str__(self) -> str:
-        share = self.rms / self.outputs_rms if self.outputs_rms else 0.0
-        same = "" if self.same_largest is None else f", and the largest output is the same in {self.same_largest:.1%}"
-        return (
-            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most "
-            f"{self.largest:.2g}, rms {self.rms:.2g} ({share:.2%} of theirs){same}"
-        )
 
 
 def run(stack: CellStack, inputs: Array) -> Array:
@@ -49,16 +28,7 @@ def loss(exact: CellStack, coarse: CellStack, sample: Array | None) -> Loss:
     """Compare two stacks, on a sample (time, batch, ...) or on random inputs."""
     inputs = drawn(exact) if sample is None else sample
     want, got = run(exact, inputs), run(coarse, inputs)
-    error = got - want
-    several = want.shape[-1] > 1
-    return Loss(
-        largest=float(np.abs(error).max(initial=0.0)),
-        rms=float(np.sqrt(np.mean(error**2))),
-        outputs_rms=float(np.sqrt(np.mean(want**2))),
-        same_largest=float(np.mean(got.argmax(-1) == want.argmax(-1))) if several else None,
-        steps=want.shape[0] * want.shape[1],
-        inputs="random inputs" if sample is None else "the sample",
-    )
+    return Loss.between(want, got, "random inputs" if sample is None else "the sample")
 
 
 def drawn(stack: CellStack) -> Array:

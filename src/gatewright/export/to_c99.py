@@ -17,12 +17,12 @@ from gatewright.backends.c99.pair import Remarks, pair
 from gatewright.backends.c99.parts import CellStack, Math
 from gatewright.errors import OptionError
 from gatewright.export.c_parts import parts_of, symbols_of, with_whole_numbers
-from gatewright.export.c_reading import Loss, loss
+from gatewright.export.c_reading import loss
 from gatewright.export.network import read_network
 from gatewright.export.plain_text import equations
 from gatewright.export.sources import as_model_file
 from gatewright.files import write_together, writing
-from gatewright.int8 import quantised
+from gatewright.int8 import Loss, quantised
 from gatewright.network import Dense, Max, Mean, Network, Scale
 from gatewright.network.steps import Last, PatchPart
 

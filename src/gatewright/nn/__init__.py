@@ -8,6 +8,7 @@ from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.linear import Linear
 from gatewright.nn.linear_loss import linear_cross_entropy
 from gatewright.nn.plans import KernelPlan, LayerPlan
+from gatewright.nn.quantize import Quantization, quantize
 from gatewright.nn.records import from_record, layer_records
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
@@ -27,6 +28,7 @@ __all__ = [
     "MeanPool",
     "PerStepDense",
     "Plan",
+    "Quantization",
     "RNNCell",
     "Recurrent",
     "Report",
@@ -37,4 +39,5 @@ __all__ = [
     "init",
     "layer_records",
     "linear_cross_entropy",
+    "quantize",
 ]

@@ -10,6 +10,7 @@ from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
+from gatewright.errors import OptionError
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import StepPair, save
@@ -52,6 +53,12 @@ class Differentiable:
 
     def engines(self, seeded: Names) -> "GradientEngines":
         """The engines of the step that saves, and of its gradient."""
+        if self.products == "int8":
+            raise OptionError(
+                "layers of weights in int8 have no gradients",
+                expected="a call without gradients",
+                do="train the model that was quantised, or call this one under torch.no_grad()",
+            )
         if seeded not in self._engines:
             pair = save(self.trace, self._in_order(seeded))
             forward = self._engine(pair.forward, backwards=self.backwards)

@@ -113,7 +113,8 @@ class SequenceOperation:
     ) -> None:
         """Run kernels; large matrices stay packed for the next call, for as long as they do not change."""
         active = ragged.active if ragged is not None else None
-        if not caches_weights or executor.packed_bytes < LEAST_BYTES:
+        is_small = executor.packed_bytes < LEAST_BYTES and self.spec.products != "int8"  # whose packing takes long
+        if not caches_weights or is_small:
             executor.run(tensors, active)
             return
         cache = self._weights[executor.packing]

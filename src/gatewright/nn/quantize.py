@@ -1,0 +1,118 @@
+"""`quantize`: a copy of a model whose recurrent layers multiply whole numbers of eight bits."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatewright.errors import OptionError
+from gatewright.int8 import Loss
+from gatewright.nn.accelerate import accelerate
+from gatewright.nn.recurrent import Recurrent
+
+_MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The result of `quantize`.
+
+    - `model`: the copy, for inference.
+    - `layers`: the names of its recurrent layers in eight bits.
+    - `left`: recurrent layers of torch.nn that stayed as they were, and why.
+    - `loss`: how far its outputs on the sample are from those of the model; None without a sample.
+    """
+
+    model: nn.Module
+    layers: tuple[str, ...]
+    left: Mapping[str, str]
+    loss: Loss | None
+
+    def __str__(self) -> str:
+        lines = [f"{name or 'the model itself'}: weights in int8" for name in self.layers]
+        lines += [f"{name or 'the model itself'}: left, {reason}" for name, reason in self.left.items()]
+        return "\n".join([*lines, *([str(self.loss)] if self.loss else [])])
+
+
+def quantize(model: nn.Module, sample: Tensor | Sequence[Any] | None = None) -> Quantization:
+    """Copy a layer or a model for inference, with the matrices of its recurrent layers in eight bits.
+
+        small = gw.nn.quantize(model, sample)
+        print(small)
+        scores = small.model(x)
+
+    Every recurrent layer of gatewright.nn and of torch.nn in the copy runs on the compiled engine: each row of a matrix
+    has a scale, vectors are rounded when they are multiplied, sums, gates and states are float32. Any cell can be
+    quantised, and nothing is calibrated. `sample` is an input of the model, or a tuple of its arguments; what the copy
+    loses on it is measured.
+
+    The copy is in evaluation, and has no gradients. Its parameters are float32 still: state dicts, files and exports
+    hold them. A stream (`gw.stream.open(..., weights="int8")`) keeps the eight bits alone.
+
+    Raises OptionError for a model without recurrent layers, and for layers that are not float32 on the CPU.
+    """
+    holder = nn.ModuleDict({_MODEL: copy.deepcopy(model).eval().requires_grad_(requires_grad=False)})
+    report = accelerate(holder)  # within a holder, a layer alone has an owner too
+    left = {_name(swap.name): swap.reason for swap in report.swaps if not swap.swapped}
+    layers = {_name(name): layer for name, layer in holder.named_modules() if isinstance(layer, Recurrent)}
+    if not layers:
+        raise OptionError(
+            "the model has no recurrent layer that can be quantised",
+            expected="layers of gatewright.nn, or torch.nn's RNN, GRU and LSTM",
+            got="; ".join(f"{name}: {reason}" for name, reason in left.items()) or type(model).__name__,
+        )
+    for name, layer in layers.items():
+        _require_float32(name, layer)
+        layer.backend, layer.products = "llvm", "int8"
+    copied = holder[_MODEL]
+    return Quantization(copied, tuple(layers), left, None if sample is None else _loss(model, copied, sample))
+
+
+def _name(path: str) -> str:
+    return path.removeprefix(_MODEL).removeprefix(".")
+
+
+def _require_float32(name: str, layer: Recurrent) -> None:
+    for parameter in layer.parameters():
+        if parameter.dtype != torch.float32 or not parameter.is_cpu:
+            raise OptionError(
+                f"the layer {name!r} cannot be quantised" if name else "the layer cannot be quantised",
+                expected="parameters in float32 on the CPU",
+                got=f"{str(parameter.dtype).removeprefix('torch.')} on {parameter.device.type}",
+                do="call quantize(model.float().cpu(), ...)",
+            )
+
+
+@torch.inference_mode()
+def _loss(model: nn.Module, copied: nn.Module, sample: Tensor | Sequence[Any]) -> Loss:
+    arguments = (sample,) if isinstance(sample, Tensor) else tuple(sample)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        want = _first(model.eval()(*arguments))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    got = _first(copied(*arguments))
+    return Loss.between(want.double().numpy(), got.double().numpy(), "the sample")
+
+
+def _first(result: Any) -> Tensor:
+    """The first tensor of a model's result."""
+    tensor = next(_tensors(result), None)
+    if tensor is None:
+        raise OptionError("the model's result has no tensor to compare", got=type(result).__name__)
+    return tensor
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    if isinstance(result, Tensor):
+        yield result
+    elif isinstance(result, Mapping):
+        for value in result.values():
+            yield from _tensors(value)
+    elif isinstance(result, Sequence) and not isinstance(result, str):
+        for value in result:
+            yield from _tensors(value)
