@@ -65,7 +65,8 @@ class LayerPlan(Plan):
     Between two stages every unit of a row waits for the others. A loop that a scan could compute is marked; the engine
     keeps the loop, since it does the least work. The numbers are those of a training step in each direction
     of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs behind the
-    summary. Where another backend runs they are None, and the summary is the first line alone.
+    summary. Where another backend runs they are None, and the summary is the first line alone. Layers with int8
+    products have no gradient.
     """
 
     trace: Trace
@@ -81,12 +82,12 @@ class LayerPlan(Plan):
     @cached_property
     def gradient(self) -> Program | None:
         """The gradient by the output."""
-        return self.engine(gradient=True).program if self.backend == "llvm" else None
+        return self.engine(gradient=True).program if self.backend == "llvm" and self.products != "int8" else None
 
     @cached_property
     def saved(self) -> Mapping[str, int]:
         """The values that a training step saves beside the states, and their size in numbers a step and row."""
-        if self.backend != "llvm":
+        if self.gradient is None:
             return {}
         spec = self._spec(0)
         pair = spec.engines(spec.output_state).pair
@@ -118,11 +119,12 @@ class LayerPlan(Plan):
 
     def __str__(self) -> str:
         lines = [super().__str__()]
-        if self.program and self.gradient:
+        if self.program:
             done = {phase: _done(stages) for phase, stages in self.program.passes() if stages}
             if Phase.LOOP in done and recurrence(self.program.trace).is_parallel:
                 done[Phase.LOOP] += "; elementwise, a scan may compute it"
             lines += [f"  {_PASSES[phase]:{_WIDTH}}{text}" for phase, text in done.items()]
+        if self.gradient:
             lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
             lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
         return "\n".join(lines)

@@ -14,6 +14,7 @@ from gatewright.nn.accelerate import accelerate
 from gatewright.nn.recurrent import Recurrent
 
 _MODEL = "model"
+_CELL = "it is a cell of one step, and only layers of sequences and streams have weights in int8"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Quantization:
 
     - `model`: the copy, for inference.
     - `layers`: the names of its recurrent layers in eight bits.
-    - `left`: recurrent layers of torch.nn that stayed as they were, and why.
+    - `left`: recurrent layers and cells that stayed in float32, and why.
     - `loss`: how far its outputs on the sample are from those of the model; None without a sample.
     """
 
@@ -57,6 +58,7 @@ def quantize(model: nn.Module, sample: Tensor | Sequence[Any] | None = None) -> 
     holder = nn.ModuleDict({_MODEL: copy.deepcopy(model).eval().requires_grad_(requires_grad=False)})
     report = accelerate(holder)  # within a holder, a layer alone has an owner too
     left = {_name(swap.name): swap.reason for swap in report.swaps if not swap.swapped}
+    left |= {_name(name): _CELL for name, module in holder.named_modules() if isinstance(module, nn.RNNCellBase)}
     layers = {_name(name): layer for name, layer in holder.named_modules() if isinstance(layer, Recurrent)}
     if not layers:
         raise OptionError(
