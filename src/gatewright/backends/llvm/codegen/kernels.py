@@ -1,5 +1,6 @@
-"""What is known of the kernels of a Program before they are written: which buffers they use, how large these are, how
-their stages are cut into tiles, and how rows may be split. So code from the cache is run without writing it again.
+"""What is known of the kernels of a Program before they are written: their buffers, their tiles, how rows may be split.
+
+So code from the cache is run without writing it again.
 """
 
 import ctypes
@@ -183,9 +184,6 @@ class Kernels:
         outer = [f"{design.name} {design.tile.rows}x{design.tile.blocks}" for design in self.sums if design.tile]
         are_rounded = self.rounds_vectors or self.products == "int8"
         rounded = [f"{self.products} {'products' if are_rounded else 'matrices'}"] if self.products else []
-        return "; ".join([*stages, *outer, *(["ragged"] if self.ragged else []), *rounded])
-
-        rounded = [f"{self.products} {'products' if self.rounds_vectors else 'matrices'}"] if self.products else []
         return "; ".join(
             [*stages, *outer, *(["ragged"] if self.ragged else []), *rounded, *([] if self.packs else ["unpacked"])]
         )
