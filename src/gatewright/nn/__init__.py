@@ -3,6 +3,7 @@
 from gatewright.nn import init
 from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
+from gatewright.nn.compile_ahead import compile_ahead
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.linear import Linear
@@ -35,6 +36,7 @@ __all__ = [
     "SharedDense",
     "Source",
     "accelerate",
+    "compile_ahead",
     "from_record",
     "init",
     "layer_records",

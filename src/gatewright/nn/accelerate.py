@@ -217,7 +217,8 @@ def _parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 def _added(module: nn.Module) -> list[str]:
     """The attributes that were added to a module of torch's."""
-    return [name for name in vars(module) if name not in _attributes(type(module))]
+    compiled = "_compiled_call_impl"  # by module.compile(): it calls the old layer, and undo() puts that back with it
+    return [name for name in vars(module) if name not in _attributes(type(module)) and name != compiled]
 
 
 @cache

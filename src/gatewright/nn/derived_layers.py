@@ -59,6 +59,11 @@ def is_on_engine(module: nn.Module) -> bool:
     return isinstance(module, _TorchLayerOnEngine)
 
 
+def layer_of(module: nn.Module) -> nn.Module:
+    """The layer that runs a module's forward: one of ours, or the module itself."""
+    return module.__dict__.get(_LAYER, module)
+
+
 def obstacle_of(module: nn.Module) -> str | None:
     """Why a layer of a derived class cannot be put on the engine; None where it can."""
     base = base_of(module)

@@ -104,7 +104,8 @@ class LayerPlan(Plan):
         if self.backend != "llvm":
             return None
         engine = self.engine(layer, gradient=gradient)
-        designed = engine.design(steps, batch, ragged=ragged)
+        packs = engine.prefers_packing(steps, batch, ragged=ragged)
+        designed = engine.design(steps, batch, ragged=ragged, packs=packs)
         target = designed.target
         partition = partition_work(designed.cost, (steps, batch), get_num_threads(), steps * batch)
         return KernelPlan(
@@ -114,7 +115,7 @@ class LayerPlan(Plan):
             threads=partition.threads,
             divided=str(partition),
             alone=contention.alone if partition.threads > 1 else 0,
-            found=engine.origin(steps, batch, ragged=ragged),
+            found=engine.origin(steps, batch, ragged=ragged, packs=packs),
         )
 
     def __str__(self) -> str:

@@ -72,6 +72,12 @@ class _OneStep(nn.RNNCellBase):
             precision = f"the dtype is {str(like.dtype).removeprefix('torch.')}"
         return backends.choose(self.backend, self.trace, like, "a single step is no sequence", precision)
 
+    def compile_ahead(self, *, gradient: bool, input_gradient: bool) -> None:
+        """Compile the kernels of a step for any number of rows; see `gatewright.nn.compile_ahead`."""
+        needed = [getattr(self, name).requires_grad for name in self._names]
+        operation = self._cell.one_step(self.weight_ih.dtype)
+        operation.compile(gradient=gradient, input_gradient=input_gradient, needed=needed)
+
     def __prepare_scriptable__(self) -> Self:
         """Raises GatewrightError, as a layer does: TorchScript cannot compile the Python code that runs a step."""
         raise no_script(self, self.trace.name)

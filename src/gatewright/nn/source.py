@@ -74,4 +74,5 @@ def source_of(plan: LayerPlan, backend: str, *, gradient: bool, layer: int, step
             got=f"{plan.backend}: {plan.reason}",
         )
     engine = plan.engine(layer, gradient=gradient)
-    return Source(engine.program.trace.name, *engine.kernels(steps, batch))
+    packs = engine.prefers_packing(steps, batch)
+    return Source(engine.program.trace.name, *engine.kernels(steps, batch, packs=packs))

@@ -31,8 +31,6 @@ Operands = Sequence[Tensor | None]
 """Inputs with random values (time, batch, ...), packed parameters, initial states (batch, ...); None is zeros."""
 _INFERENCE, _SAVING = "inference", "saving"
 _MOST_EXECUTORS = 64  # remembered, one for each extent
-_MOST_UNPACKED_ROWS = 32
-"""A single step of up to so many rows reads matrices where they are: packing would take longer than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +266,20 @@ class SequenceOperation:
                 ctypes.memmove(address, initial.data_ptr(), size)
         return states
 
+    def compile(
+        self, steps: int, batch: int, *, gradient: bool, input_gradient: bool, needed: Sequence[bool], ragged: bool
+    ) -> None:
+        """Compile the kernels for an extent, or load them from the cache on disk: those of inference, and with
+        `gradient` those of training, for the gradient by the packed parameters that are `needed`."""
+        spec = self.spec
+        engines = [spec.inference]
+        if gradient:
+            inputs = (input_gradient,) * len(self.inputs)
+            by = self.numbering.gradient(self.seeded(()), (*inputs, *needed))
+            engines += [spec.engines(spec.output_state).forward, by.engine]
+        for engine in engines:
+            engine.kernels(steps, batch, ragged=ragged, packs=engine.prefers_packing(steps, batch, ragged=ragged))
+
     def _executor(self, run: str | Gradient, steps: int, batch: int, ragged: RaggedRows | None) -> Executor:
         """The executor of a run for one extent: "inference", "saving", or a gradient."""
         key = (run, steps, batch, ragged is not None)
@@ -281,8 +293,7 @@ class SequenceOperation:
                 binding = self.numbering.forward(engine, steps, batch)
             else:
                 binding = self.numbering.backward(run, steps, batch)
-            is_short = ragged is None and steps == 1 and batch <= _MOST_UNPACKED_ROWS
-            packs = not is_short or binding.engine.products is not None
+            packs = binding.engine.prefers_packing(steps, batch, ragged=ragged is not None)
             arrays = TorchArrays(self.spec.dtype)
             executor = Executor(binding, arrays, steps, batch, ragged=ragged is not None, packs=packs)
             self._executors[key] = executor

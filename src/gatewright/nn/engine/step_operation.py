@@ -43,6 +43,16 @@ class StepOperation:
         """Whether packed parameters have the dtype, the shapes and the device that the kernels need."""
         return self.sequence.takes(packed)
 
+    def compile(self, *, gradient: bool, input_gradient: bool, needed: Sequence[bool]) -> None:
+        """Compile the kernels for any number of rows, or load them from the cache on disk; see `SequenceOperation`."""
+        spec = self.sequence.spec
+        engines = [spec.inference]
+        if gradient:
+            by = self.numbering.gradient((), (input_gradient, *needed))
+            engines += [spec.engines(spec.output_state).forward, by.engine]
+        for engine in engines:
+            engine.kernels(1, 1, packs=False)
+
     def run(self, operands: Operands) -> tuple[Tensor, ...]:
         """The states after the step of one or more rows."""
         if torch.is_grad_enabled():

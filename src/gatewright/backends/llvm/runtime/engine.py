@@ -1,6 +1,6 @@
 """A Program with sizes and a dtype: its kernels, from memory, from disk or compiled, and what runs them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
@@ -25,6 +25,14 @@ from gatewright.schedule.text import to_text
 
 _ROW_COUNTS = (64, 16, 8, 6, 5, 4, 3, 2, 1)
 """Kernels are made for these numbers of rows. A call uses the largest that is not more than its own."""
+_FEW_ROW_COUNTS = (64, 16, 8, 4, 2, 1)
+_FEW_LINE_COUNTS = (64, 16, 1)
+"""The same for calls of little work, for the rows of a step and of all steps: to compile a kernel takes longer than
+hundreds of calls with one that was made for fewer rows."""
+_LITTLE_WORK = 100_000_000
+"""Operations of products, in a millisecond or two."""
+_MOST_UNPACKED_ROWS = 32
+"""A single step of up to so many rows reads matrices where they are: packing would take longer than it saves."""
 
 _MAX_RUNNERS = 64
 """How many extents are cached: batches of text have many different lengths."""
@@ -98,12 +106,16 @@ class Engine:
         products = f" products={self.products}" if self.products else ""
         return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}"
 
+    def prefers_packing(self, steps: int, batch: int, *, ragged: bool = False) -> bool:
+        """Whether matrices are better packed for a call whose weights may differ from those of the call before."""
+        return ragged or steps > 1 or batch > _MOST_UNPACKED_ROWS or self.products is not None
+
     def kernels(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now.
 
         Kernels that do not pack matrices are for a single step.
         """
-        extent = (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs)
+        extent = (*self._row_counts(steps, batch, packs=packs), ragged, packs)
         if extent not in self._compiled:
             kernels = self.design(steps, batch, ragged=ragged, packs=packs)
             library = compile_module(
@@ -114,13 +126,13 @@ class Engine:
 
     def design(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> Kernels:
         """The kernels for an extent, not compiled."""
-        target, counts = self.target or target_named(), _row_counts(steps, batch) if packs else (1, 1)
-        options = (self.dtype, target, self.backwards)
+        counts = self._row_counts(steps, batch, packs=packs)
+        options = (self.dtype, self.target or target_named(), self.backwards)
         return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs)
 
     def origin(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> KernelOrigin:
         """Where a call for an extent would get its kernels from now."""
-        if (*(_row_counts(steps, batch) if packs else (1, 1)), ragged, packs) in self._compiled:
+        if (*self._row_counts(steps, batch, packs=packs), ragged, packs) in self._compiled:
             return KernelOrigin.IN_MEMORY
         kernels = self.design(steps, batch, ragged=ragged, packs=packs)
         description = describe(partial(emit_module, kernels), kernels.functions, self._key_of(kernels), kernels.target)
@@ -140,11 +152,25 @@ class Engine:
             runner = self.runners[extent] = Runner(self.program, kernels, library, steps, batch)
         return runner
 
+    def _row_counts(self, steps: int, batch: int, *, packs: bool) -> tuple[int, int]:
+        """The rows of a step, and of all steps, that kernels for an extent are made for."""
+        lines = steps * batch
+        if not packs:
+            return 1, 1  # one kernel serves all numbers of rows
+        if self._operations * lines > _LITTLE_WORK:
+            return _row_count(_ROW_COUNTS, batch), _row_count(_ROW_COUNTS, lines)
+        return _row_count(_FEW_ROW_COUNTS, batch), _row_count(_FEW_LINE_COUNTS, lines)
 
-def _row_counts(steps: int, batch: int) -> tuple[int, int]:
-    """The rows of a step, and of all steps, that kernels for an extent are made for."""
-    return _row_count(batch), _row_count(steps * batch)
+    @cached_property
+    def _operations(self) -> int:
+        """The operations of products for one row at one step."""
+        products = [product for _, stages in self.program.passes() for stage in stages for product in stage.products]
+        return sum(
+            2 * prod(bind(product.target.shape, self.sizes)) * prod(bind(term.vector.shape, self.sizes))
+            for product in products
+            for term in product.terms
+        )
 
 
-def _row_count(rows: int) -> int:
-    return next((count for count in _ROW_COUNTS if count <= rows), 1)
+def _row_count(counts: Sequence[int], rows: int) -> int:
+    return next((count for count in counts if count <= rows), 1)
