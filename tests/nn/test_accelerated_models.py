@@ -157,3 +157,37 @@ def test_a_layer_whose_weights_are_replaced_in_every_call_is_left() -> None:
     (swap,) = accelerate(model).swaps
     assert swap.reason == "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
     assert model(torch.ones(2, 3)).shape == (2, 3, 4)
+
+
+class Compiled(nn.Module):
+    """A layer and a cell, for torch.compile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.cell = nn.LSTM(3, 4), nn.GRUCell(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cell(self.layer(x)[0][-1])
+
+
+@torch.no_grad()  # torch.compile warns of gradients of what it passes from one of its graphs to the next
+@pytest.mark.parametrize("way", ["torch.compile", "module.compile", "compiled layer"])
+def test_models_that_were_compiled_before(way: str) -> None:
+    """Their layers are replaced, and what was compiled with the old ones is not used any more."""
+    torch.compiler.reset()
+    model, x = Compiled(), torch.randn(6, 2, 3)
+    want = model(x)
+    called: nn.Module = model
+    if way == "torch.compile":
+        called = torch.compile(model, backend="eager")
+    else:
+        (model if way == "module.compile" else model.layer).compile(backend="eager")
+    called(x)
+    report = accelerate(called)
+    assert [swap.swapped for swap in report.swaps] == [True, True]
+    model.layer.weight_ih_l0.mul_(2)
+    changed = called(x)
+    report.undo()
+    assert_parity(changed, called(x), dtype="float32", steps=6)
+    assert (changed - want).abs().max() > 1e-4
+    torch.compiler.reset()

@@ -84,7 +84,7 @@ class _OneStep(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: States | None = None) -> Any:
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""
-        if self._tries_engine:
+        if self._tries_engine and is_plain():
             try:
                 packed: list[Any] = list(map(self._parameters.__getitem__, self._names))
             except KeyError:  # computed from others: weight norm or the like

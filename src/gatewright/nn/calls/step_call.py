@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.step_operation import StepOperation
-from gatewright.nn.modes import is_plain
 from gatewright.nn.packed_cell import PackedCell
 
 
@@ -19,11 +18,10 @@ def call_step(
 ) -> tuple[Tensor, ...] | None:
     """The states of all rows after one step, (batch, size); or of one row, (size,).
 
-    None for what only the generic path serves, which also raises the errors for arguments that do not fit.
+    Call it only where `gatewright.nn.modes.is_plain()` holds. None for what only the generic path serves, which also
+    raises the errors for arguments that do not fit.
     """
-    if not is_plain() or type(input) is not Tensor or not input.is_cpu:
-        return None
-    if input.dtype not in DTYPES or not input.numel():
+    if type(input) is not Tensor or not input.is_cpu or input.dtype not in DTYPES or not input.numel():
         return None
     if input.dim() == 1:
         rows = None if hx is None else hx.unsqueeze(0) if isinstance(hx, Tensor) else [x.unsqueeze(0) for x in hx]

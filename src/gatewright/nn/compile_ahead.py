@@ -1,0 +1,70 @@
+"""`compile_ahead`: have the kernels of a model compiled before the first call needs them."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from gatewright.errors import OptionError
+from gatewright.nn.derived_layers import layer_of
+from gatewright.nn.recurrent import Recurrent
+from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
+
+_PLAIN = (True, False, False, False)  # random values as their means, no mask, no gates, no resets
+
+
+def compile_ahead(
+    model: nn.Module,
+    *extents: Sequence[int],
+    gradient: bool = True,
+    input_gradient: bool = True,
+    ragged: bool = False,
+) -> int:
+    """Compile the kernels of all layers and cells of a model that run on the engine; gives how many of these there are.
+
+    Otherwise the first call for an extent compiles its kernels, some tenths of a second, or loads them from the cache
+    on disk, some milliseconds. The `extents` are the (steps, batch) that the model will be called with, (1, n) for
+    single steps. A cell has the same kernels for all numbers of rows, and needs no extent.
+
+    - `gradient`: training too. Parameters that need no gradient are left out, as they are now.
+    - `input_gradient`: the gradient by the input of the lowest level too, as with an embedding below it.
+    - `ragged`: for calls with `lengths` that differ.
+
+        gw.nn.accelerate(model)
+        gw.nn.compile_ahead(model, (1, 8), (128, 8))
+
+    Raises OptionError for what is no extent.
+    """
+    for extent in extents:
+        if len(extent) != 2 or not all(isinstance(size, int) and size > 0 for size in extent):
+            raise OptionError(
+                "an extent does not say how many steps and rows a call has",
+                expected="(steps, batch), both at least 1",
+                got=repr(extent),
+            )
+    layers = list(_layers_on_engine(model))
+    for layer in layers:
+        if not isinstance(layer, Recurrent):
+            layer.compile_ahead(gradient=gradient, input_gradient=input_gradient)
+            continue
+        dtype, across = next(layer.parameters()).dtype, 2 if layer.bidirectional else 1
+        for index, cell in enumerate(layer.packed_cells):
+            operation = cell.operation(_PLAIN, dtype)
+            needed = [parameter.requires_grad for parameter in layer.packed_parameters(index)]
+            for steps, batch in extents:
+                operation.compile(
+                    steps,
+                    batch,
+                    gradient=gradient and (any(needed) or index >= across or input_gradient),
+                    input_gradient=input_gradient or index >= across,
+                    needed=needed,
+                    ragged=ragged,
+                )
+    return len(layers)
+
+
+def _layers_on_engine(model: nn.Module) -> Iterator[Recurrent | RNNCell | GRUCell | LSTMCell]:
+    """The layers and cells that the engine runs where their parameters are now."""
+    for module in model.modules():
+        layer = layer_of(module)
+        if isinstance(layer, Recurrent | RNNCell | GRUCell | LSTMCell) and layer.plan().backend == "llvm":
+            yield layer
