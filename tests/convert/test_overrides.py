@@ -117,6 +117,12 @@ def test_the_earlier_keyword_of_a_recurrent_layer_is_taken(tmp_path: Path) -> No
         Recurrent(newer.cell, newer.directions, equations=newer.cell)
 
 
+def test_cell_configs_have_their_earlier_names_too() -> None:
+    newer, row = layer(CellConfig("rnn")), LAYOUTS[0]
+    assert (newer.equations, newer.equations_of_directions) == (newer.cell_config, newer.cell_configs)
+    assert row.equations == row.cell_config
+
+
 def test_layers_of_different_activations_are_refused_where_a_file_cannot_say_them(tmp_path: Path) -> None:
     parts = tuple(layer(CellConfig("rnn", activation=name)) for name in ("tanh", "relu"))
     convert.write(Network(parts), tmp_path / "own.safetensors", "gatewright")

@@ -87,6 +87,8 @@ class Layout:
             projection=self.projection,
         )
 
+    equations = cell_config  # the earlier name
+
     def having(self, what: str) -> tuple[str, ...]:
         """The activations that the framework has for its gate, activation or output."""
         return getattr(self, what) or self.activation

@@ -73,6 +73,8 @@ class RecurrentPart(Part):
         """The configuration of each direction's cell."""
         return (self.cell_config, self.second or self.cell_config)[: len(self.directions)]
 
+    equations_of_directions = cell_configs  # the earlier name
+
     @property
     def traces(self) -> tuple[Trace, ...]:
         """The equations of one step, of each direction."""

@@ -38,7 +38,8 @@ def read(
     """A node as a layer, and notes for the user. `initial` are states (directions, batch, hidden)."""
     unknown = attributes.keys() - _MEANT - {"outputs"}
     if unknown:
-        raise ConversionError(f"attribute {sorted(unknown)[0]!r} is none that is known", expected=", ".join(_MEANT))
+        known = ", ".join(sorted(_MEANT))
+        raise ConversionError(f"attribute {sorted(unknown)[0]!r} is none that is known", expected=known)
     direction = attributes.get("direction", "forward")
     if direction not in _DIRECTIONS:
         raise ConversionError(f"direction {direction!r} is none", expected=", ".join(_DIRECTIONS))
