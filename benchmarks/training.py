@@ -84,10 +84,16 @@ class Training:
         """The mean loss of the next batch, which it takes out of the data."""
         batches = self.data.parts["train"]
         batch = tensor_batch(batches, 0, self.place)
-        outputs, state = self.network(batch.inputs, self.state if batch.continues else None, batch.lengths)
+        before, objective = self.state if batch.continues else None, self.recipe.objective()
+        if isinstance(self.network.recurrent, OfTorch):
+            outputs, state = self.network(batch.inputs, before, batch.lengths)
+            loss = objective.losses(outputs, batch).mean()
+        else:
+            total, count, state = objective.total_loss(self.network, batch, before)
+            loss = total / count
         self.state = map_state(Tensor.detach, state) if batches.carries_state else None
         self.place = (self.place + 1) % len(batches)
-        return self.recipe.objective().losses(outputs, batch).mean()
+        return loss
 
     def derive(self) -> float:
         """The loss; its gradients are left in the parameters."""
@@ -108,9 +114,12 @@ class Training:
         return tensor_batch(self.data.parts["train"], 0, 0).targets.numel()
 
     def on_torch(self) -> Self:
-        """The same at its beginning, with torch.nn's layer in place of ours."""
+        """The same at its beginning, with torch.nn's layers in place of ours."""
         network = copy.deepcopy(self.network)
         network.recurrent = OfTorch(network.recurrent, LAYERS[self.recipe.cell])
+        output: Any = nn.Linear(network.output.in_features, network.output.out_features)
+        output.weight, output.bias = network.output.weight, network.output.bias
+        network.output = output
         return replace(self, network=network, place=0, state=None)
 
     def gradients(self) -> dict[str, Tensor]:

@@ -161,6 +161,11 @@ class RecipeNetwork(nn.Module):
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The outputs, and the state after the last step."""
+        features, state = self.features(inputs, state, lengths)
+        return self.output(features), state
+
+    def features(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """What the output layer reads, and the state after the last step."""
         read = self.encode(inputs)
         if self.patch is not None:
             read, lengths = self.patch(read, lengths)
@@ -173,7 +178,7 @@ class RecipeNetwork(nn.Module):
         else:
             hidden, state = self.recurrent(read, state, lengths=lengths)
         pooled = hidden if self.pool is None else self.pool(hidden, lengths=lengths)
-        return self.output(self.dropout(pooled)), state
+        return self.dropout(pooled), state
 
     def _recurrent_matrices(self) -> dict[str, nn.Parameter]:
         """The packed matrices that multiply a state, of every layer."""

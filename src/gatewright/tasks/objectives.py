@@ -32,6 +32,12 @@ class Objective(ABC):
     def losses(self, outputs: "Tensor", batch: Any) -> "Tensor":
         """The loss of each item of the batch, in any shape."""
 
+    def total_loss(self, network: Any, batch: Any, state: Any) -> tuple["Tensor", int, Any]:
+        """The sum of the losses of a batch, how many items it is of, and the state of the network after it."""
+        outputs, state = network(batch.inputs, state, batch.lengths)
+        losses = self.losses(outputs.float(), batch)
+        return losses.sum(), losses.numel(), state
+
     def scores(self, outputs: "Tensor", batch: Any) -> Mapping[str, "Tensor"]:
         """Further measures of each item, such as 1 where the answer is right; none where the loss says it all."""
         return {}
@@ -80,6 +86,16 @@ class NextSymbols(Classes):
 
     items = "tokens"
     headline = "perplexity"
+
+    def total_loss(self, network: Any, batch: Any, state: Any) -> tuple["Tensor", int, Any]:
+        """The same, without ever storing the outputs: with many words they are most of the memory and the time."""
+        from gatewright.nn import linear_cross_entropy
+
+        features, state = network.features(batch.inputs, state, batch.lengths)
+        output, targets = network.output, batch.targets
+        options: Any = {"ignore_index": self.padding, "reduction": "sum"}
+        total = linear_cross_entropy(features, output.weight, output.bias, targets, **options)
+        return total, int((targets != self.padding).sum()), state
 
     def derived(self, means: Mapping[str, float]) -> Mapping[str, float]:
         """exp(mean loss); infinite where that is beyond a float."""

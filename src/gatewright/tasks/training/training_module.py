@@ -60,9 +60,8 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: TensorBatch, _: int) -> Tensor:
         """The mean loss of a batch. Raises NonFiniteError, which names its origin, if the loss is not finite."""
         before, drawn = batch.begins_with(self._state), random_numbers()
-        outputs, state = self.network(batch.inputs, before, batch.lengths)
-        losses = self.objective.losses(outputs.float(), batch)
-        loss, value, items = self._mean(losses)
+        total, count, state = self.objective.total_loss(self.network, batch, before)
+        loss, value, items = self._mean(total, count)
         if not math.isfinite(value):
             set_random_numbers(drawn)  # so that dropout draws the same masks again
             is_own, at = not math.isfinite(loss.item()), self.global_step
@@ -71,16 +70,16 @@ class TrainingModule(pl.LightningModule):
         self.means.add("loss", value * items, items)
         return loss
 
-    def _mean(self, losses: Tensor) -> tuple[Tensor, float, int]:
-        """What this process differentiates, the mean over all items of all processes, and how many those are.
+    def _mean(self, total: Tensor, count: int) -> tuple[Tensor, float, int]:
+        """What this process differentiates, the mean over all items of all processes, and how many those are; from the
+        sum over the items of this process.
 
         The mean of what the processes differentiate, which is what DDP makes of their gradients, is that mean.
         """
         if self._processes == 1:
-            loss = losses.mean()
-            return loss, loss.item(), losses.numel()
-        total = losses.sum()
-        sums, items = sum_over_processes([total.item(), losses.numel()], total.device)
+            loss = total / count if count else total * math.nan
+            return loss, loss.item(), count
+        sums, items = sum_over_processes([total.item(), count], total.device)
         return total * (self._processes / items), sums / items, int(items)
 
     @property
