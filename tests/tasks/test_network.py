@@ -1,6 +1,7 @@
 """The network of a recipe: what its options do, by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gatewright.nn import Recurrent
 from gatewright.nn.dropout import Dropout
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.network import RecipeNetwork
+from gatewright.tasks.objectives import Classes, NextSymbols
 from gatewright.tasks.recipes.words import Words
 from gatewright.tasks.run_data import Sizes
 from tests.parity.assertions import assert_parity
@@ -158,3 +160,24 @@ def test_the_matrices_of_both_directions_are_dropped() -> None:
     network(symbols())[0].square().sum().backward()
     for name in ("U_l0", "U_l0_reverse", "U_l1", "U_l1_reverse"):
         assert 0.3 < (getattr(network.recurrent, name).grad == 0).float().mean() < 0.7
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_loss_of_next_symbols_is_that_of_the_outputs(tied: bool) -> None:
+    torch.manual_seed(0)
+    network = made(hidden=5, tied=tied)
+    targets = symbols()
+    targets[3:, 2] = NextSymbols.padding
+    batch = SimpleNamespace(inputs=symbols(), targets=targets, lengths=None)
+    found: list[dict[str, Tensor]] = []
+    for objective in (NextSymbols, Classes):  # the second one stores the outputs
+        network.zero_grad()
+        total, count, (state, _) = objective().total_loss(network, batch, None)
+        (total / count).backward()
+        named = network.named_parameters()
+        gradients = {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+        assert count == STEPS * ROWS - 6
+        found.append({"total": total.detach(), "state": state.detach(), **gradients})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-5, atol=1e-6)
