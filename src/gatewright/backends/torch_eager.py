@@ -107,9 +107,9 @@ def run(
     table = rules(like)
     fixed = shared(trace)
     calls = [calls for part in (before, inside) for calls in _joined(part, fixed, table, sizes)]
-    stacked_before, once, stacked_inside, each = calls
+    stacked_before, once, stacked_inside, stepwise = calls
     execute([*stacked_before, *once, *stacked_inside], values)
-    return _EagerLoop(trace, each, values, sizes, like.shape[:2], gates).run(states, active)
+    return _EagerLoop(trace, stepwise, values, sizes, like.shape[:2], gates).run(states, active)
 
 
 def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: Tensor) -> dict[str, Tensor]:

@@ -48,10 +48,10 @@ def difference(stack: CellStack, source: Path) -> Difference | None:
     with TemporaryDirectory() as folder:
         main, program = Path(folder) / "main.c", Path(folder) / "program"
         main.write_text(main_program(stack), encoding="utf-8")
-        found = source.resolve()  # an absolute path is never taken for an option
-        files = [str(found), str(main), "-o", str(program), "-lm"]
+        path = source.resolve()  # an absolute path is never taken for an option
+        files = [str(path), str(main), "-o", str(program), "-lm"]
         done = subprocess.run(
-            [compiler, *WARNINGS, f"-I{found.parent}", *files],
+            [compiler, *WARNINGS, f"-I{path.parent}", *files],
             capture_output=True,
             text=True,
             errors="replace",

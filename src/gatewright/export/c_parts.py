@@ -241,13 +241,13 @@ def folded(trace: Trace, params: Arrays, sizes: Mapping[str, int]) -> tuple[Trac
     trace = _with_named_constants(replace(evaluated, inputs=(first,)))
     once = shared(trace)
     values: dict[str, Any] = {name: np.asarray(array, np.float64) for name, array in params.items()}
-    execute(prepare([one for one in trace.equations if one.target.name in once], RULES, sizes), values)
-    rest = tuple(one for one in trace.equations if one.target.name not in once)
-    read = {arg for one in rest for arg in one.args} | set(trace.next_states)
-    targets = [*trace.params, *(one.target for one in trace.equations if one.target.name in once)]
+    execute(prepare([equation for equation in trace.equations if equation.target.name in once], RULES, sizes), values)
+    each_step = tuple(equation for equation in trace.equations if equation.target.name not in once)
+    read = {arg for equation in each_step for arg in equation.args} | set(trace.next_states)
+    targets = [*trace.params, *(equation.target for equation in trace.equations if equation.target.name in once)]
     used = tuple(value for value in targets if value in read)
     gates = tuple((name, value) for name, value in trace.gates if value.name not in once)
-    return replace(trace, params=used, equations=rest, gates=gates), {
+    return replace(trace, params=used, equations=each_step, gates=gates), {
         value.name: np.asarray(values[value.name], np.float64) for value in used
     }
 
@@ -257,7 +257,8 @@ def _with_named_constants(trace: Trace) -> Trace:
     taken = {leaf.name for leaf in trace.leaves()} | {equation.target.name for equation in trace.equations}
     free = (name for name in map("k{}".format, count()) if name not in taken)
     once = shared(trace)
-    unnamed = [one.target.name for one in trace.equations if one.target.name in once and not is_named(one.target.name)]
+    targets = [equation.target.name for equation in trace.equations if equation.target.name in once]
+    unnamed = [name for name in targets if not is_named(name)]
     return renamed(trace, dict(zip(unnamed, free, strict=False)))
 
 
@@ -265,8 +266,8 @@ def with_whole_numbers(part: CellPart, dtype: str) -> CellPart:
     """The part with its matrices as whole numbers: those that multiply vectors and do nothing else."""
     chosen = matrices_that_only_multiply(part.trace)
     constants: dict[str, Constant] = {
-        name: quantised(one, dtype) if name in chosen and isinstance(one, np.ndarray) else one
-        for name, one in part.constants.items()
+        name: quantised(array, dtype) if name in chosen and isinstance(array, np.ndarray) else array
+        for name, array in part.constants.items()
     }
     return replace(part, constants=constants)
 
@@ -276,7 +277,7 @@ def _plain(name: str, text: str, arrays: Arrays, sizes: Mapping[str, int] | None
     trace = parse(f"gatewright-trace 1\n{text}end\n")
     if sizes is None:
         sizes = {axis: n for p in trace.params for axis, n in zip(p.shape, arrays[p.name].shape, strict=True)}
-    return CellPart(name, trace, {key: np.asarray(one, np.float64) for key, one in arrays.items()}, sizes)
+    return CellPart(name, trace, {key: np.asarray(array, np.float64) for key, array in arrays.items()}, sizes)
 
 
 def _require_finite(constants: Mapping[str, Any]) -> None:

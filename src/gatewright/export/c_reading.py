@@ -17,7 +17,7 @@ def run(stack: CellStack, inputs: Array) -> Array:
     """The outputs (time, batch, features) for numbers (time, batch, features) or symbols (time, batch)."""
     values = _read(stack, inputs)
     for part in stack.parts:
-        constants = {name: _array(one) for name, one in part.constants.items()}
+        constants = {name: _array(constant) for name, constant in part.constants.items()}
         batch = values.shape[1]
         states = {s.name: np.zeros((batch, *bind(s.shape, part.sizes))) for s in part.trace.states}
         values = numpy_ref.run(part.trace, {part.trace.inputs[0].name: values}, constants, states).output

@@ -35,23 +35,23 @@ def differences(model: object, path: str | os.PathLike[str], *, name: str | None
 
 def _differences(network: Network, session: "InferenceSession") -> Iterator[Difference]:
     generator = np.random.default_rng(0)
-    names = {one.name for one in session.get_inputs()}
+    names = {entry.name for entry in session.get_inputs()}
     forecast = forecast_of(network)
     unit = forecast.deviation[:, None] if forecast else 1
-    double = any("double" in one.type for one in session.get_outputs())
+    double = any("double" in entry.type for entry in session.get_outputs())
     dtype = np.dtype(np.float64 if double else np.float32)
     fixed = forecast.history if forecast else network.reads[0]
     for steps, batch in ((fixed or steps, batch) for steps, batch in EXTENTS):
         inputs = _inputs(network, steps, batch, generator)
         inputs = inputs if network.symbols else inputs.astype(dtype)
         lengths = np.append(steps, generator.integers(0, steps + 1, batch - 1)) if "lengths" in names else None
-        states = {name: one.astype(dtype) for name, one in _states(network, names, batch, generator).items()}
+        states = {name: array.astype(dtype) for name, array in _states(network, names, batch, generator).items()}
         feed: dict[str, Any] = {"input": inputs.swapaxes(0, 1) if network.batch_first else inputs}
         feed |= {} if lengths is None else {"lengths": lengths}
         feed |= {"state" if "state" in names else f"state_{state}": values for state, values in states.items()}
         known = _known(network, batch, generator, dtype)
         feed |= {} if known is None else {"known": known}
-        output, *finals = (np.asarray(one) for one in session.run(None, feed))
+        output, *finals = map(np.asarray, session.run(None, feed))
         wanted, last = outcome(network, inputs, states, lengths, known)
         output = output.swapaxes(0, 1) if network.batch_first and wanted.ndim == 3 else output
         pairs = [(output / unit, wanted / unit), *zip(finals, last.values(), strict=False)]

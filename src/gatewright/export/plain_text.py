@@ -49,7 +49,7 @@ def _aligned(left: str, sign: str, right: str, broad: int) -> str:
 
 
 def _ascii(text: str) -> str:
-    text = re.sub(r"[⁰¹³⁴⁵⁶⁷⁸⁹⁻]+", lambda found: "^" + found[0].translate(_ABOVE), text)
+    text = re.sub(r"[⁰¹³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match[0].translate(_ABOVE), text)
     for sign in sorted(_SIGNS, key=len, reverse=True):
         text = text.replace(sign, _SIGNS[sign])
     text = unicodedata.normalize("NFKD", text.translate(_BELOW))

@@ -197,7 +197,7 @@ def _listed(what: str, names: Any) -> list[str]:
     """The names of the numbers of symbols or outputs, as they may stand in a comment."""
     if not names:
         return []
-    shown = [_quoted(str(one)) for one in names[:MOST_LISTED]]
+    shown = [_quoted(str(name)) for name in names[:MOST_LISTED]]
     rest = f", ... ({len(names)} in all)" if len(names) > MOST_LISTED else ""
     return [f"The {what} by their numbers, from 0 up:\n" + ", ".join(shown) + rest]
 

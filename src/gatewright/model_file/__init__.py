@@ -151,12 +151,12 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """An array as it lies in the file: contiguous, the least byte first."""
-    found = getattr(array, "dtype", None)
-    if getattr(found, "name", "") not in NUMBERS:
+    dtype = getattr(array, "dtype", None)
+    if getattr(dtype, "name", "") not in NUMBERS:
         raise ModelFileError(
             f"{path}: tensor {name!r} cannot be kept",
             expected="a NumPy array of numbers",
-            got=type(array).__name__ if found is None else f"an array of {found}",
+            got=type(array).__name__ if dtype is None else f"an array of {dtype}",
         )
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 

@@ -120,7 +120,7 @@ class Network:
     def state_shapes(self) -> dict[str, tuple[int, int]]:
         """The (levels * directions, features) of each state, where all layers have the same states."""
         shapes = [{s.name: bind(s.shape, part.sizes)[0] for s in part.traces[0].states} for part in self.recurrent]
-        if not shapes or any(one != shapes[0] for one in shapes):
+        if not shapes or any(shape != shapes[0] for shape in shapes):
             return {}
         rows = sum(len(part.directions) for part in self.recurrent)
         return {name: (rows, size) for name, size in shapes[0].items()}

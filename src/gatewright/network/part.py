@@ -90,7 +90,7 @@ class Part(ABC):
 
     def arrays(self) -> Mapping[str, Array]:
         """Its arrays by the names of its fields."""
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        values = ((entry.name, getattr(self, entry.name)) for entry in fields(self))
         return {name: value for name, value in values if isinstance(value, np.ndarray)}
 
 
@@ -99,10 +99,10 @@ def of_type(part: Part, dtype: np.dtype[Any]) -> Part:
 
     def cast(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {name: cast(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            return {name: cast(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         if isinstance(value, tuple):
             return tuple(map(cast, value))  # pyright: ignore[reportUnknownArgumentType]
         with np.errstate(over="ignore"):
             return value.astype(dtype) if isinstance(value, np.ndarray) else value  # pyright: ignore[reportUnknownMemberType]
 
-    return replace(part, **{each.name: cast(getattr(part, each.name)) for each in fields(part)})
+    return replace(part, **{entry.name: cast(getattr(part, entry.name)) for entry in fields(part)})

@@ -182,7 +182,7 @@ class BatchNorm(Part):
 
     def apply(self, signal: Signal) -> Signal:
         dtype = signal.dtype
-        value, mean, variance = (one.astype(dtype) for one in (signal.values, self.mean, self.variance))
+        value, mean, variance = (array.astype(dtype) for array in (signal.values, self.mean, self.variance))
         return signal.with_values(_normalised(self, value, mean, variance))
 
     def is_consistent(self) -> bool:

@@ -98,8 +98,10 @@ class RecurrentPart(Part):
             projected = {"projection": first["P.h"].shape[0]} if self.cell.projection else {}
             return {INPUT: _extent(first, "W", 1), HIDDEN: _extent(first, "U", 0), **projected}
         shapes = {param.name: param.shape for param in self.cell.params if param.name in first}
-        told = {axis: size for name, axes in shapes.items() for axis, size in zip(axes, first[name].shape, strict=True)}
-        return {**self.axes, **told}
+        sizes = {
+            axis: size for name, axes in shapes.items() for axis, size in zip(axes, first[name].shape, strict=True)
+        }
+        return {**self.axes, **sizes}
 
     @property
     def hidden(self) -> int:
@@ -163,7 +165,7 @@ class RecurrentPart(Part):
             if any(leaf.name == MASK for leaf in trace.inputs):
                 inputs[MASK] = (np.ones(value.shape[:2]) if mask is None else mask).astype(dtype)
             begin = _cast(self.initial[index], dtype) if self.initial else {}
-            states = {name: np.broadcast_to(one, (value.shape[1], one.shape[-1])) for name, one in begin.items()}
+            states = {name: np.broadcast_to(state, (value.shape[1], state.shape[-1])) for name, state in begin.items()}
             backwards = bool(index) or self.backwards
             runs.append(numpy_ref.run(trace, inputs, parameters, states, lengths=lengths, backwards=backwards))
         return runs

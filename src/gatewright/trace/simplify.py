@@ -74,7 +74,7 @@ class _Rewriter:
         call = OpCall(equation.op, tuple(map(self._value, equation.args)), equation.attrs)
         atom = self._make(call, target.name, equation.where)
         value = self._values[target.name] = Value(atom, target.shape, target.name)
-        new = made.target if (made := self.definition(value)) else None
+        new = definition.target if (definition := self.definition(value)) else None
         if new and new.shape == target.shape and new.name.startswith("%") and not target.name.startswith("%"):
             self.user_names.setdefault(new.name, target.name)
 

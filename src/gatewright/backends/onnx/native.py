@@ -43,9 +43,9 @@ class OperatorLayer:
     def operands(self) -> dict[str, Array]:
         """W, R, B and P of all directions; B and P where any direction has them."""
         arrays = [packed(cell, params, self.units) for cell, params in zip(self.cells, self.directions, strict=True)]
-        likes = {name: array for one in arrays for name, array in one.items()}
+        likes = {name: array for direction in arrays for name, array in direction.items()}
         names = [name for name in ("W", "R", "B", "P") if name in likes]
-        return {name: np.stack([one.get(name, np.zeros_like(likes[name])) for one in arrays]) for name in names}
+        return {name: np.stack([entry.get(name, np.zeros_like(likes[name])) for entry in arrays]) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,14 +87,16 @@ class NetworkGraph:
 
     def held_already(self, array: Array) -> Tensor | None:
         """The same numbers, where an earlier part holds them."""
-        return next((value for one, value in self._held.values() if np.array_equal(one, array)), None)
+        return next((value for held, value in self._held.values() if np.array_equal(held, array)), None)
 
     def begin(self, part: RecurrentPart, value: Tensor) -> dict[str, Tensor]:
         """The states that a layer begins with, (directions, batch, features); none where they are zero."""
         if not self.states:
             names = (state.name for state in part.traces[0].states)
             return {
-                name: self._initial(name, part, value) for name in names if any(name in one for one in part.initial)
+                name: self._initial(name, part, value)
+                for name in names
+                if any(name in states for states in part.initial)
             }
         start, self.rows = self.rows, self.rows + len(part.directions)
         if len(self.network.recurrent) == 1:
@@ -103,10 +105,10 @@ class NetworkGraph:
 
     def _initial(self, state: str, part: RecurrentPart, value: Tensor) -> Tensor:
         """A state that stands in the file, for every row of a batch."""
-        graph, size = self.graph, next(one[state].shape[-1] for one in part.initial if state in one)
-        rows = [one.get(state, np.zeros((1, size))) for one in part.initial]
-        most = max(len(one) for one in rows)
-        stacked = np.stack([np.broadcast_to(one, (most, size)) for one in rows])
+        graph, size = self.graph, next(states[state].shape[-1] for states in part.initial if state in states)
+        rows = [states.get(state, np.zeros((1, size))) for states in part.initial]
+        most = max(map(len, rows))
+        stacked = np.stack([np.broadcast_to(array, (most, size)) for array in rows])
         constant = graph.initialiser(f"{self.name}.initial_{state}", stacked)
         if most > 1:
             return constant

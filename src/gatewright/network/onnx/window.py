@@ -61,7 +61,7 @@ class Window:
     def _linear(self) -> Tensor:
         """What the regression adds to the level: (horizon, batch, variables)."""
         graph = self._graph
-        spread, level = (graph.unsqueeze(one, 0) for one in (self._spread, self._level))
+        spread, level = (graph.unsqueeze(tensor, 0) for tensor in (self._spread, self._level))
         features = graph.emit("Concat", self._away, spread, level, level * 0.0 + 1.0, ndim=3, axis=0)
         weight = graph.initialiser("linear.weight", self._forecast.weight)
         return graph.transpose(graph.emit("MatMul", graph.transpose(features, 2, 1, 0), weight, ndim=3), 2, 1, 0)

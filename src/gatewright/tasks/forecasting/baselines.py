@@ -1,4 +1,4 @@
-"""What simple methods forecast: the seasonal naive one, and a linear autoregression."""
+"""Baseline forecasts: the seasonal naive forecast, and a linear autoregression."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,11 +21,11 @@ _WINDOWS = 20_000  # that a regression is fitted to at most: of more, every n-th
 
 
 def baselines(data: ForecastData, recipe: ForecastSettings) -> dict[str, dict[str, float]]:
-    """By part and measure, in deviations of the training part as the network's own errors are.
+    """The errors of the baselines by part and measure, in standard deviations of the training part.
 
     The season of the naive forecast is the one that fits the training part best. The linear autoregression is a ridge
-    regression of all steps ahead on the windows that the network reads, of each variable on its own past or, where
-    that has the smaller error in validation, on that of all variables; so is its penalty chosen.
+    regression of all steps ahead on the windows that the network reads. Validation chooses its penalty, and whether
+    each variable is regressed on its own past or on that of all variables.
     """
     windows: dict[str, ForecastBatches] = {name: data.parts[name] for name in data.parts}  # pyright: ignore[reportAssignmentType]
     measured = {name: _all(windows[name]) for name in data.measured}
@@ -69,7 +69,7 @@ def _autoregression(train: Rows, measured: Mapping[str, Rows], history: int) -> 
 
 
 def _chosen(train: Rows, measured: Mapping[str, Rows], places: Sequence[int], history: int) -> dict[str, Floats]:
-    """The forecasts of those variables by their own past, with the penalty that validation chooses."""
+    """Forecasts of these variables from their own past, with the penalty chosen by validation."""
 
     def flat(values: NDArray[np.float32]) -> Floats:  # (steps, windows, variables) -> (windows, steps * variables)
         return values[..., places].swapaxes(0, 1).reshape(values.shape[1], -1).astype(np.float64)
@@ -91,7 +91,7 @@ class Ridge(NamedTuple):
     constant: Floats  # (targets,)
 
     def __call__(self, features: Floats) -> Floats:
-        """What it expects."""
+        """Predict the targets."""
         return features @ self.weight + self.constant
 
 

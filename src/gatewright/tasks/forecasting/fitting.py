@@ -28,11 +28,11 @@ _EFFECT_PENALTY = 1e-2
 
 
 def fit(network: Forecaster, data: ForecastData, recipe: ForecastSettings) -> None:
-    """Fit the linear forecast to the training parts, and hand it to the network with what it needs beside it.
+    """Fit the linear forecast to the training parts, and store it with its scaling in the network.
 
-    Of three forms each variable has the one with the least error on what follows the steps that were fitted to: as it
-    is, less the effect of the covariates, and, where it is above 0 in all of the training part, by its logarithm.
-    Several series are seen by their own scale each, and so never by logarithms.
+    Each variable has one of three forms: as it is, minus the effect of the covariates, or, if it is above 0 in all of
+    the training part, its logarithm. The form with the least error on the steps after the fitted ones is chosen.
+    Several series have a scale each, and never logarithms.
     """
     tracks, cuts = data.tracks, [track.cuts for track in data.tracks]
     trained = [track.values[: track.cuts.train] for track in tracks]
@@ -85,7 +85,7 @@ def _outer(values: Floats, inner: Scaling, scaling: Scaling, place: int) -> Floa
 
 
 def _lowest(data: ForecastData) -> Floats:
-    """In deviations: 0 as it was measured, for variables that are 0 at times and never below."""
+    """The value 0 in standard deviations, for variables that reach 0 and are never below."""
     least = np.array([track.values[: track.cuts.train].min(0) for track in data.tracks])
     if data.scaling is None:  # several series: where 0 lies differs between them
         return np.full(least.shape[1], -np.inf)
@@ -95,14 +95,14 @@ def _lowest(data: ForecastData) -> Floats:
 def _better(
     first: LinearForecast, second: LinearForecast, allowed: NDArray[np.bool_] | None = None
 ) -> tuple[LinearForecast, NDArray[np.bool_]]:
-    """For each variable the one of two with the smaller error, and where it is the first."""
+    """For each variable the forecast with the smaller error of the two, and where that is the first."""
     better = (first.error < second.error) & (True if allowed is None else allowed)
     pairs = zip(vars(first).values(), vars(second).values(), strict=True)
     return LinearForecast(*(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)), better
 
 
 def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[Cuts], covariates: int) -> Floats:
-    """How much a variable goes along with each covariate, (known, variables): a regression of their changes."""
+    """The effect of each covariate on each variable, (known, variables): a regression of their changes."""
     changes = [np.diff(series[: cut.train, :], axis=0) for series, cut in zip(values, cuts, strict=True)]
     causes = [np.diff(series[: cut.train, :covariates], axis=0) for series, cut in zip(known, cuts, strict=True)]
     cause, change = np.concatenate(causes), np.concatenate(changes)
@@ -112,10 +112,10 @@ def _effects(values: Sequence[Floats], known: Sequence[Floats], cuts: Sequence[C
 
 
 def calibrate(network: Forecaster, data: ForecastData, recipe: ForecastSettings) -> None:
-    """Choose by the validation part what share of the correction is used, and how wide the intervals are.
+    """Choose the share of the correction and the width of the intervals by the validation part.
 
-    Windows overlap, so that a part holds no more independent ones than horizons. The fewer they are, the less of what
-    they say is believed: the more is then left to the linear forecast, and to its errors on what it was not fitted to.
+    Windows overlap, so the number of independent ones is that of the horizons in a part. With few of them the choice
+    stays close to the linear forecast, and to its errors on the steps that it was not fitted to.
     """
     batches = data.parts["validation"]
     independent = sum(track.cuts.validation - track.cuts.train for track in data.tracks) / recipe.horizon
@@ -132,7 +132,7 @@ def calibrate(network: Forecaster, data: ForecastData, recipe: ForecastSettings)
 
 
 def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[LocatedForecast, Tensor, Tensor]]:
-    """What it forecasts of each batch of a part, the targets, and the effect of what is known."""
+    """Forecasts, targets and effects of the known inputs, for each batch of a part."""
     network.eval()
     with torch.no_grad():
         for position in range(len(batches)):
@@ -142,7 +142,7 @@ def _seen(network: Forecaster, batches: "Batches") -> Iterator[tuple[LocatedFore
 
 
 def _errors(network: Forecaster, batches: "Batches") -> dict[float, float]:
-    """The mean absolute error by the share of the correction that is used; the network uses all of it."""
+    """The mean absolute error for each share of the correction."""
     errors = dict.fromkeys(SHARES, 0.0)
     count = 0
     for forecast, targets, effect in _seen(network, batches):
@@ -154,7 +154,7 @@ def _errors(network: Forecaster, batches: "Batches") -> dict[float, float]:
 
 
 def _widening(ratios: Tensor, level: float) -> Tensor:
-    """(windows * horizon, variables) -> (variables,): what widens an interval so that it holds its share."""
+    """(windows * horizon, variables) -> (variables,): the factor that gives an interval its nominal coverage."""
     ordered, place = ratios.sort(0).values, level * (len(ratios) - 1)
     return torch.lerp(ordered[int(place)], ordered[min(int(place) + 1, len(ratios) - 1)], place % 1).clamp(0.1, 10)
 

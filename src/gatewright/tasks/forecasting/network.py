@@ -1,6 +1,6 @@
 """The network of a forecast: a linear forecast of the window, which recurrent layers correct; and its interval.
 
-Every window is seen by its own level and spread, so that a network that has learned one series at one height forecasts
+Every window is normalised by its own level and spread, so that a network trained on a series at one level can forecast
 it at another (Kim et al. 2022, Reversible instance normalization).
 """
 
@@ -20,7 +20,7 @@ SOFTPLUS_IS_1 = 0.541324854612918
 
 
 class LocatedForecast(NamedTuple):
-    """A forecast by its middle, how far both ends lie from it, and the linear one; all (horizon, batch, variables)."""
+    """Middle, distances of both ends from it, and the linear forecast, each (horizon, batch, variables)."""
 
     middle: Tensor
     below: Tensor
@@ -31,10 +31,10 @@ class LocatedForecast(NamedTuple):
 class Forecaster(RecipeNetwork):
     """inputs (history + horizon, batch, variables + known) -> (horizon, batch, variables, 3): low, middle, high.
 
-    Inputs and outputs are in deviations of the training part. Of the last `horizon` steps the variables are not read.
-    What is learned is added to a linear forecast, whose weights are kept beside the network's own, as are the scaling,
-    the variables that are forecast by their logarithm, the share of the correction that is used, and how far the
-    interval is widened. So `forecast` can be given numbers as they were measured.
+    Inputs and outputs are in standard deviations of the training part. The variables of the last `horizon` steps are
+    not read. The output of the network corrects a linear forecast. The weights of that forecast are stored with the
+    network, with the scaling, the variables forecast by their logarithm, the share of the correction, and the factor
+    on the interval. So `forecast` takes numbers as they were measured.
     """
 
     season: Tensor
@@ -54,7 +54,7 @@ class Forecaster(RecipeNetwork):
     ) -> None:
         variables = sizes.outputs // (1 + SIDES[kind])
         known = sizes.inputs - variables
-        # beside the variables, the network is told whether a step is past or to come
+        # a further input marks past and future steps
         super().__init__(cell, Sizes(sizes.inputs + 1, sizes.outputs), **options)
         self.history, self.horizon, self.known, self.kind = history, horizon, known, kind
         self.scaling, self.inner = Standardised(variables), Standardised(variables)
@@ -82,9 +82,9 @@ class Forecaster(RecipeNetwork):
         return torch.stack([self.outer(end + effect) for end in ends], -1), state
 
     def forecast(self, history: Tensor, known: Tensor | None = None) -> Tensor:
-        """What comes after (history, batch, variables): (horizon, batch, variables, 3), both as they were measured.
+        """The forecast (horizon, batch, variables, 3) after (history, batch, variables), in the units of the data.
 
-        `known` (history + horizon, batch, known) are the inputs whose future is known, where there are any.
+        `known` (history + horizon, batch, known): the inputs with a known future, if there are any.
         """
         dtype = self.output.weight.dtype
         past = self.scaling(history).to(dtype)
@@ -125,11 +125,11 @@ class Forecaster(RecipeNetwork):
         return (features @ torch.cat([self.weight, self.rest], 1)).permute(2, 1, 0)
 
     def into(self, values: Tensor) -> Tensor:
-        """Values (..., variables) in the units in which the forecast is made: some are logarithms."""
+        """Values (..., variables) in the units of the forecast: for some variables the logarithm."""
         measured = values * self.scaling.deviation + self.scaling.mean
         return torch.where(self.logarithm, self.inner(torch.maximum(measured, self.least).log()), values)
 
     def outer(self, values: Tensor) -> Tensor:
-        """The reverse of `into`; never below the least value that is possible."""
+        """The inverse of `into`, with the lower bound of each variable."""
         logarithms = torch.where(self.logarithm, values * self.inner.deviation + self.inner.mean, 0)
         return torch.maximum(torch.where(self.logarithm, self.scaling(logarithms.exp()), values), self.lowest)

@@ -25,7 +25,7 @@ _COLOURS = {"history": "#333333", "forecast": "#1f5fa8", "naive": "#b06000"}
 def draw_forecasts(
     windows: "Sequence[SeriesWindow]", answers: "DataFrame", middle: str, signature: Mapping[str, Any], suffix: str
 ) -> bytes:
-    """A PNG or SVG with a panel for each variable of each series, the first ones where there are many."""
+    """A PNG or SVG with a panel for each variable of each series, up to a limit."""
     names = signature["columns"]["target"]
     pairs = [(window, place) for window in windows for place in range(len(names))][:_PANELS]
     across = 1 if len(pairs) == 1 else 2
@@ -71,7 +71,7 @@ def _draw(axes: Any, window: "SeriesWindow", place: int, rows: "DataFrame", midd
 
 
 def back_test(network: "nn.Module", data: "ForecastData", recipe: ForecastSettings) -> Panel:
-    """A panel with the last forecast of the first variable in the test part, and with what came."""
+    """A panel with the last forecast of the first variable in the test part, beside the measured values."""
     batches, scaling = data.parts["test"], data.tracks[-1].scaling
     last = batches.batch(0, len(batches) - 1)
     outputs = run_network(network, last.inputs[:, -1:])[0].numpy()

@@ -57,7 +57,7 @@ class ForecastPredictor(Predictor):
 
     @property
     def middle(self) -> str:
-        """What the middle of a forecast is called."""
+        """The column name of the middle of a forecast: `median` or `mean`."""
         return "median" if self.recipe.kind == "quantiles" else "mean"
 
     def table(self, source: object, **options: Any) -> "DataFrame":
@@ -83,7 +83,7 @@ class ForecastPredictor(Predictor):
         return pd.concat(tables, ignore_index=True)
 
     def written(self, answers: "DataFrame") -> "DataFrame":
-        """The latest answers with dates as the data writes them."""
+        """The latest answers, with dates in the format of the data."""
         dated = [name for name in ("origin", "time") if name in answers.columns] if self._form else []
         return answers.assign(**{name: [_spelled(time, self._form) for time in answers[name]] for name in dated})
 
@@ -99,7 +99,7 @@ class ForecastPredictor(Predictor):
     def windows(self, source: object, horizon: int | None = None) -> list[SeriesWindow]:
         """The last steps of each series, of the source or of the model's own data.
 
-        `known` needs to go on for `horizon` steps; those after them, which these do not depend on, repeat the last.
+        `known` must cover `horizon` steps; later steps repeat the last one, and have no effect.
         """
         horizon = horizon or self.recipe.horizon
         if source is None:
@@ -127,7 +127,7 @@ class ForecastPredictor(Predictor):
         return np.concatenate([known, np.repeat(known[-1:], max(missing, 0), 0)])
 
     def _check_length(self, name: str, steps: int) -> None:
-        """Refuse a series that is shorter than what the model reads."""
+        """Refuse a series that is shorter than the window of the model."""
         if steps < self.recipe.history:
             raise DataError(
                 f"the series{f' {name!r}' if name else ''} is too short to forecast from",
@@ -237,7 +237,7 @@ def first_steps(model: TrainedModel) -> dict[str, str]:
     if signature["columns"]["covariates"]:
         horizon = min(horizon, len(first["recent known"] or ()) - predictor.recipe.history)
     if horizon < 1:
-        return {}  # what comes depends on what nobody has told
+        return {}  # the forecast depends on covariates that are not known
     window = predictor.recent(first, horizon)
     ends = predictor.forecasts([window])[0]
     last = f" after {window.times.spelled()[-1]}" if window.times is not None else " after the end"

@@ -10,7 +10,7 @@ from gatewright.tasks.settings import setting
 
 @dataclass(frozen=True)
 class ForecastSettings(Recipe, SeriesColumns):
-    """What the recipe `series` can be set to, apart from the recipe so that the modules of forecasting can read it."""
+    """The settings of the recipe `series`, in a module that the other modules of forecasting can import."""
 
     hidden: int = 24
     epochs: int = 40
@@ -30,5 +30,5 @@ class ForecastSettings(Recipe, SeriesColumns):
     test: float = setting(0.2, "share of the series, its last steps, to test with", least=0.001, below=1)
 
     def objective(self) -> Forecasts:
-        """As `kind` says."""
+        """The loss for `kind`."""
         return Forecasts(self.kind, self.interval)

@@ -20,7 +20,7 @@ from gatewright.tasks.trained_model import TrainedModel
 def signature_of(
     recipe: ForecastSettings, read: SeriesCollection, tracks: Sequence[Track], season: int, known: KnownInputs
 ) -> dict[str, Any]:
-    """Names, units, frequency, and the last steps of each series with what is known of the steps after them."""
+    """Names, units, frequency, and the last steps of each series with the known inputs after them."""
     first = read.series[0]
     trained = np.concatenate([track.values[: track.cuts.train] for track in tracks])
     return {
@@ -70,7 +70,7 @@ def scaling_from(plain: Mapping[str, Any]) -> Scaling:
 
 
 def known_from(signature: Mapping[str, Any]) -> KnownInputs:
-    """What the inputs are whose future is known."""
+    """The inputs with a known future that a signature describes."""
     plain = signature["known scaling"]
     columns = tuple(signature["columns"]["covariates"])
     return KnownInputs(columns, tuple(signature["calendar"]), scaling_from(plain) if plain else None)
@@ -107,8 +107,8 @@ def _are_dates(texts: Sequence[Any]) -> bool:
 def read_for(model: TrainedModel, recipe: ForecastSettings, source: object) -> SeriesCollection:
     """The series of a source, with the variables that a model was trained on, under their names in training.
 
-    A column that is called otherwise in the source is named by the recipe's `target` and `covariates`. Raises
-    OptionError where these name another number of columns, or where the table has those of the training as well.
+    The recipe's `target` and `covariates` name the columns that have other names in the source. Raises OptionError if
+    these name another number of columns, or if the table also has the columns of the training.
     """
     trained, named = _columns_of(model, recipe)
     columns = replace(recipe, **{role: written_names(names) for role, names in named.items()})
@@ -124,7 +124,7 @@ def read_for(model: TrainedModel, recipe: ForecastSettings, source: object) -> S
 
 
 def check_unnamed(model: TrainedModel, recipe: ForecastSettings) -> None:
-    """Refuse other names of columns where no data is given in which they could be called so."""
+    """Refuse other column names if no data is given."""
     trained, named = _columns_of(model, recipe)
     for role, names in trained.items():
         if named[role] != names:
@@ -143,7 +143,7 @@ def _other_columns(role: str, trained: Sequence[str], named: Sequence[str]) -> O
 def _columns_of(
     model: TrainedModel, recipe: ForecastSettings
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """The columns of variables by role: as they were called in training, and as they are called in a source."""
+    """The columns of variables by role: their names in training, and their names in a source."""
     trained = {role: tuple(model.signature["columns"].get(role) or ()) for role in ("target", "covariates")}
     texts = {role: getattr(recipe, role) for role in trained}
     kept = {role: not text or (text,) == trained[role] for role, text in texts.items()}  # a name may hold a comma
@@ -153,7 +153,7 @@ def _columns_of(
 def kept_of(model: TrainedModel, read: SeriesCollection) -> tuple[int, KnownInputs, list[Scaling]]:
     """Season, known inputs and the scaling of each series, as the model has them.
 
-    A series that the model does not know is scaled by its own values. Raises DataError where other variables were read.
+    A series that the model does not know is scaled by its own values. Raises DataError for other variables.
     """
     signature = model.signature
     wanted = [*signature["columns"]["target"], *signature["columns"]["covariates"]]

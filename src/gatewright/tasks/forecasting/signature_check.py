@@ -1,4 +1,4 @@
-"""What the signature of a forecaster holds, and whether the signature of a file does."""
+"""The content of a forecaster's signature, and the check of the signature in a file."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
@@ -31,7 +31,7 @@ class ForecastColumns(TypedDict):
 
 
 class SeriesTimes(TypedDict):
-    """Of the times of steps all but the times."""
+    """The description of a series' times, without the times."""
 
     column: str
     frequency: str | None
@@ -69,7 +69,7 @@ ForecastSignature = TypedDict(
 
 
 def forecast_misfit(signature: Any, sizes: "Sizes", history: int, horizon: int) -> Misfit | None:
-    """Of a forecaster that reads those variables: names, scalings, and the last steps of each series."""
+    """The first misfit in a forecaster's signature: names, scalings, or the last steps of a series."""
     if wrong := misfit_of(ForecastSignature, signature):
         return wrong
     columns, calendar = signature["columns"], signature["calendar"]
@@ -104,7 +104,7 @@ def _series_misfit(place: str, series: Mapping[str, Any], targets: int, known: i
 
 
 def _times_misfit(place: str, series: Mapping[str, Any], declared: Mapping[str, Any] | None) -> Misfit | None:
-    """Whether pandas can read the times, and go on from them."""
+    """The misfit of times that pandas cannot read or continue."""
     texts = series["recent times"]
     if (texts is None) != (declared is None):
         return f"{place}.recent times: as many as steps where there is a column of times", texts

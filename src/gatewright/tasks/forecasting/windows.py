@@ -24,7 +24,7 @@ LEAST_SPREAD = 0.05
 
 @dataclass(frozen=True, eq=False)
 class KnownInputs:
-    """What is known beforehand: columns of the table and of the calendar, with the scaling of the training parts."""
+    """Inputs with a known future: columns of the table and of the calendar, with their scaling."""
 
     columns: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class KnownInputs:
 
     @classmethod
     def of(cls, several: Sequence[TimeSeries], cuts: Sequence[Cuts], *, calendar: bool) -> "KnownInputs":
-        """What is known of all these series."""
+        """The known inputs of all these series."""
         times = [series.times for series in several]
         usable = calendar and all(axis is not None and axis.is_dated and axis.frequency for axis in times)
         names: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class KnownInputs:
     def of_series(self, series: TimeSeries, more: int = 0) -> Floats:
         """(steps + future, known) of a series as they were measured, with `more` steps to come at least.
 
-        Raises DataError where columns end before.
+        Raises DataError if the columns end earlier.
         """
         steps = len(series) + more
         parts = [series.covariates[:steps] if self.columns and more else series.covariates] if self.columns else []
@@ -80,7 +80,7 @@ class KnownInputs:
         )
 
     def scaled(self, values: Floats) -> Floats:
-        """As a network reads them."""
+        """The known inputs, scaled for the network."""
         return values if self.scaling is None else (values - self.scaling.mean) / self.scaling.deviation
 
 
@@ -98,7 +98,7 @@ class SeriesWindow:
     id: str = ""
 
     def times_to_come(self, steps: int) -> TimeAxis:
-        """Dates at the frequency of the series, numbers at their distance, or how many steps after the last one."""
+        """The times to forecast: dates at the frequency of the series, numbers at its distance, or step counts."""
         return TimeAxis(np.arange(1, steps + 1)) if self.times is None else self.times.continued(steps)
 
 
@@ -119,11 +119,11 @@ class Track:
 
     @property
     def scaled(self) -> NDArray[np.float32]:
-        """The values in deviations of the training part."""
+        """The values in standard deviations of the training part."""
         return self.scaling.apply(self.values)
 
     def window(self, now: int, history: int, horizon: int) -> SeriesWindow:
-        """What is read to forecast from the step `now` on."""
+        """The window to forecast from the step `now` on."""
         known = self.known[now - history : now + horizon]
         return SeriesWindow(self.values[now - history : now], known, self.scaling, self.times, self.id)
 

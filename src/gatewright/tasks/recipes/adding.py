@@ -15,10 +15,10 @@ from gatewright.tasks.synthetic.addition import AdditionPredictor
 
 @dataclass(frozen=True)
 class Adding(Recipe):
-    """The lowest bit comes first, so all that has to be kept is the carry.
+    """The lowest bits come first, so the carry is all that the state has to keep.
 
-    A little noise on the bits that are read makes the states for "carry" and "no carry" two narrow ones, so that a
-    number of any length is added as well as a short one. The preset "text" is the task's published setting.
+    A little noise on the input bits keeps the states for "carry" and "no carry" far apart, so that numbers of any
+    length are added as well as short ones. The preset "text" is the published setting of the task.
     """
 
     name = "adding"

@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 x 8 pixels, told apart by reading them row by row."""
+"""Handwritten digits of 8 x 8 pixels, read row by row and classified."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ INK = 16  # the brightest pixel of scikit-learn's digits
 
 @dataclass(frozen=True)
 class Digits(Classifier):
-    """A row of pixels is one step; the state after the last row says which digit it was."""
+    """One row of pixels is a step. The digit is predicted from the state after the last row."""
 
     name = "digits"
     about = "classify scikit-learn's 8 x 8 handwritten digits, one row of pixels a step"
@@ -38,7 +38,7 @@ class Digits(Classifier):
     patience: int = 15
 
     def data(self, source: object) -> Data:
-        """The digits that scikit-learn carries, split by the seed."""
+        """The digits of scikit-learn, split by the seed."""
         self.needs_no_data(source)
         digits = load_digits(seed=self.seed)
         parts = {
@@ -58,7 +58,7 @@ class Digits(Classifier):
         return Data(parts, Sizes(inputs=8, outputs=10, classes=tuple(map(str, range(10)))), signature=signature)
 
     def examples(self, source: object, model: TrainedModel) -> Examples:
-        """Picture files, whose brightest pixel may be 255, and arrays like scikit-learn's, from 0 to 16."""
+        """Picture files with values from 0 to 255, and arrays like scikit-learn's with values from 0 to 16."""
         brightest = BRIGHTEST if isinstance(source, str | Path) else INK
         pictures = load_pictures(source, Look(8, 8, 0.0), brightest=brightest)
         return Examples(Ragged.join(list((pictures.images / brightest).astype(np.float32))), pictures.keys)

@@ -26,11 +26,11 @@ _HELD_OUT_AT_MOST = 0.2  # of the images, where there are few
 
 @dataclass(frozen=True)
 class Images(Classifier):
-    """A step is a row of pixels, or a single one; the state after the last step says what the image shows.
+    """A step is a row of pixels, or a single pixel. The class is predicted from the state after the last step.
 
     "permuted" reads the pixels in an order that is drawn once from the seed. The preset "text" is the published
-    setting of DL Indaba's practical on gated models: TensorFlow's l2_loss is half the square, as is our decay. As
-    printed, its code sums that over an empty list: what it computes is weight_decay=0.
+    setting of DL Indaba's practical on gated models. Its L2 term is half the sum of squares, as weight_decay is here.
+    The printed code sums that term over an empty list, so it computes weight_decay=0.
     """
 
     name = "images"

@@ -1,4 +1,4 @@
-"""Two tasks whose answer lies any number of steps back: the adding problem, and copy memory."""
+"""Two tasks with long time lags: the adding problem, and copy memory."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,12 +16,12 @@ from gatewright.trace.roles import gate_roles
 
 @dataclass(frozen=True)
 class LongLag(Recipe):
-    """Sequences are made from the seed, new ones in each iteration, so that nothing can be learned by heart.
+    """Sequences are generated from the seed, new ones in each iteration, so that the network cannot memorise them.
 
-    "adding": the sum of the two numbers out of `lag` that are marked; who says 1 has a squared error of 1/6 (0.167).
-    "copy": ten symbols, to be repeated after `lag` steps; who guesses is right in 1 of 8.
-    Where a cell has gates that keep or replace its state, these begin with memories of up to the lag (Tallec and
-    Ollivier 2018), which "drawn" leaves out.
+    "adding": the sum of the two marked numbers among `lag` numbers. Always answering 1 has a squared error of 1/6.
+    "copy": repeat ten symbols after `lag` steps. Guessing is right in 1 of 8.
+    If the cell has gates that keep or replace its state, their biases begin with memories of up to `lag` steps
+    (Tallec and Ollivier 2018); memory=drawn leaves the biases as `init` draws them.
     """
 
     name = "longlag"
@@ -38,9 +38,11 @@ class LongLag(Recipe):
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     batch: int = 20
     clip: float = 1.0
-    task: Literal["adding", "copy"] = setting("adding", "what is asked of the network")
-    lag: int = setting(600, "steps that the answer may lie back", least=2)
-    memory: Literal["lag", "drawn"] = setting("lag", "how gates begin: to remember so long, or as init says")
+    task: Literal["adding", "copy"] = setting("adding", "the task")
+    lag: int = setting(600, "steps between the input and the answer, at most", least=2)
+    memory: Literal["lag", "drawn"] = setting(
+        "lag", "initial gate biases: for memories of up to lag steps, or drawn by init"
+    )
     iterations: int = setting(500, "batches in an epoch", least=1)
 
     def objective(self) -> Objective:
@@ -52,17 +54,17 @@ class LongLag(Recipe):
         return "values" if self.task == "adding" else "one-hot"
 
     def pooling(self) -> Pooling:
-        """The last state knows the sum; symbols are repeated step by step."""
+        """The last state for the sum; each step for the symbols."""
         return "last" if self.task == "adding" else "each step"
 
     def initialiser(self, cell: Any) -> str:
-        """As it is set; gates that decide how much of the state stays get biases for the lag."""
+        """The setting `init`; with memory=lag, gates that keep or replace the state get biases for the lag."""
         trace = cell if isinstance(cell, Trace) else trace_cell(cell)
         chrono = self.memory == "lag" and gate_roles(trace).signs()
         return f"{self.init} + chrono(max_steps={self.lag})" if chrono else self.init
 
     def data(self, source: object) -> Data:
-        """Sequences made from the seed: new ones for each iteration, and 1,000 to measure on for each other part."""
+        """Sequences generated from the seed: new ones in each iteration, and 1,000 each for validation and test."""
         self.needs_no_data(source)
         make = marked_sums if self.task == "adding" else copy_arrays
         drawn = MadeBatches(lambda seed: make(self.batch, self.lag, seed), self.iterations, seed=self.seed)

@@ -31,14 +31,14 @@ _CHUNG = "optimiser=rmsprop rate=0.001 schedule=constant dropout=0 clip=1 batch=
 
 @dataclass(frozen=True)
 class Music(Recipe):
-    """Each frame but a piece's first is predicted from those before it.
+    """Each frame of a piece, except the first, is predicted from the frames before it.
 
     The loss is the negative log likelihood of a frame, in nats: summed over its 88 keys, and averaged over all
     predicted frames of all pieces together, as Bai et al. (2018) do. The presets are the sizes, of 21,000 to
     28,000 parameters here, and the optimiser of Chung et al. (2014), without their weight noise.
-    JSB is small, so that much is dropped: of the states, and of what the recurrent matrices read.
-    Pieces longer than `steps` are learned by truncated back-propagation: in chunks, with the state carried. The preset
-    "nottingham" drops less, as its set has 13 times the frames.
+    JSB is small, so dropout is high, on the states and on the inputs of the recurrent matrices. The preset
+    "nottingham" has less dropout, as its data set has 13 times the frames. Pieces longer than `steps` are learned by
+    truncated back-propagation: in chunks, with the state carried on.
     """
 
     name = "music"
@@ -124,10 +124,10 @@ class Music(Recipe):
         return Data({"music": measured_pieces(music.pieces)}, model.sizes, measured=("music",))
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
-        """The loss of what knows how often each key sounds, and of what knows that and the frame before.
+        """The losses of two baselines: the frequency of each key; and that frequency given the key's previous value.
 
-        Both take each key by itself. The second is a logistic regression on the key's own last value, which two
-        frequencies solve: after silence, and after sound.
+        Both treat each key alone. The second is a logistic regression on the key's previous value. Its solution is two
+        frequencies: after silence, and after sound.
         """
         counts = np.zeros((2, 2, KEYS))  # by the value of a key before, and its value now
         for inputs, targets in _frames(data.parts["train"]):

@@ -36,17 +36,17 @@ _PATCHES = 48  # that the longest series is read in
 
 @dataclass(frozen=True)
 class Sequences(SeriesReading, BidirectionalRecipe):
-    """Each channel is standardised by the training part; what a network makes of the steps is pooled to the answer.
+    """Each channel is standardised by the training part. The outputs of the steps are pooled into one answer.
 
-    Long series are read in patches, both ways, and the greatest values over a series' own steps say its answer.
+    Long series are read in patches and in both directions; the answer is the maximum over the steps of a series.
 
-    Beside the network is a linear model of the values at equally spaced times, whose answers are averaged with its own.
-    Labels may be classes or numbers. Few series are gone through many times, each time changed at random; none of them
-    validates, and the last network is kept.
+    The answers of the network are averaged with those of a linear model of the values at equally spaced times. Labels
+    may be classes or numbers. Small data gets many epochs with random augmentation and no validation part; then the
+    last network is kept.
     """
 
     name = "sequences"
-    about = "classify time series, or tell a number of each: sensors, gestures, outlines, spectra"
+    about = "classify time series, or predict a number for each: sensors, gestures, outlines, spectra"
     encode = "standardised"
     pool_setting = "read"
     predictor_class = SequencesPredictor

@@ -29,13 +29,13 @@ from gatewright.untrusted.kinds import Misfit
 
 @dataclass(frozen=True)
 class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
-    """Log-mel features, each band standardised by the training part, are read by a recurrent network.
+    """A recurrent network reads log-mel features; each band is standardised by the training part.
 
-    Every sound to train on is changed at random each time: speed, pitch, level, noise, silence around it, masks.
+    Training sounds are augmented at random each time: speed, pitch, level, noise, silence around them, masks.
     """
 
     name = "sounds"
-    about = "tell sounds apart: spoken words, animals, machines; files, folders and streams"
+    about = "classify sounds: spoken words, animals, machines; from files, folders and streams"
     encode = "standardised"
     pool_setting = "read"
     predictor_class = SoundPredictor
@@ -170,7 +170,7 @@ class Sounds(SoundColumns, BidirectionalRecipe, Classifier):
         return Data(batches, model.sizes, measured=tuple(batches))
 
     def baselines(self, data: Data) -> Mapping[str, Mapping[str, float]]:
-        """A logistic regression on what is loud in the mean."""
+        """A logistic regression on the mean level of each band."""
         return reached_by_levels(data)
 
 

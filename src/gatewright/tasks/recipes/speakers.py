@@ -1,4 +1,4 @@
-"""Who says a vowel: the recipe `sequences` with the settings and the data of Japanese vowels."""
+"""The speaker of a vowel: the recipe `sequences` with the settings and the data of Japanese vowels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +10,13 @@ from gatewright.tasks.run_data import Directions
 
 @dataclass(frozen=True)
 class Speakers(Sequences):
-    """The greatest values over a series' own steps say its class.
+    """The class is predicted from the maximum over the steps of a series.
 
-    There are few series to learn from, so that much is dropped: of the states, and of what the recurrent matrices read.
+    The data is small, so dropout is high, on the states and on the inputs of the recurrent matrices.
     """
 
     name = "speakers"
-    about = "tell nine speakers apart by two vowels (Japanese vowels): a preset of sequences"
+    about = "recognise nine speakers by two vowels (Japanese vowels): a preset of sequences"
     expected = {"": Expected("test", "accuracy", at_least=0.97, seconds=20)}
     data_forms = "a .ts file, or a folder with CSV files of a series each in a folder for each class"
     data_example = "series/left/first.csv\nseries/left/second.csv\nseries/right/third.csv"

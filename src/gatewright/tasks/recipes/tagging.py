@@ -1,4 +1,4 @@
-"""A label for each step: parts of speech, names, phrases; or what a sensor shows in each row."""
+"""A label for each step: parts of speech, names and phrases of texts, or states of a recording."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,12 +32,12 @@ _DECIDED = ("inputs", "text", "label", "id", "time", "scheme", "best_by")
 class Tagging(TaggingSettings):
     """A label for each step. A network reads each token with its beginnings, endings and shape.
 
-    The settings suit thousands of sentences. Tokens that occur less than `least` times are unknown, so that the network
-    learns to tag new ones by the rest.
+    The settings suit thousands of sentences. Tokens that occur less than `least` times become one unknown token, so
+    that the network learns to tag new tokens by their other features.
     """
 
     name = "tagging"
-    about = "a label for each step: parts of speech, named entities (BIO), rows of sensors"
+    about = "label each step: parts of speech, named entities (BIO), rows of sensors"
     source_setting = "tagged"
     monitor = ("accuracy", "max")
     earlier = {"output": "softmax", "best_by": "accuracy"}
@@ -90,7 +90,7 @@ class Tagging(TaggingSettings):
         }
 
     def described(self) -> dict[str, Any]:
-        """Beside encoding and pooling, what the symbols of a step are."""
+        """Encoding, pooling, and the symbols of a step."""
         return {**super().described(), **({"columns": FEATURES} if self.inputs != "channels" else {})}
 
     def data(self, source: object) -> Data:
@@ -168,7 +168,7 @@ class Tagging(TaggingSettings):
         return channel_baselines(data) if self.inputs == "channels" else token_baselines(data)
 
     def expectation(self) -> Expected | None:
-        """Of settings that the data decides, any value is the recipe's own."""
+        """As for the defaults: settings that the data decides may have any value."""
         own = replace(self, **{name: type(self).__dataclass_fields__[name].default for name in _DECIDED})
         return super(Tagging, own).expectation()
 

@@ -21,12 +21,12 @@ from gatewright.tasks.trained_model import TrainedModel
 
 @dataclass(frozen=True)
 class Text(LanguageModel):
-    """The next character of a text, which is read in parallel streams with the state carried from batch to batch.
+    """Predict the next character. The text is read in parallel streams; the state is carried from batch to batch.
 
     The settings suit texts of about a megabyte. The preset "d2l" is the setting of Dive into Deep Learning's chapter on
-    the GRU: its perplexity is that of the training text, of which the network sees nothing but 10,000 characters, 500
-    times; the book prints 1.1, with one decimal. "shakespeare" is two layers for Tiny Shakespeare, of which the minGRU
-    paper (Feng et al. 2024, 2410.01201) has a validation loss of 1.548.
+    the GRU: 500 epochs over 10,000 characters. Its perplexity is that of the training text, as in the book, which
+    prints 1.1. "shakespeare" is two layers for Tiny Shakespeare; the minGRU paper (Feng et al. 2024, 2410.01201)
+    reports a validation loss of 1.548 on it.
     """
 
     name = "text"
@@ -67,7 +67,7 @@ class Text(LanguageModel):
     def data(self, source: object) -> Data:
         """The beginning of the text to train on, its last shares for the validation and the test.
 
-        Without a share held out the training part itself is measured.
+        If no share is held out, the training part itself is measured.
         """
         source = self.text if source is None else source
         name, text = source_name(source), clean(read_text(source), self.cleaning)

@@ -1,4 +1,4 @@
-"""Labelled texts of any kind and language, told apart by their class."""
+"""Classification of texts of any kind and language."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ _PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class TextData(Data):
-    """Labelled texts as batches, and what the classifier of n-grams, the embedding and the baseline are made of."""
+    """Labelled texts as batches, and the data for the n-gram classifier, the embedding and the baseline."""
 
     texts: Splits[LabelledSequences] = field(kw_only=True)  # in bytes
     symbols: LabelledSequences = field(kw_only=True)  # the training part
@@ -48,19 +48,19 @@ class TextData(Data):
 
 @dataclass(frozen=True)
 class ClassifiedTexts(TextColumns, BidirectionalRecipe, Classifier):
-    """The class of a text, from what a network makes of its words, and from a linear classifier of n-grams.
+    """Classify a text with a network that reads its words, together with a linear classifier of n-grams.
 
     A text in which no symbol is known, even an empty one, is read as one unknown symbol. The settings suit hundreds to
-    tens of thousands of texts, by default IMDB's reviews. Of more than 5,000 texts fewer passes are made, of 15,000 and
-    more four.
+    tens of thousands of texts, by default IMDB's reviews. More than 5,000 texts get fewer epochs; 15,000 and more get
+    four.
 
-    The preset "tutorial" is Theano's sentiment tutorial with a GRU in place of its LSTM: the reviews of less than a
-    hundred words, read forward, Adadelta, orthogonal matrices, no schedule; its embedding begins on both sides of zero.
+    The preset "tutorial" is Theano's sentiment tutorial with a GRU in place of its LSTM: reviews of less than a hundred
+    words, read forward, Adadelta, orthogonal matrices, no schedule, an embedding drawn around zero.
     """
 
     name = "texts"
     aliases = ("sentiment",)
-    about = "tell labelled texts apart by their class, such as good reviews from bad ones"
+    about = "classify texts, such as reviews into good and bad ones"
     encode = "embedding"
     pool_setting = "read"
     source_setting = "texts"

@@ -31,15 +31,15 @@ _ZAREMBA = "tied=no optimiser=sgd schedule=decay dropout_per=step weight_drop=0 
 
 @dataclass(frozen=True)
 class Words(LanguageModel):
-    """The next word of a text, which is read in parallel streams with the state carried, or sentence by sentence.
+    """Predict the next word. The text is read in parallel streams with the state carried, or sentence by sentence.
 
     The settings suit texts of about a million words, by default the Penn Treebank.
 
     - "wildml": Britz 2015, a GRU that writes sentences; its RMSprop has its constant outside of the square root.
     - "small", "medium": Zaremba, Sutskever & Vinyals 2014, 1409.2329. They sum the loss over the steps and not over the
-      batch: with its mean, the rate is as many times larger, and the limit of the gradient smaller. "gru" is "small"
-      with a GRU, which rate 20 lets go astray.
-    - "regularised": what Merity, Keskar & Socher 2017, 1708.02182, do to a network, at a size for two cores.
+      batch; this recipe takes the mean, so the rate is larger and the gradient limit smaller by the same factor.
+    - "gru": "small" with a GRU, and with a lower rate, since it diverges at 20.
+    - "regularised": the regularisation of Merity, Keskar & Socher 2017, 1708.02182, at a size for two cores.
     """
 
     name = "words"

@@ -1,4 +1,4 @@
-"""What simple taggers reach: the most frequent tag of each token, and a logistic regression on tokens around it."""
+"""Baselines of taggers: the most frequent tag of each token, and a logistic regression on the tokens around it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,11 +35,11 @@ class _Steps(NamedTuple):
 
 
 def token_baselines(data: Data) -> Mapping[str, Mapping[str, float]]:
-    """By part: accuracy, or F1 of entities where tags mark them, of two methods that learned from the training part.
+    """By part: the accuracy, or the F1 of entities if tags mark them, of two methods fitted to the training part.
 
-    The first gives each token its most frequent tag, and a token that it does not know the most frequent of all. The
-    other is multinomial logistic regression, trained by stochastic gradient descent, on all features of the token and
-    of two tokens to each side.
+    The first gives each token its most frequent tag, and unknown tokens the most frequent tag of all. The second is a
+    multinomial logistic regression, trained by stochastic gradient descent, on all features of the token and of two
+    tokens to each side.
     """
     steps = {name: _Steps.of(data.parts[name]) for name in ("train", *data.measured)}
     classes = data.sizes.classes or ()
@@ -83,7 +83,7 @@ def _regression(train: _Steps) -> Any:
 
 
 def _with_neighbours(part: _Steps) -> Numbers:
-    """(steps, places around * features): what stands at each place around a step, in its own sequence."""
+    """(steps, places around * features): the features at each place around a step, within its sequence."""
     steps, last = np.arange(len(part.symbols)), np.repeat(np.cumsum(part.lengths), part.lengths) - 1
     first = np.repeat(np.cumsum(part.lengths) - part.lengths, part.lengths)
     columns: list[Numbers] = []
@@ -132,7 +132,7 @@ def _logistic(rows: NDArray[np.float32], labels: Numbers) -> Any:
 
 
 def _rows_around(batches: Any, scaling: Any) -> tuple[NDArray[np.float32], Numbers]:
-    """Of each row that has a label: its channels, standardised, and those of rows around it in its window."""
+    """For each labelled row: its standardised channels, and those of the rows around it in its window."""
     inputs, targets = batches.inputs.compact(), batches.targets.compact().values
     values = scaling.apply(inputs.values)
     first, last = (np.repeat(places, inputs.lengths) for places in (inputs.starts, inputs.starts + inputs.lengths - 1))

@@ -31,12 +31,12 @@ class ChainCrf(nn.Module):
         self.first, self.next, self.last = (nn.Parameter(torch.from_numpy(scores.copy())) for scores in allowed)
 
     def transitions(self) -> Transitions:
-        """The scores of now, as NumPy arrays."""
+        """The current scores, as NumPy arrays."""
         scores = (self.first, self.next, self.last)
         return Transitions(*(matrix.detach().float().cpu().numpy() for matrix in scores))
 
     def negative_log_likelihood(self, emissions: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-        """-log p of the labels (time, batch) of each row, (batch,). What is after the end of a row has no effect."""
+        """-log p of the labels (time, batch) of each row, (batch,). Steps after the end of a row have no effect."""
         present = _present(emissions, lengths)
         labels, ends = labels.where(present, 0), (lengths - 1)[None]
         emitted = emissions.gather(2, labels[:, :, None])[:, :, 0]
@@ -87,10 +87,10 @@ class _LogPartition(torch.autograd.Function):
 def _both_ways(
     emissions: Tensor, first: Tensor, next: Tensor, last: Tensor, lengths: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each step and label the log of the sum over what leads to it, and over what follows, both with its emission.
+    """Forward and backward log-sums for each step and label, both with its emission.
 
     Two tensors (time, batch, labels), and the log of the sum over all labellings, (batch,), all in float64. One loop
-    does both: the way back is the way there of reversed rows, with the matrix transposed.
+    does both: the backward pass is the forward pass of reversed rows with the transposed matrix.
     """
     steps, _, labels = emissions.shape
     mirrored = (lengths[None] - 1 - torch.arange(steps, device=lengths.device)[:, None]).clamp(min=0)

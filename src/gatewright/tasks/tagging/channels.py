@@ -1,4 +1,4 @@
-"""What the recipe `tagging` makes of recordings of sensors: windows of channels with a label for each row."""
+"""Data of the recipe `tagging` from recordings of sensors: windows of channels with a label for each row."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,10 +31,10 @@ _LITTLE = 100_000  # rows of which windows to train on overlap
 
 
 class Windows(NamedTuple):
-    """Windows that overlap: what is read of each sequence, and which of its steps are answered there.
+    """Overlapping windows: the steps that are read, and those that are predicted there.
 
-    Each step of each sequence is answered in one window, with a quarter of a window before and after it that is only
-    read, as far as the sequence goes.
+    Each step of a sequence is predicted in one window. The first and last quarter of a window are only read, except at
+    the ends of the sequence.
     """
 
     sequence: Numbers
@@ -67,7 +67,7 @@ def channel_data(
     roles: Roles,
     remarks: Sequence[str] = (),
 ) -> Data:
-    """The recordings of each part as batches, with all settings that the data decides; parts that lack are held out."""
+    """The recordings of each part as batches, with settings that follow from the data. Missing parts are held out."""
     _refuse_of_tokens(recipe)
     recordings, remark = _held_out(parts, recipe)
     classes = _classes_of(recordings, source_name(source), roles.label or "label")
@@ -129,7 +129,7 @@ def _refuse_of_tokens(recipe: TaggingSettings) -> None:
 
 
 def _classes_of(parts: Splits[Sequence[Recording]], source: str, column: str) -> tuple[str, ...]:
-    """All labels, in the order of their numbers or letters; a DataError where they are too many or too few."""
+    """All labels, sorted as numbers or as text. Raises DataError for too many or too few."""
     counts = Counter(label for part in parts for recording in part for label in recording.labels)
     rows = counts.total()
     if len(counts) > min(_MOST_LABELS, max(2, rows // 2)):
@@ -156,7 +156,7 @@ def channel_evaluation(source: object, parts: Mapping[str, Sequence[Recording]],
 
 
 def window_batches(recordings: Sequence[Recording], classes: Sequence[str], window: int) -> RaggedBatches:
-    """Overlapping windows, in which what is only read has no target."""
+    """Overlapping windows; steps that are only read have no target."""
     values, labels = _joined(recordings, classes)
     windows = overlapping(values.lengths.tolist(), window)
     starts = values.starts[windows.sequence] + windows.start
@@ -177,7 +177,7 @@ def _joined(recordings: Sequence[Recording], classes: Sequence[str]) -> tuple[Ra
 
 
 def _train_windows(values: Ragged, window: int) -> tuple[Numbers, Numbers]:
-    """Starts and lengths of windows to train on; of little data they overlap, with each row at four places."""
+    """Starts and lengths of training windows; for small data they overlap, with each row at four places."""
     stride = max(1, window // 4) if len(values.values) < _LITTLE else window
     begins = [
         np.unique(np.append(np.arange(0, length - window, stride), max(0, length - window)))
@@ -199,7 +199,7 @@ class _RowRange(NamedTuple):
 def _held_out(
     parts: Mapping[str, Sequence[Recording]], recipe: TaggingSettings
 ) -> tuple[Splits[Sequence[Recording]], str]:
-    """The three parts, and what a person is told of those that were held out."""
+    """The three parts, and remarks on those that were held out."""
     lacking = [name for name in ("test", "validation") if name not in parts]
     train, by_stretches = parts["train"], len(parts["train"]) < _FEWEST
     left = [
@@ -225,7 +225,7 @@ def _stretches(place: int, recording: Recording, window: int, by_stretches: bool
 
 
 def _rows(recordings: Sequence[Recording], stretches: Sequence[_RowRange]) -> list[Recording]:
-    """The rows of stretches; those that lie one after the other are one recording again."""
+    """The rows of stretches; neighbouring stretches become one recording again."""
     joined: list[_RowRange] = []
     for stretch in sorted(stretches):
         before = joined[-1] if joined else None

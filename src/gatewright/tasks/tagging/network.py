@@ -1,4 +1,4 @@
-"""The network of tags: recurrent layers, and after them what labels beside each other have to do with one another."""
+"""The network of tags: recurrent layers, and a conditional random field or a softmax."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from gatewright.tasks.tagging.chain_crf import ChainCrf
 
 
 class TagNetwork(RecipeNetwork):
-    """A `RecipeNetwork` whose outputs are the emissions of `crf`, a conditional random field, where `output` is "crf".
+    """A `RecipeNetwork`; with output "crf" its outputs are the emissions of `crf`, a conditional random field.
 
     With "softmax" the outputs are logits of each step's label, and `crf` is None.
     """

@@ -22,9 +22,9 @@ _UNTYPED = "entity"  # the name of the type of tags without one
 class Tags(Classes):
     """Cross entropy of each step's tag, over the steps that have one.
 
-    Of a network with a conditional random field it is -log p of the tags of a whole row, in equal parts for its steps.
-    Measured are the most probable tags; where the scheme says which may follow each other, or a random field how
-    probable that is, the most probable ones of a row together.
+    With a conditional random field the loss is -log p of the tags of a whole row, divided equally among its steps. The
+    measures are those of the most probable tags. If the tagging scheme or a random field restricts transitions, these
+    are the most probable tags of the row together.
     """
 
     items: ClassVar[str] = "steps"
@@ -38,7 +38,7 @@ class Tags(Classes):
 
     @property
     def transitions(self) -> Transitions:
-        """How tags follow each other."""
+        """The scores of transitions between tags."""
         return self._allowed if self.crf is None else self.crf.transitions()
 
     @cached_property
@@ -58,11 +58,11 @@ class Tags(Classes):
         return super().scores(self._decided(outputs, batch), batch)
 
     def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
-        """How often each tag (rows) was taken for each (columns)."""
+        """Counts of true tags (rows) by predicted tags (columns)."""
         return super().confusion(self._decided(outputs, batch), batch, classes)
 
     def _decided(self, outputs: "Tensor", batch: Any) -> "Tensor":
-        """Outputs whose largest of each step is that of the tag that is decided on."""
+        """Outputs with their maximum of each step at the decoded tag."""
         if self.crf is None:
             return outputs
         import torch
@@ -81,9 +81,8 @@ class Tags(Classes):
 class EntityTags(Tags):
     """The same for tags that mark entities.
 
-    Accuracy counts steps. `precision`, `recall` and `f1` count whole entities, which are right where type, start and
-    end are, over all sentences together: the numbers of conlleval, and of seqeval in its default mode with the average
-    "micro".
+    Accuracy counts steps. `precision`, `recall` and `f1` count whole entities: correct in type, start and end, over
+    all sentences together: the numbers of conlleval, and of seqeval in its default mode with the average "micro".
     """
 
     headline: ClassVar[str] = "f1"
@@ -92,7 +91,7 @@ class EntityTags(Tags):
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """The types of entities, in the order of their letters."""
+        """The types of entities, sorted."""
         entities = entities_of(self.classes)
         return tuple(sorted({entity.kind for entity in entities}))
 
@@ -117,7 +116,7 @@ class EntityTags(Tags):
     def confusion(self, outputs: "Tensor", batch: Any, classes: int) -> "Tensor":
         """Entities by their type, as they are (rows) and as they are predicted with the same start and end (columns).
 
-        The last row has what is predicted where no entity is, the last column what is not predicted.
+        The last row counts predictions where there is no entity, the last column entities that are missed.
         """
         import torch
 
@@ -132,13 +131,13 @@ class EntityTags(Tags):
         return counts
 
     def _tags(self, outputs: "Tensor", batch: Any) -> Iterator[tuple[list[str], list[str]]]:
-        """For each row the tags that are predicted, and those that are in the data."""
+        """For each row the predicted tags, and those of the data."""
         targets = batch.targets.cpu().numpy()
         for row, path in enumerate(self._paths(outputs, batch)):
             yield [self.classes[tag] for tag in path], [self.classes[tag] for tag in targets[: len(path), row]]
 
     def measures(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        """The means by step, and what the entities come to.
+        """The means over steps, and precision, recall and F1 of entities.
 
         Recall and F1 are NaN where the data has no entities. Precision is 0 where none is predicted.
         """

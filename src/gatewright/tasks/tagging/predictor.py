@@ -29,7 +29,7 @@ Scores = NDArray[np.float64]
 
 
 class StepScores(NamedTuple):
-    """What a network gives for the steps of a sequence, (steps, classes), and the log-probabilities of the classes."""
+    """The outputs for the steps of a sequence, (steps, classes), and the log-probabilities of the classes."""
 
     outputs: Scores
     log_probabilities: Scores
@@ -38,13 +38,12 @@ class StepScores(NamedTuple):
 class TokenPredictor(Predictor):
     """The label of each token, with its probability.
 
-    Labels are the most probable ones of a sentence together, so that entities are whole; a probability is that of the
-    label at its step, whatever the labels beside it are. Plain text is divided into tokens by the rule in the model's
-    signature.
+    Labels are the most probable sequence of a sentence, so that entities are whole. A probability is the marginal one
+    of the label at its step. Plain text is divided into tokens by the rule in the model's signature.
 
     A row for each token: columns `sentence` (or `line`), `step`, `token`, `label` and `probability`. A source is a file
     in CoNLL's columns, with labels or without; a text file with a sentence in each line; a table with a token in each
-    row, whose column of ids then stands first; a list of texts; or a list of sentences as lists of tokens. `step`
+    row, with a column of ids first; a list of texts; or a list of sentences as lists of tokens. `step`
     counts from 1 in each sentence.
     """
 
@@ -170,7 +169,7 @@ class ChannelPredictor(Predictor):
         return steps.recordings_of(table, roles, recipe), roles
 
     def _scores(self, values: Ragged) -> list[Scores]:
-        """For each recording (steps, classes): each step out of the window that it is answered in."""
+        """For each recording (steps, classes): each step from the window that predicts it."""
         windows = overlapping(values.lengths.tolist(), self.model.signature["window"]["steps"])
         read = Ragged(values.values, values.starts[windows.sequence] + windows.start, windows.length)
         scores: list[list[Scores]] = [[] for _ in range(len(values))]
@@ -183,9 +182,9 @@ class ChannelPredictor(Predictor):
 
 
 def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[StepScores]:
-    """For each sequence what the network gives for its steps; a random field's own probabilities where it has one.
+    """The outputs and probabilities of each sequence; with a random field its marginals.
 
-    Sequences are read in batches of about equally long ones, whose padding has no effect.
+    Sequences are batched by length; padding has no effect.
     """
     import torch
 

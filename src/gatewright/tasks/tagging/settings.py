@@ -11,7 +11,7 @@ from gatewright.tasks.settings import setting
 
 @dataclass(frozen=True)
 class TaggingSettings(BidirectionalRecipe, StepColumns):
-    """What the recipe `tagging` can be set to, apart from the recipe so that the modules of tagging can read it."""
+    """The settings of the recipe `tagging`, in a module that the other modules of tagging can import."""
 
     hidden: int = 128
     epochs: int = 8
@@ -41,11 +41,11 @@ class TaggingSettings(BidirectionalRecipe, StepColumns):
     held_out: float = setting(0.1, "share for validation, and for a test, where there is none", least=0.001, below=0.5)
 
     def enough_epochs(self, sequences: int) -> int:
-        """As it is set; of little data more, for about 1,500 iterations, but no more than 100 epochs."""
+        """The setting `epochs`; more for small data, for about 1,500 iterations, but at most 100."""
         if self.preset or self.epochs != type(self).epochs:
             return self.epochs
         return max(self.epochs, min(100, 1500 * self.batch // max(sequences, 1)))
 
     def differing(self, decided: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the settings that the data decides that are not as they are set."""
+        """The settings that the data changed."""
         return {name: value for name, value in decided.items() if getattr(self, name) != value}

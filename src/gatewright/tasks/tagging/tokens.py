@@ -1,4 +1,4 @@
-"""What the recipe `tagging` makes of sentences: numbers for its network, and what a model file says of them."""
+"""Data of the recipe `tagging` from sentences: numbers for the network, and the signature of the model file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,7 +86,7 @@ def token_data(recipe: TaggingSettings, source: object, parts: Splits[TaggedSent
 
 
 def _scheme(recipe: TaggingSettings, source: object, train: TaggedSentences) -> Scheme:
-    """The scheme to learn: as it is set, or BIO or BIOES, whichever has the letters of the data."""
+    """The tagging scheme: the setting, or BIO or BIOES according to the data."""
     scheme = _LEARNED.get(train.scheme, train.scheme) if recipe.scheme == "infer" else recipe.scheme
     if train.scheme == "none" != scheme:
         raise DataError(
@@ -140,7 +140,7 @@ def _vocabulary(recipe: TaggingSettings, train: TaggedSentences) -> tuple[Featur
 
 
 def _best_by(recipe: TaggingSettings, parts: Splits[TaggedSentences], scheme: Scheme) -> tuple[str, list[str]]:
-    """What chooses the best network, and a line for each part that F1 is undefined of.
+    """The measure that chooses the best network, and a remark for each part with an undefined F1.
 
     Raises DataError where F1 is asked for and undefined.
     """
@@ -161,7 +161,7 @@ def _best_by(recipe: TaggingSettings, parts: Splits[TaggedSentences], scheme: Sc
 
 
 def _untrained(parts: Splits[TaggedSentences]) -> str:
-    """What a person is told of tags that the network cannot learn."""
+    """A remark on tags that the network cannot learn."""
     known = set(parts.train.counts())
     strange = sorted({tag for part in (parts.validation, parts.test) for tag in part.counts()} - known)
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
@@ -173,7 +173,7 @@ def windows_of(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Starts and lengths of pieces of about that many steps, of each sequence about equally long.
 
-    No piece begins with a step that `continues` what is before it.
+    No piece begins with a step where `continues` is True.
     """
     counts = -(-sequences.lengths // window)
     whole = np.repeat(np.arange(len(sequences)), counts)
@@ -200,7 +200,7 @@ def encoded_tokens(sentences: Sequence[Sequence[str]], vocabulary: FeatureVocabu
 
 
 def measured_batches(steps: Ragged, tags: Ragged, *, symbols: bool) -> RaggedBatches:
-    """Batches of whole sequences of about equal length, in the same order always."""
+    """Batches of whole sequences of about equal length, in a fixed order."""
     return RaggedBatches(steps, tags, _MEASURED_ROWS, target_fill=Tags.padding, symbols=symbols)
 
 

@@ -23,9 +23,9 @@ from gatewright.untrusted.kinds import misfit
 
 @dataclass(frozen=True)
 class RunObserver:
-    """`validated` is called after each validation, and ends the run if it raises.
+    """Callbacks for a run: `validated` is called after each validation, and ends the run if it raises.
 
-    `stop` is asked after each iteration whether the run is to stop, as by Ctrl-C: with its state kept.
+    `stop` is called after each iteration. If it returns True, the run saves its state and stops, as after Ctrl-C.
     """
 
     validated: Callable[[int, Mapping[str, float]], None] = lambda *_: None
@@ -33,7 +33,7 @@ class RunObserver:
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing failed
-    """The user, or the system, asked for the run to stop, and its state is kept."""
+    """The user or the system stopped the run; its state has been saved."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by signal {signal_number}")
@@ -41,7 +41,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing failed
 
 
 def in_a_line(error: BaseException) -> str:
-    """The kind of an error, and the first line of what it says."""
+    """The class of an error, and the first line of its text."""
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
@@ -123,7 +123,7 @@ class CheckpointCallback(Checkpoint):
 
     @property
     def kept_epoch(self) -> int | None:
-        """The epoch whose network is kept; None where it is the last."""
+        """The epoch of the network that is kept; None if it is the last one."""
         return self.best_epoch if self.best else None
 
     def request_stop(self, signal_number: int) -> None:
@@ -147,7 +147,7 @@ class CheckpointCallback(Checkpoint):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from there.
 
-        Raises ValueError where the best network is none of the run's, or a number is none.
+        Raises ValueError if the best network does not fit the run, or an entry is no number.
         """
         best, own = dict(state_dict["best"]), self.module.network.state_dict()
         if best and _shapes(best) != _shapes(own):
@@ -159,7 +159,7 @@ class CheckpointCallback(Checkpoint):
         self.best_epoch, self._worse = state_dict["best_epoch"], state_dict["worse"]
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        """A resumed run may have been about to stop early."""
+        """Stop at once if the resumed run had run out of patience."""
         self.started = True
         self._saved_at = self.module.global_step
         self._stop_early(trainer)

@@ -19,7 +19,7 @@ _FEW = 30  # points that are marked one by one
 def draw_curves(rows: Sequence[Row], title: str, *, kept: int | None = None, panels: Sequence[Panel] = ()) -> bytes:
     """The loss, and beside it each further measure that changes, against the iterations: a PNG.
 
-    A thin line marks the epoch `kept`, where its network was kept and not the last one. `panels` stand after these.
+    A thin line marks the epoch `kept` if it is not the last one. `panels` are drawn to the right.
     """
     measures = _measures(rows)
     across = min(len(measures) + len(panels), _ACROSS)
@@ -36,7 +36,7 @@ def draw_curves(rows: Sequence[Row], title: str, *, kept: int | None = None, pan
 
 
 def _measures(rows: Sequence[Row]) -> list[str]:
-    """What is drawn: the loss, or the perplexity, which says the same; then whatever else was measured and changes."""
+    """The measures to draw: the loss (or the perplexity in its place), then all others that change."""
     values_by_measure: dict[str, set[float]] = {}
     for part, measure, value in ((*name.partition("_")[::2], value) for row in rows for name, value in row.items()):
         if part in _LABELS:
@@ -68,7 +68,7 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str, kept: int | None) -> Non
 
 
 def count_axis(axes: Any) -> None:
-    """Ticks at whole numbers across, since there is no half of an iteration."""
+    """Whole numbers only as ticks of the x axis: iterations are whole."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
@@ -76,7 +76,7 @@ def count_axis(axes: Any) -> None:
 
 
 def measure_axis(axes: Any, measure: str) -> None:
-    """A logarithmic axis with plain numbers, where what was drawn allows it; a plain one for a share."""
+    """A logarithmic axis with plain numbers if all values are positive; a linear one for shares."""
     from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     lowest = min((value for line in axes.get_lines() for value in line.get_ydata()), default=0.0)

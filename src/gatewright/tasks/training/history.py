@@ -28,7 +28,7 @@ _NEEDED = ("epoch", ITERATION)
 def read_rows(path: Path, *, until: int | None = None) -> list[dict[str, float]]:
     """The rows of a CSV file of metrics, up to that iteration; a last line that was cut short is left out.
 
-    Raises DataError where another line is no row of one, or the file no table.
+    Raises DataError if any other line is damaged, or the file is no table.
     """
     if not path.exists():
         return []
@@ -52,7 +52,7 @@ def read_rows(path: Path, *, until: int | None = None) -> list[dict[str, float]]
 
 
 def _row(texts: Mapping[Any, Any]) -> dict[str, float] | None:
-    """The numbers of a line; None where it has too many, too few or others."""
+    """The numbers of a line; None if it is damaged."""
     try:
         row = {name: float(text) for name, text in texts.items() if text != ""}
     except (TypeError, ValueError):  # more or fewer values than columns are a list and None
@@ -98,9 +98,9 @@ class History(pl.Callback):
         return {"seconds": self.seconds, "iteration": self._module.global_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Read what earlier sessions wrote, up to the checkpoint.
+        """Read the rows that earlier sessions wrote, up to the checkpoint.
 
-        Raises DataError where that is not a row for every epoch.
+        Raises DataError unless there is a row for every epoch.
         """
         self._seconds_before, self._resumed_at = float(state_dict["seconds"]), state_dict["iteration"]
         self.rows = read_rows(self._folder.metrics, until=state_dict["iteration"])
@@ -115,7 +115,7 @@ class History(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Start the clock, and the log after the checkpoint.
 
-        Raises DataError where training would go on from another iteration than that of the checkpoint.
+        Raises DataError if training would continue from an iteration other than the checkpoint's.
         """
         if self._resumed_at not in (None, self._module.global_step):
             raise damaged(

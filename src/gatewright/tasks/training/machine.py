@@ -1,4 +1,4 @@
-"""The machine and the time of a run, for its result."""
+"""The machine and the time of a run, for its result file."""
 
 import platform
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ PROCESSORS = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """The graphics card where there is one, the processor, how many threads of it, which torch, and the time now."""
+    """The GPU if there is one, the processor, the number of threads, the version of torch, and the time."""
     cards = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     return {
         "processor": ", ".join([*cards, processor()]),
@@ -22,7 +22,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, or its kind where the system does not tell more."""
+    """The name of the processor, or its architecture if the system reports no name."""
     lines = PROCESSORS.read_text(encoding="utf-8").splitlines() if PROCESSORS.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(filter(None, named), platform.processor() or platform.machine())

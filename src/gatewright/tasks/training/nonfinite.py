@@ -49,7 +49,7 @@ class NonFinitePlace:
 def of_loss(
     network: nn.Module, batch: TensorBatch, state: State, *, value: float, iteration: int, is_own: bool = True
 ) -> NonFiniteError:
-    """The error for a loss of that value, with the place where the batch's forward pass first left the numbers.
+    """The error for a non-finite loss, with the place where the forward pass first was not finite.
 
     `is_own` is False where the loss of this process's own rows is finite.
     """
@@ -65,7 +65,7 @@ def of_loss(
 
 
 def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
-    """The error for gradients whose norm is not finite although the loss is."""
+    """The error for a non-finite gradient norm after a finite loss."""
     gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
     wrong = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
     names = ", ".join(wrong) if wrong else "none alone, only the norm of all of them together"
@@ -78,7 +78,7 @@ def of_gradient(network: nn.Module, *, iteration: int) -> NonFiniteError:
 
 
 def _in_parameters(network: nn.Module) -> NonFinitePlace | None:
-    """A parameter that an earlier update broke; of a recurrent layer, the matrix or bias of one gate."""
+    """A parameter that an earlier update made non-finite; in a recurrent layer, the matrix or bias of one gate."""
     for name, module in network.named_modules():
         if isinstance(module, Recurrent):
             for gate, tensor in module.gate_parameters().items():
@@ -100,7 +100,7 @@ def _in_inputs(batch: TensorBatch, state: State) -> NonFinitePlace | None:
 
 
 def _in_pass(network: nn.Module, batch: TensorBatch, state: State) -> NonFinitePlace | None:
-    """The first module, in the order in which they run, whose output is not finite; within it the first gate."""
+    """The first module in execution order with a non-finite output, and the first such gate in it."""
     with torch.no_grad():
         for call in _calls(network, batch, state):
             if isinstance(call.module, Recurrent) and (place := _in_gates(call)) is not None:
@@ -163,6 +163,6 @@ def _first_step(values: Tensor) -> int | None:
 
 
 def _worst(values: Tensor) -> float | None:
-    """A value that is not finite; None where all are."""
+    """A value that is not finite; None if all are."""
     wrong = values[~values.isfinite()]
     return wrong[0].item() if len(wrong) else None

@@ -19,7 +19,7 @@ _STARTED_BY = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")  # what torchrun and SLURM
 
 
 def _rank() -> int:
-    """Which process this is, before they have met: as torchrun says, or Lightning, or SLURM."""
+    """The rank of this process before the process group exists: from torchrun, Lightning or SLURM."""
     return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
 
 
@@ -41,7 +41,7 @@ class Processes:
         return self.total == 1 or _rank() == 0
 
     def check(self) -> None:
-        """Raise OptionError where the processes that were started are not these, or nobody has started them."""
+        """Raise OptionError if no processes were started, or others than these."""
         started = os.environ.get("WORLD_SIZE") if _STARTED_BY[0] in os.environ else None
         if started is not None and int(started) != self.total:
             raise OptionError(
@@ -74,7 +74,7 @@ def _part() -> None:
 
 
 def rows_of(batch: TensorBatch, rank: int, total: int, *, timed: bool) -> TensorBatch:
-    """A process's rows of a batch, neighbours; `timed` says that targets have a time axis before their rows."""
+    """The rows of a batch for one process, next to each other. `timed`: targets are (time, rows, ...)."""
     if total == 1:
         return batch
     count = batch.inputs.shape[1]
@@ -97,7 +97,7 @@ def sum_over_processes(values: Sequence[float], device: torch.device) -> list[fl
 
 
 def from_every_process(own: Any) -> list[Any]:
-    """What each process has, in their order."""
+    """The value of each process, by rank."""
     if not distributed.is_initialized():
         return [own]
     objects: list[Any] = [None] * distributed.get_world_size()
@@ -106,7 +106,7 @@ def from_every_process(own: Any) -> list[Any]:
 
 
 def from_the_first(make: Callable[[], Any], *, is_first: bool) -> Any:
-    """What the first process makes, in all of them; the others wait."""
+    """The value that rank 0 computes, in every process; the others wait for it."""
     shared = [make() if is_first else None]
     if distributed.is_initialized():
         distributed.broadcast_object_list(shared, src=0)
@@ -114,12 +114,12 @@ def from_the_first(make: Callable[[], Any], *, is_first: bool) -> Any:
 
 
 def is_helper() -> bool:
-    """Whether this process is one of several, and not the first of them."""
+    """Whether this is one of several processes, and not rank 0."""
     if distributed.is_initialized():
         return distributed.get_rank() > 0
     return _STARTED_BY[0] in os.environ and _rank() > 0
 
 
 def was_lost(error: BaseException) -> bool:
-    """Whether an error says that another process cannot be reached any more."""
+    """Whether an error means that another process has been lost."""
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "peer" in str(error))

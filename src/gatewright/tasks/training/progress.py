@@ -14,12 +14,12 @@ from gatewright.tasks.training.history import ITERATION, History, Row
 from gatewright.tasks.training.training_module import TrainingModule
 from gatewright.terminal import Terminal
 
-_SAME_ORDER = {"perplexity": "loss"}  # measures of which one says the same as the other
+_SAME_ORDER = {"perplexity": "loss"}  # measures that rank networks alike
 _LINES = 10  # how many lines a whole run writes where there is no terminal
 
 
 def summary(rows: Sequence[Row], headline: str, decides: str) -> str:
-    """The newest figure that says most, of the validation part or else of the training, and the one that decides."""
+    """The latest main measure, on validation if possible, else on training; and the monitored one."""
     newest = [row for row in rows if f"validation_{headline}" in row][-1:]
     part, row = ("validation", newest[0]) if newest else ("train", rows[-1])
     if f"{part}_{headline}" not in row:
@@ -51,18 +51,18 @@ class ProgressCallback(pl.Callback):
         self._first, self._started, self._last_line = 0, 0.0, 0
 
     def on_train_start(self, *_: Any, **__: Any) -> None:
-        """Show the bar, from where a resumed run stands."""
+        """Show the bar; a resumed run begins at its iteration."""
         self._first, self._started = self._module.global_step, time.perf_counter()
         self._last_line = self._first
         self._bar.update(self._task, total=self._module.total_iterations, completed=self._first)
         self._bar.start()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Move on."""
+        """Advance the bar."""
         self._bar.update(self._task, completed=self._module.global_step)
 
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
-        """Show the epoch's figures."""
+        """Show the measures of the epoch."""
         row, total = self._history.rows[-1], self._module.total_iterations
         figures = summary(self._history.rows, self._module.objective.headline, self._module.recipe.monitored()[0])
         self._bar.update(self._task, description=figures)
@@ -76,7 +76,7 @@ class ProgressCallback(pl.Callback):
             self._console.print(line, soft_wrap=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     on_exception = on_train_end

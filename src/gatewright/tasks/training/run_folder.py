@@ -16,7 +16,7 @@ from gatewright.untrusted.kinds import misfit
 
 
 def absolute(source: object) -> str | None:
-    """What is kept of a source: a path that holds from every folder, a data set's name as it is, or `IN_MEMORY`."""
+    """The text stored for a source: an absolute path, the name of a data set, or `IN_MEMORY`."""
     name = None if source is None else source_name(source)
     if name is None or name == IN_MEMORY or find_data_set(name) is not None or not Path(name).exists():
         return name
@@ -50,9 +50,9 @@ def damaged(problem: str, *, expected: str | None = None, got: str | None = None
 
 
 class RunFolder:
-    """The files of one run, by what they are.
+    """The files of one run.
 
-    `run.json` comes first and says what is trained, `result.json` comes last and says how it ended.
+    `run.json` is written first and describes what is trained; `result.json` is written last and holds the result.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,13 +73,13 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether it holds a run that came to its end."""
+        """Whether it holds a finished run."""
         return self.result.exists()
 
     def read(
         self, path: Path, kinds: Mapping[str, Any] | None = None, *, optional: frozenset[str] = frozenset()
     ) -> dict[str, Any]:
-        """What a JSON file of the folder holds. Raises DataError where it is damaged, or lacks entries of `kinds`."""
+        """The content of a JSON file of the folder. Raises DataError if it is damaged or lacks entries of `kinds`."""
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -90,7 +90,7 @@ class RunFolder:
         return content
 
     def description(self) -> dict[str, Any]:
-        """What `run.json` says, in entries of the right kinds; of an earlier version it may lack some.
+        """The content of `run.json`, with checked types. Files of earlier versions may lack entries.
 
         Raises DataError where it is damaged.
         """
@@ -141,7 +141,7 @@ class RunFolder:
             ) from error
 
     def check_is(self, recipe: str, settings: Mapping[str, Any], source: object) -> None:
-        """Make sure that a run that is there already has exactly these settings."""
+        """Check that the run in the folder has exactly these settings."""
         kept = self.description()
         has = {**kept["settings"], **kept.get("asked", {}), "recipe": kept["recipe"], "data": kept["data"]}
         wanted = {**settings, "recipe": recipe, "data": absolute(source)}
@@ -156,7 +156,7 @@ class RunFolder:
             )
 
     def check_new(self, *, overwrite: bool) -> None:
-        """Make sure that a new run loses nothing: refuse what is there, or remove it where that is asked for."""
+        """Refuse a folder that holds a run, or empty it if that was asked for."""
         there = [path for path in self.files if path.exists()]
         if not there:
             return

@@ -157,7 +157,7 @@ def train_or_resume(recipe: Recipe, folder: RunFolder, source: str | None, obser
 
 
 def read_result(folder: RunFolder) -> Result:
-    """How the run in a folder ended. Raises DataError where its file is damaged."""
+    """The result of the run in a folder. Raises DataError if its file is damaged."""
     kinds = get_type_hints(Result)
     kept = folder.read(folder.result, kinds, optional=frozenset({"best_score", "baselines", "classes"}))
     return Result(**{name: value for name, value in kept.items() if name in kinds})
@@ -167,7 +167,7 @@ MOST_THREADS = 1 << 12
 
 
 def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trace]:
-    """The recipe and the equations of a run; DataError where `run.json` says something that cannot be."""
+    """The recipe and the equations of a run. Raises DataError if `run.json` is not valid."""
     for name in ("devices", "nodes", "threads"):
         if not 1 <= kept[name] <= MOST_THREADS:
             expected = f"{name} from 1 to {MOST_THREADS}"
@@ -182,7 +182,7 @@ def _described(folder: RunFolder, kept: Mapping[str, Any]) -> tuple[Recipe, Trac
 def _check_asked(
     out: Path, kept: dict[str, Any], asked: Recipe | None, source: object, processes: Processes | None
 ) -> None:
-    """Settings that are the recipe's own were not asked for; all others must be those that the run has."""
+    """Refuse settings other than the run's. Settings with the recipe's default were not asked for."""
     wanted = {} if asked is None else {"recipe": asked.name, **asked.changed()}
     if source is not None:
         wanted["data"] = absolute(source)
@@ -237,7 +237,7 @@ class _Session:
         )
 
     def description(self) -> dict[str, Any]:
-        """What `run.json` says: all that is needed to go on."""
+        """The content of `run.json`: all that is needed to resume."""
         return {
             "recipe": self.recipe.name,
             "settings": self.recipe.settings(),
@@ -251,9 +251,9 @@ class _Session:
         }
 
     def check_same(self, kept: dict[str, Any]) -> None:
-        """Make sure that the data and the equations are still what the run began with."""
+        """Check that data and equations are the ones that the run began with."""
         now = self.description()
-        # A run of an earlier version has told less of its data, and is held to that.
+        # Runs of earlier versions stored less about their data: only that is compared.
         now["origin"] = {name: value for name, value in now["origin"].items() if name in kept["origin"]}
         for key, what in (("origin", "data"), ("trace", "cell")):
             if kept[key] != now[key]:
@@ -342,7 +342,7 @@ class _Session:
         return f"{self.recipe.name}: {self.recipe.cell}, {self.recipe.hidden} units, seed {self.recipe.seed}"
 
     def _result(self) -> Result:
-        """Measure the network that was kept, and say how the run went."""
+        """Measure the network that was kept, and return the result of the run."""
         objective, last = self.recipe.measured_by(self.data.sizes), self.history.rows[-1]
         evaluation = measure_parts(self.model.network, objective, self.data)
         for part, report in list(evaluation.reports.items())[-1:]:  # the test, where there is one

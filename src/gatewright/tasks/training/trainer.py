@@ -1,4 +1,4 @@
-"""Lightning's trainer, set up for a run: quiet, without files of its own, and stopped by signals in good order."""
+"""Lightning's trainer, set up for a run: quiet, without files of its own, stopped cleanly by signals."""
 
 import logging
 import signal
@@ -43,7 +43,7 @@ def trainer(
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Without Lightning's banners and advice, which speak of choices that are made here."""
+    """Without Lightning's banners and advice about settings that are chosen here."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -59,7 +59,7 @@ def quiet() -> Generator[None]:
 
 @contextmanager
 def handling(handler: Callable[[int, Any], Any] | signal.Handlers, *signals: signal.Signals) -> Generator[None]:
-    """Handle these signals so meanwhile; outside of the main thread, where Python allows no handlers, do nothing."""
+    """Install handlers for these signals within the context. Does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

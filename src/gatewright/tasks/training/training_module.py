@@ -71,10 +71,11 @@ class TrainingModule(pl.LightningModule):
         return loss
 
     def _mean(self, total: Tensor, count: int) -> tuple[Tensor, float, int]:
-        """What this process differentiates, the mean over all items of all processes, and how many those are; from the
-        sum over the items of this process.
+        """The loss to differentiate, the mean over the items of all processes, and their number.
 
-        The mean of what the processes differentiate, which is what DDP makes of their gradients, is that mean.
+        `total` is the sum over the `count` items of this process.
+
+        DDP averages the gradients of the processes, and the mean of their losses is that mean.
         """
         if self._processes == 1:
             loss = total / count if count else total * math.nan
@@ -87,7 +88,7 @@ class TrainingModule(pl.LightningModule):
         return self.trainer.world_size
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Clip the norm of all gradients together, and stop where it is not finite."""
+        """Clip the norm of all gradients together, and stop if it is not finite."""
         parameters = list(self.network.parameters())
         if self.recipe.clip:
             norm = clip_grad_norm_(parameters, self.recipe.clip)
@@ -135,7 +136,7 @@ class TrainingModule(pl.LightningModule):
         set_random_numbers(own["random numbers"])
 
     def on_train_start(self) -> None:
-        """Go on with the random numbers of the checkpoint; without one, each process draws its own."""
+        """Restore the random state of the checkpoint; without one, seed each process differently."""
         if self._random_numbers is not None:
             set_random_numbers(self._random_numbers)
             self._state = map_state(lambda tensor: tensor.to(self.device), self._state)

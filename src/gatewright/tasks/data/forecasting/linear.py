@@ -185,10 +185,10 @@ def _ends(ratios: Floats, weights: Floats, how: RegressionSettings) -> Floats:
     from scipy.special import stdtrit
 
     independent = 1 / (weights**2).sum() / how.horizon
-    each = np.repeat(weights, how.horizon) / how.horizon
+    shares = np.repeat(weights, how.horizon) / how.horizon
     level = (1 + how.interval) / 2
-    alike = _quantile(np.abs(ratios).ravel(), each, how.interval)
-    apart = np.array([_quantile(-ratios.ravel(), each, level), _quantile(ratios.ravel(), each, level)])
+    alike = _quantile(np.abs(ratios).ravel(), shares, how.interval)
+    apart = np.array([_quantile(-ratios.ravel(), shares, level), _quantile(ratios.ravel(), shares, level)])
     trust = independent / (independent + _HALF_TRUST)
     further = float(stdtrit(max(independent, 1.0), level)) / NormalDist().inv_cdf(level)
     return np.maximum(trust * apart + (1 - trust) * alike, _LEAST_END) * further

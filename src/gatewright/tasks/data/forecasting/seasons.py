@@ -69,7 +69,7 @@ def _error(scaled: Sequence[Values], lags: NDArray[np.int64]) -> float:
         [float(np.abs(values[lag:] - values[:-lag]).mean()) for values in scaled if len(values) > lag]
         for lag in lags.tolist()
     ]
-    return float(np.mean([sum(each) / len(each) for each in errors]))
+    return float(np.mean([sum(of_period) / len(of_period) for of_period in errors]))
 
 
 _PERIODS = {"year": (365.25, 100), "week": (7, 1.5), "day": (1, 0.6)}

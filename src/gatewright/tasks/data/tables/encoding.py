@@ -113,5 +113,5 @@ def encoded_lines(path: Path, encoding: str) -> Iterator[str]:
             line += len(others)
             if not piece:
                 break
-    if rest := "".join(pending):
-        yield f"{rest}\n"
+    if unfinished := "".join(pending):
+        yield f"{unfinished}\n"

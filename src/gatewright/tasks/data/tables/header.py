@@ -31,7 +31,7 @@ _LOOKED_AT = 200  # rows below the first
 _LONG = 4  # columns with the names 0, 1, 2, 3: fewer may well be values
 
 
-def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], asked: Header) -> tuple[bool, str]:
+def has_header(name: str, first: Sequence[str], below: Sequence[Sequence[str]], asked: Header) -> tuple[bool, str]:
     """Whether the first of the rows holds names of columns, and a remark where that is worth a line.
 
     A name stands above numbers or dates, is a well-known one, or is no value of a column of few values. Where rows
@@ -39,11 +39,11 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
     """
     if asked != "infer":
         return asked == "yes", ""
-    if _counted(first) and rest:
-        return _integers(name, first, rest)
-    if not rest:
+    if _counted(first) and below:
+        return _integers(name, first, below)
+    if not below:
         return not any(looks_like_number(text) or are_dates([text]) for text in first), ""
-    columns = list(zip(*rest[:_LOOKED_AT], strict=True))
+    columns = list(zip(*below[:_LOOKED_AT], strict=True))
     follow_empty = len(first) > 1 and not first[0].strip() and all(text.strip() for text in first[1:])
     if follow_empty and not any(map(is_missing, columns[0])):  # as above an index that has no name
         return True, ""
@@ -55,7 +55,7 @@ def has_header(name: str, first: Sequence[str], rest: Sequence[Sequence[str]], a
         raise _asks(name, first)
     if votes:
         return False, ""
-    return _of_words(name, first, rest)
+    return _of_words(name, first, below)
 
 
 def _is_name(text: str, column: Sequence[str]) -> bool | None:
@@ -87,8 +87,8 @@ def _are_consecutive(texts: Sequence[str]) -> bool:
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def _integers(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) -> tuple[bool, str]:
-    columns = list(zip(*rest[:_LOOKED_AT], strict=True))
+def _integers(name: str, first: Sequence[str], below: Sequence[Sequence[str]]) -> tuple[bool, str]:
+    columns = list(zip(*below[:_LOOKED_AT], strict=True))
     fractions = [sum("." in text for text in column) * 2 > len(column) for column in columns]
     if not any(fractions):
         if len(first) == 1 or int(first[0]) != 0:
@@ -99,15 +99,15 @@ def _integers(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) ->
     raise _asks(name, first)
 
 
-def _of_words(name: str, first: Sequence[str], rest: Sequence[Sequence[str]]) -> tuple[bool, str]:
+def _of_words(name: str, first: Sequence[str], below: Sequence[Sequence[str]]) -> tuple[bool, str]:
     """Of a table that has texts only."""
     names = [text.strip() for text in first]
     is_known = any(text.lower() in KNOWN_NAMES for text in names)
-    if is_known and list(first) in rest:
+    if is_known and list(first) in below:
         return True, ""  # that comes again, which the reader refuses
     if len({text.lower() for text in names}) < len(names):
         return is_known, ""  # a header with a name that comes twice is refused, too
-    values = [[row[place].strip() for row in rest] for place in range(len(first))]
+    values = [[row[place].strip() for row in below] for place in range(len(first))]
     few = [place for place, column in enumerate(values) if has_few_values(column)]
     if any(names[place] in set(values[place]) for place in few):
         return False, ""

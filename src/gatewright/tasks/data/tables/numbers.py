@@ -121,10 +121,10 @@ def _logical(texts: Sequence[str]) -> Values | None:
 def _number(text: str, notation: NumberNotation) -> float | None:
     plain = _SPACES.sub("", text)
     if notation is NumberNotation.COMMA:
-        whole, comma, rest = plain.partition(",")
+        whole, comma, decimals = plain.partition(",")
         if "." in whole and not _GROUPED["."].fullmatch(whole):
             return None
-        plain = whole.replace(".", "") + ("." if comma else "") + rest
+        plain = whole.replace(".", "") + ("." if comma else "") + decimals
     elif notation is NumberNotation.GROUPS and "," in plain:
         plain = _with_commas_out(plain) or plain
     if not _PLAIN.fullmatch(plain):
@@ -135,8 +135,8 @@ def _number(text: str, notation: NumberNotation) -> float | None:
 
 def _with_commas_out(plain: str) -> str:
     """`1,234.5` as 1234.5; nothing where commas do not divide thousands."""
-    whole, point, rest = plain.partition(".")
-    return whole.replace(",", "") + point + rest if _GROUPED[","].fullmatch(whole) else ""
+    whole, point, decimals = plain.partition(".")
+    return whole.replace(",", "") + point + decimals if _GROUPED[","].fullmatch(whole) else ""
 
 
 def is_infinite(text: str) -> bool:

@@ -190,8 +190,8 @@ class Table(TableContent):
         text = self.texts(column)[row]
         known = "infinite values are refused" if numbers.is_infinite(text) else "mend the value"
         mark, wrong = self._column(column).mark, self._column(column).wrong
-        rest = "name other columns", f"leave out the column with --set {shlex.quote(f'ignore={column}')}"
-        do, shell = (f"{known}, leave out the row, or {other}" for other in rest)
+        remedies = "name other columns", f"leave out the column with --set {shlex.quote(f'ignore={column}')}"
+        do, shell = (f"{known}, leave out the row, or {other}" for other in remedies)
         if row == 0 and self.rows is None and len(wrong) == 1 and len(self) > _FEW:
             do = shell = f"{self.place_word} {self.line(0)} may hold the units, or a second header: leave it out"
         return DataError(

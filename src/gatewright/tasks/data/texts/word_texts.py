@@ -179,11 +179,13 @@ def _words(pieces: Iterable[str], divide: Tokeniser, *, end_of_line: bool) -> It
 
 
 def _sentences(pieces: Iterable[str], *, by_lines: bool) -> Iterator[str]:
-    rest = ""
+    unfinished = ""
     for piece in pieces:
-        *sentences, rest = (rest + piece).split("\n") if by_lines else _SENTENCE_END.split(rest + piece)
+        *sentences, unfinished = (
+            (unfinished + piece).split("\n") if by_lines else _SENTENCE_END.split(unfinished + piece)
+        )
         yield from sentences
-    yield rest
+    yield unfinished
 
 
 def _check_not_empty(source: Source, trained: Tokens) -> None:
