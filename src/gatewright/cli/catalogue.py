@@ -88,7 +88,7 @@ def show(
 ) -> None:
     """Show a cell: its equations, each weight and bias, its number of parameters, its gates, options and cost.
 
-    With --gradient, --latex and --trace show the gradient in their own way.
+    --gradient can be combined with --latex or --trace.
     """
     if latex and trace and not as_json:
         raise OptionError("--latex and --trace are two ways to write a cell", do="ask for one of them, or for --json")
