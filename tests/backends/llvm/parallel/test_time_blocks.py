@@ -42,6 +42,15 @@ def test_blocks_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     assert back == forwards[::-1]
 
 
+def test_blocks_of_long_sequences_still_fit_into_a_cache() -> None:
+    line_bytes = 4096
+    parts = time_blocks(65_536, 16, line_bytes, backwards=False)
+    assert {block.steps * 16 * line_bytes for block in parts} == {blocks.BLOCK_BYTES}
+    for trace in pair_of("mingru"):
+        one = engine(given_for(trace, (1, 1, 64, 64)))
+        assert one.runner(65_536, 16).inside_bytes == one.runner(8192, 16).inside_bytes
+
+
 @pytest.mark.parametrize("batch", [1, 3, 33, 64, 85, 86, 100, 128, 129, 200, 255, 256, 1000])
 def test_no_block_has_fewer_lines_than_kernels_are_made_for(batch: int, cut: Callable[[Engine], None]) -> None:
     one = engine(given_for(pair_of("gru")[0], (1, 1, 3, 4)))

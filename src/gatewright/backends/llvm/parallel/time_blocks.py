@@ -13,7 +13,8 @@ BLOCK_BYTES = 1024 * 1024
 _MIN_LINES = 256
 """Lines beside which what is done once a block takes no time. Where steps are left over a block has half as many, which
 is still as many as any kernel was made for."""
-_MAX_BLOCKS = 64  # each has a table of its own
+_MAX_BLOCKS = 4096
+"""Each block has a table of its own, and phases in a region. With a million lines, blocks still fit into a cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,9 +116,12 @@ class Runner:
 
     def _make_phases(self, threads: int, lines: int | None, adds: bool) -> PhaseList:
         most, phases = 1, list[RegionPhase]()
+        partitions = {  # there may be thousands of blocks, but no more than two lengths
+            steps: partition_work(self.kernels.cost, (steps, self._batch), threads, lines or steps * self._batch)
+            for steps in {block.steps for block in self.time_blocks}
+        }
         for number, block in enumerate(self.time_blocks):
-            extent = (block.steps, self._batch)
-            partition = partition_work(self.kernels.cost, extent, threads, lines or block.steps * self._batch)
+            partition = partitions[block.steps]
             most = max(most, partition.threads)
             own = [*self._pass_phases(partition, block.steps), *self._pair_phases(partition, block.steps)]
             own += self._sum_phases(partition)
