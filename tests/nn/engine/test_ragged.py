@@ -14,6 +14,7 @@ import gatewright as gw
 from gatewright.backends.llvm.parallel.work_partition import RunCost
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
+from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.nn import Recurrent
 from gatewright.nn.engine import sequence_function
 from gatewright.trace import trace_cell
@@ -49,13 +50,13 @@ def _poison() -> Generator[None]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[ActiveLines | None]:
     """The lines that kernels were told to go through, run by run."""
     seen: list[ActiveLines | None] = []
-    run = runner.Runner.run
+    run = BufferPlan.run
 
     def noted(self: Any, *given: Any, active: ActiveLines | None = None, **options: Any) -> None:
         seen.append(active)
         run(self, *given, active=active, **options)
 
-    monkeypatch.setattr(runner.Runner, "run", noted)
+    monkeypatch.setattr(BufferPlan, "run", noted)
     return seen
 
 
