@@ -35,7 +35,8 @@ def compile_ahead(
     Raises OptionError for what is no extent.
     """
     for extent in extents:
-        if len(extent) != 2 or not all(isinstance(size, int) and size > 0 for size in extent):
+        sizes: list[object] = list(extent)
+        if len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
             raise OptionError(
                 "an extent does not say how many steps and rows a call has",
                 expected="(steps, batch), both at least 1",
