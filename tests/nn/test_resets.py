@@ -15,11 +15,14 @@ from torch.func import vmap
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewright as gw
+from gatewright.backends.llvm.parallel.work_partition import RunCost
+from gatewright.backends.llvm.runtime import runner
 from gatewright.errors import OptionError, ShapeError
 from gatewright.nn import Recurrent
 from gatewright.nn.calls import layer_call
 from gatewright.nn.calls.layer_call import call_fast
 from gatewright.nn.sequence import backward_resets
+from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
 from tests.nn.calls.test_recorded import Calls
 from tests.parity.matrix import CELLS, sizes_for
 
@@ -418,3 +421,28 @@ def test_resets_that_do_not_fit(batch_first: bool, shape: tuple[int, ...], got: 
         assert str(raised.value) == (
             f"Recurrent(gru) was given resets that do not fit\n  expected: {expected}\n  got: {got}"
         )
+
+
+@pytest.mark.parametrize(
+    "lengths", [None, [7, 3, 0, 7, 5, 6, 1, 7, 4, 7, 2, 7, 7, 6, 7, 7, 5]], ids=["whole", "ragged"]
+)
+@pytest.mark.parametrize(("way", "hidden"), [(by_rows, 18), (by_units, 35)], ids=["rows", "units"])
+def test_results_do_not_depend_on_threads(
+    way: PartitionWork, hidden: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "partition_work", way)
+    monkeypatch.setattr(RunCost, "is_small", lambda cost, lines: False)
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
+    monkeypatch.setattr(runner.contention, "runs_alone", lambda: False)
+    module = Recurrent("lstm", INPUT, hidden, bidirectional=True, dtype=torch.float64)
+    values, resets = values_of(module, 7, 17).requires_grad_(), resets_of("mixed", 7, 17)
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            gw.set_num_threads(threads)
+            results = _flat(module(values, lengths=lengths, resets=resets))
+            found.append(with_gradients(module, [values], results))
+    finally:
+        gw.set_num_threads(None)
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
