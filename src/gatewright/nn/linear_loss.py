@@ -47,9 +47,9 @@ def linear_cross_entropy(
 
     Memory: logits are computed in blocks of rows. A block takes 16 MiB at most, or is of 128 rows where these take
     more. There are a block of logits and one of their exponentials, two copies of the weight in the order in which
-    kernels read it, and the gradients. (PyTorch's two functions store the logits of all rows three times.) For "mean"
-    and "sum" the gradient is computed together with the loss, so that no logits are computed twice; for "none", or
-    where a gradient is asked for again, they are computed once more.
+    kernels read it, each kept for the next call up to 64 MiB, and the gradients. (PyTorch's two functions store the
+    logits of all rows three times.) For "mean" and "sum" the gradient is computed together with the loss, so that no
+    logits are computed twice; for "none", or where a gradient is asked for again, they are computed once more.
 
     The engine runs float32 and float64 on the CPU. Other devices and dtypes, autocast, transforms of torch.func, graphs
     of torch.compile, torch.export and torch.jit.trace, and a batch without any target get torch's two functions, and

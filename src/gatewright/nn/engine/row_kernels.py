@@ -48,7 +48,7 @@ emit y = y
 end
 """
 _MOST_EXECUTORS = 64  # remembered, one for each number of rows
-_MOST_KEPT_BYTES = 256 * 1024 * 1024
+_MOST_KEPT_BYTES = 64 * 1024 * 1024
 """Larger memory is returned to the system after each call."""
 
 
