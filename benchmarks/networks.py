@@ -154,10 +154,12 @@ def training_steps(threads: Sequence[int], method: "Method", *, quick: bool) -> 
 
     limits.limit(threads[-1])  # what is started may run on as many processors
     records: list[Record] = []
-    with contest.processes((*contest.PEERS, PRODUCT), threads) as workers:
-        for case in cases.QUICK if quick else cases.CASES:
+    peers = (*contest.PEERS, PRODUCT)
+    again = (OURS, TORCH, PRODUCT) if quick else peers  # torch.compile takes most of a quick run
+    with contest.processes(peers, threads[:1]) as alone, contest.processes(again, threads[1:]) as together:
+        for case in cases.QUICK[:1] if quick else cases.CASES:
             wanted = reference_losses(case)
-            records += [contest.contest(case, dtype, workers, wanted, method) for dtype in TOLERANCES]
+            records += [contest.contest(case, dtype, [*alone, *together], wanted, method) for dtype in TOLERANCES]
     return records
 
 

@@ -109,5 +109,5 @@ def _dtype_of_output(layer: Any, like: Tensor) -> str:
 def _plan(layer: Any, like: Tensor) -> str:
     """The backend that runs Gatewright's layer here, its reason, and the dtype of its output."""
     plan = layer.plan()
-    reason = plan.reason.partition(";")[0]
+    reason = plan.reason if plan.backend == "llvm" else plan.reason.partition(";")[0]
     return f"{plan.backend} ({reason}), {_dtype_of_output(layer, like)}"
