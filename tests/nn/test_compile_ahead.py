@@ -65,7 +65,7 @@ def test_a_layer_of_a_derived_class_is_compiled(monkeypatch: pytest.MonkeyPatch)
     gw.nn.accelerate(model)
     assert gw.nn.compile_ahead(model, (5, 2)) == 1
     no_compiler(monkeypatch)
-    model(torch.randn(5, 2, 3))
+    assert model(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
 
 
 def test_what_the_engine_does_not_run_is_left() -> None:
