@@ -131,3 +131,11 @@ def linear_figures(record: Record, copy: float) -> dict[str, LinearFigures]:
         )
         for steps, seconds in spent.items()
     }
+
+
+def time_text(record: Record, name: str, units_per_second: float, decimals: int = 0) -> str:
+    """The median time of a run, or why there is none."""
+    run = record["runs"].get(name)
+    if run is None:
+        return "-"
+    return f"{run['median'] * units_per_second:.{decimals}f}" if "median" in run else run["status"]

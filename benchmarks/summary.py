@@ -19,6 +19,7 @@ from benchmarks.figures import (
     ratio,
     step_ratio,
     thread_ratio,
+    time_text,
 )
 from benchmarks.names import (
     BFLOAT16,
@@ -74,7 +75,7 @@ def layers(title: str, records: Records) -> Table:
     rows = [
         [
             record["shape"],
-            *(microseconds(record, name) for name in names),
+            *(time_text(record, name, 1e6) for name in names),
             times(ratio(record)),
             times(ratio(record, (TORCH,))),
             percent(rate(record), record["peak"]),
@@ -197,7 +198,7 @@ def _narrow_weights(result: Result, records: Records) -> list[Table]:
     rows = [
         [
             str(record["hidden"]),
-            *(microseconds(record, name) for name in names),
+            *(time_text(record, name, 1e6) for name in names),
             times(over(median(record, FLOAT32), median(record, BFLOAT16))),
             times(over(median(record, FLOAT32), median(record, INT8))),
             *(f"{record['runs'].get(name, {}).get('difference', nan):.0e}" for name in (INT8, TORCH_INT8)),
@@ -213,7 +214,7 @@ def _single_cells(result: Result, records: Records) -> list[Table]:
         [
             f"{record['cell']}, {record['hidden']} units",
             str(record["batch"]),
-            *(microseconds(record, name) for name in (OURS, TORCH)),
+            *(time_text(record, name, 1e6) for name in (OURS, TORCH)),
             times(ratio(record, (TORCH,))),
         ]
         for record in records
@@ -257,14 +258,6 @@ def _long(record: Record, copy: float) -> Table:
     sizes = f"B={record['batch']}, I={record['inputs']}, H={record['hidden']}"
     head = ["T", "us", "us a step", "x shortest", "GB/s", "of a copy", "of the bound"]
     return Table(f"{record['cell']}, training step, {sizes}", head, rows)
-
-
-def microseconds(record: Record, name: str) -> str:
-    """The time of a run, or why there is none."""
-    run = record["runs"].get(name)
-    if run is None:
-        return "-"
-    return f"{run['median'] * 1e6:.0f}" if "median" in run else run["status"]
 
 
 def nanoseconds(seconds: float | None) -> str:

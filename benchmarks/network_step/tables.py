@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from statistics import median as middle
 
-from benchmarks.figures import over
+from benchmarks.figures import over, time_text
 from benchmarks.names import JAX, OURS, TORCH, TORCH_COMPILE, Record
 from benchmarks.network_step.worker import PRODUCT
 from benchmarks.tables import Table
@@ -47,7 +47,7 @@ def _times(records: Sequence[Record], threads: int) -> Table:
     rows = [
         [
             f"{record['title']}, {record['dtype']}",
-            *(_milliseconds(record, f"{name} {threads}") for name in names),
+            *(time_text(record, f"{name} {threads}", 1e3, 1) for name in names),
             _ratio(times_peer(record, threads, (TORCH,))),
             _ratio(times_peer(record, threads)),
         ]
@@ -90,13 +90,6 @@ def _what_ran(records: Sequence[Record], threads: int) -> list[Table]:
         if run.get("ran") and name.endswith(f" {threads}")
     }
     return [Table("What ran in bfloat16", ["", ""], [[name, ran] for name, ran in found.items()])] if found else []
-
-
-def _milliseconds(record: Record, name: str) -> str:
-    run = record["runs"].get(name)
-    if run is None:
-        return "-"
-    return f"{run['median'] * 1e3:.1f}" if "median" in run else run["status"]
 
 
 def _ratio(value: float | None) -> str:
