@@ -198,6 +198,13 @@ def test_what_does_not_fit_is_named() -> None:
     assert str(caught.value) == (
         "the weight of linear_cross_entropy does not fit its input\n  expected: shape (classes, 4)\n  got: shape (4, 5)"
     )
+    with pytest.raises(ShapeError) as caught:
+        linear_cross_entropy(x, weight, bias[:3], target)
+    assert str(caught.value) == (
+        "the bias of linear_cross_entropy does not fit its weight\n"
+        "  expected: a number for each of the 5 classes\n"
+        "  got: shape (3,)"
+    )
 
 
 @pytest.mark.parametrize("wrong", [5, -1])

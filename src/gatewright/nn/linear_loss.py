@@ -55,10 +55,10 @@ def linear_cross_entropy(
     of torch.compile, torch.export and torch.jit.trace, and a batch without any target get torch's two functions, and
     second derivatives torch's operations: all of these store the logits whole.
 
-    Raises ShapeError where the target does not fit the input, OptionError for a target that is neither a class nor
+    Raises ShapeError where shapes do not fit one another, OptionError for a target that is neither a class nor
     ignored, and for options that do not exist.
     """
-    _check(input, weight, target, label_smoothing, reduction)
+    _check(input, weight, bias, target, label_smoothing, reduction)
     rows, targets = input.reshape(-1, input.shape[-1]), target.reshape(-1)
     kept = None
     if runs_on_engine(input, weight, bias) and targets.is_cpu and targets.dtype is torch.int64:
@@ -85,7 +85,9 @@ def linear_cross_entropy(
     return loss.view(target.shape)
 
 
-def _check(input: Tensor, weight: Tensor, target: Tensor, label_smoothing: float, reduction: str) -> None:
+def _check(
+    input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float, reduction: str
+) -> None:
     if reduction not in get_args(Reduction):
         raise OptionError(
             f"linear_cross_entropy has no reduction {reduction!r}",
@@ -109,6 +111,12 @@ def _check(input: Tensor, weight: Tensor, target: Tensor, label_smoothing: float
             "the weight of linear_cross_entropy does not fit its input",
             expected=f"shape (classes, {input.shape[-1]})",
             got=f"shape {tuple(weight.shape)}",
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(
+            "the bias of linear_cross_entropy does not fit its weight",
+            expected=f"a number for each of the {weight.shape[0]} classes",
+            got=f"shape {tuple(bias.shape)}",
         )
 
 
