@@ -119,3 +119,12 @@ def test_sums_are_float32() -> None:
     assert str(caught.value) == (
         "products in bfloat16 are added up in float32\n  expected: an engine of dtype 'float32'\n  got: 'float64'"
     )
+
+
+def test_products_that_do_not_exist_are_refused() -> None:
+    given = given_for(pair_of("gru")[0], (2, 2, 3, 4))
+    with pytest.raises(OptionError) as caught:
+        Engine(plan(given.trace), given.sizes, "float32", products="int4")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "the engine cannot multiply in this dtype\n  expected: products=None or 'bfloat16' or 'int8'\n  got: 'int4'"
+    )

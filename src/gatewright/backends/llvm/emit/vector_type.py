@@ -11,6 +11,7 @@ from gatewright.backends.coefficients import Dtype
 
 Products = Literal["bfloat16", "int8"] | None
 """The dtype to which the operands of products are rounded; None leaves them as they are."""
+PRODUCTS: tuple[Products, ...] = (None, "bfloat16", "int8")
 Value = ir.Value
 _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 

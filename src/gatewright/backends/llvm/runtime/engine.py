@@ -12,7 +12,7 @@ from gatewright.axes import bind
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.codegen.module import emit_module
-from gatewright.backends.llvm.emit.vector_type import Dtype, Products
+from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
@@ -69,6 +69,12 @@ class Engine:
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.products not in PRODUCTS:
+            raise OptionError(
+                "the engine cannot multiply in this dtype",
+                expected=f"products={' or '.join(map(repr, PRODUCTS))}",
+                got=repr(self.products),
+            )
         if self.products and self.dtype != "float32":
             raise OptionError(
                 f"products in {self.products} are added up in float32",
