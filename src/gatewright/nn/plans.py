@@ -31,8 +31,8 @@ class KernelPlan:
     - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
     - `threads`: how many threads run them at most, and `divided` how: `loop: units over 2` where two threads compute
       half the units of every row each, and meet in every step; `rows` where each computes all units of half the rows.
-    - `alone`: for how many more runs one thread does all the work, because other work used the processors in the last
-      run on several.
+    - `alone`: for how many seconds more one thread does all the work, because other work used the processors in the
+      last run on several.
     - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
     """
 
@@ -41,13 +41,13 @@ class KernelPlan:
     vector_bits: int
     threads: int
     divided: str
-    alone: int
+    alone: float
     found: KernelOrigin
 
     def __str__(self) -> str:
         threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
         if self.threads > 1 and self.alone:
-            threads += f", 1 for the next {self.alone} runs since other work uses the processors"
+            threads += f", 1 for the next {1000 * self.alone:.0f} ms since other work uses the processors"
         head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
         return "\n  ".join([head, *dict.fromkeys(self.layout.split("; "))])
 
@@ -114,7 +114,7 @@ class LayerPlan(Plan):
             vector_bits=8 * target.vector_bytes,
             threads=partition.threads,
             divided=str(partition),
-            alone=contention.alone if partition.threads > 1 else 0,
+            alone=contention.seconds_left() if partition.threads > 1 else 0.0,
             found=engine.origin(steps, batch, ragged=ragged, packs=packs),
         )
 

@@ -1,4 +1,4 @@
-"""Threads stay alone for a while where a run was kept from its processor."""
+"""Threads stay apart for a while after a run in which they did too little together."""
 
 import time
 
@@ -11,9 +11,18 @@ class Clock:
     """Time that passes as it is told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = self.used = 0.0
+        self.now = 100.0
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(time, "thread_time", lambda: self.used)
+
+
+class Work:
+    """A region in which members did so much."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def useful_seconds(self) -> float | None:
+        return self._seconds
 
 
 @pytest.fixture
@@ -21,42 +30,56 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def run(monitor: ContentionMonitor, clock: Clock, used: float) -> int:
-    """A run of a second, of which a part had a processor; how many runs after it are for one thread."""
-    with monitor.watched():
+def run(monitor: ContentionMonitor, clock: Clock, useful: float | None) -> float:
+    """A run of a second, with so many seconds of useful work; for how long threads stay apart after it."""
+    with monitor.watched(Work(useful)):
         clock.now += 1.0
-        clock.used += used
-    alone = 0
-    while monitor.runs_alone():
-        alone += 1
-    return alone
+    apart = monitor.seconds_left()
+    assert monitor.runs_alone() is (apart > 0)
+    clock.now += apart
+    assert not monitor.runs_alone()
+    return round(apart, 6)
 
 
-def test_who_has_a_processor_stays_together(clock: Clock) -> None:
+def test_threads_that_gain_stay_together(clock: Clock) -> None:
     monitor = ContentionMonitor()
-    assert [run(monitor, clock, used) for used in (1.0, 0.9, 0.75)] == [0, 0, 0]
+    assert [run(monitor, clock, useful) for useful in (2.0, 1.5, 1.1)] == [0, 0, 0]
 
 
-def test_after_a_contended_run_threads_stay_alone_for_longer_and_longer(clock: Clock) -> None:
+def test_after_a_contended_run_threads_stay_apart_in_proportion_to_what_it_lost(clock: Clock) -> None:
+    assert run(ContentionMonitor(), clock, 0.55) == 4 * 0.5
+    assert run(ContentionMonitor(), clock, 0.0) == 4 * 1.0
+    assert run(ContentionMonitor(), clock, 1.1 * 0.999) == 4 * 0.001
+
+
+def test_threads_stay_apart_for_longer_while_runs_are_contended(clock: Clock) -> None:
     monitor = ContentionMonitor()
-    assert [run(monitor, clock, 0.5) for _ in range(8)] == [8, 16, 32, 64, 64, 64, 64, 64]
-    assert [run(monitor, clock, 1.0) for _ in range(3)] == [0, 0, 0]
-    assert run(monitor, clock, 0.1) == 8
+    assert [run(monitor, clock, 0.0) for _ in range(4)] == [4.0, 8.0, 10.0, 10.0]
+    assert [run(monitor, clock, 2.0) for _ in range(2)] == [0, 0]
+    assert run(monitor, clock, 0.0) == 4.0
 
 
-def test_a_clock_that_is_too_coarse_tells_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Coarse:
-        resolution = 0.015
+def test_time_without_runs_counts(clock: Clock) -> None:
+    monitor = ContentionMonitor()
+    with monitor.watched(Work(0.0)):
+        clock.now += 1.0
+    clock.now += 3.5
+    assert monitor.runs_alone()
+    assert monitor.seconds_left() == 0.5
+    clock.now += 1.0
+    assert not monitor.runs_alone()
+    assert monitor.seconds_left() == 0.0
 
-    monkeypatch.setattr(time, "get_clock_info", lambda name: Coarse)
-    assert run(ContentionMonitor(), clock, 0.0) == 0
+
+def test_a_region_that_is_not_measured_tells_nothing(clock: Clock) -> None:
+    assert run(ContentionMonitor(), clock, None) == 0
 
 
 def test_an_interrupted_run_tells_nothing(clock: Clock) -> None:
     monitor = ContentionMonitor()
 
     def interrupted() -> None:
-        with monitor.watched():
+        with monitor.watched(Work(0.0)):
             clock.now += 1.0
             raise KeyboardInterrupt
 

@@ -25,7 +25,9 @@ def kernel(done: Callable[[int, int], None]) -> Callable[..., None]:
     return SIGNATURE(call)
 
 
-def run(phases: list[RegionPhase], members: int, *, pack: Callable[..., None] | None = None, groups: int = 0) -> None:
+def run(
+    phases: list[RegionPhase], members: int, *, pack: Callable[..., None] | None = None, groups: int = 0
+) -> ParallelRegion:
     """Run a region with so many members."""
     packing = (address_of(pack), groups) if pack else (0, 0)
     region = ParallelRegion(PhaseList(phases, members), 0, 1, packing, 10**8, 10, (ctypes.c_int64 * 4)(0, 1, 5, 10))
@@ -38,6 +40,7 @@ def run(phases: list[RegionPhase], members: int, *, pack: Callable[..., None] | 
     for helper in helpers:
         helper.join(timeout=30)
         assert not helper.is_alive()
+    return region
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,19 @@ def test_a_region_is_closed_when_all_members_are_done() -> None:
     region.close()
     assert ended == [True, True]
     helper.join(timeout=30)
+
+
+def test_useful_time_is_without_what_members_wait_for_one_another() -> None:
+    """One member computes, the other waits for it at a barrier, which uses its processor as much."""
+
+    def computes(first: int, last: int) -> None:
+        began = time.thread_time()
+        while first == 0 and time.thread_time() - began < 0.2:
+            pass
+
+    called = kernel(computes)
+    phase = RegionPhase(kernel=address_of(called), size=2, multiple=1, parts=2, barrier=1)
+    region = run([phase], 2)
+    useful = region.useful_seconds()
+    assert useful is not None
+    assert 0.19 < useful < 0.3

@@ -122,6 +122,10 @@ class NativeEmitter(Emitter):
         """Whether one of two conditions holds."""
         return self._builder.or_(a, b, self._name(name))
 
+    def sub_index(self, a: Index, b: Index, name: str = "") -> Value:
+        """The difference."""
+        return self._builder.sub(self.index(a), self.index(b), self._name(name), flags=["nsw"])
+
     def rem_index(self, a: Index, b: Index, name: str = "") -> Value:
         """The remainder of a quotient."""
         return self._builder.srem(self.index(a), self.index(b), self._name(name))

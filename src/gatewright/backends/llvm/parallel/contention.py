@@ -3,35 +3,55 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Protocol
 
-_LOST_SHARE = 0.3
-"""A run counts as contended from this share of its time on, in which its thread was kept from running."""
-_MIN_RUNS, _MAX_RUNS = 8, 64
-"""For how many runs a caller stays alone after a contended one; twice as many each time that it is contended again."""
+_LEAST_GAIN = 1.1
+"""A run counts as contended where its threads together did less than this many times the work of one thread that is
+never stopped."""
+_MIN_PAUSE, _MAX_PAUSE = 4.0, 10.0
+"""For how long threads stay apart after a contended run, as a multiple of the time that it lost. It doubles each time
+that the next one is contended, too. So on a busy machine such runs take a tenth of the time in the end, and after a
+short disturbance threads are soon together again."""
+
+
+class Measured(Protocol):
+    """A region that measures what its members do."""
+
+    def useful_seconds(self) -> float | None:
+        """The processor time of all members in which they did not wait for one another; None where it is not known."""
+        ...
 
 
 class ContentionMonitor:
-    """Learns from every run on several threads whether the calling thread had a processor to itself meanwhile."""
+    """Learns from every run on several threads whether these had a processor each.
+
+    A thread that other work keeps from its processor is not the one that can tell: the caller may have had its own all
+    the time, and have spent it waiting at barriers. So the processor time of all members is compared with the time
+    that passed, without what they spent waiting.
+    """
 
     def __init__(self) -> None:
-        self._can_tell = time.get_clock_info("thread_time").resolution < 1e-5
-        self.alone, self._next = 0, _MIN_RUNS  # for how many more runs the caller stays alone
+        self._pause, self._ends = _MIN_PAUSE, 0.0
 
     def runs_alone(self) -> bool:
-        """Whether this run is better done by its caller alone; asked once for each run."""
-        if not self.alone:
-            return False
-        self.alone -= 1
-        return True
+        """Whether a run is better done by its caller alone."""
+        return self._ends > 0.0 and self.seconds_left() > 0.0
+
+    def seconds_left(self) -> float:
+        """For how long runs are done by their caller alone."""
+        return max(self._ends - time.perf_counter(), 0.0)
 
     @contextmanager
-    def watched(self) -> Generator[None]:
+    def watched(self, region: Measured) -> Generator[None]:
         """A run on several threads."""
-        began, used_before = time.perf_counter(), time.thread_time()
+        began = time.perf_counter()
         yield
-        took, used = time.perf_counter() - began, time.thread_time() - used_before
-        # Waiting members spin, which uses the processor: time that is lost was given to other work.
-        if self._can_tell and used < (1 - _LOST_SHARE) * took:
-            self.alone, self._next = self._next, min(2 * self._next, _MAX_RUNS)
+        took, useful = time.perf_counter() - began, region.useful_seconds()
+        if useful is None:
+            return
+        if useful < _LEAST_GAIN * took:
+            lost = took - useful / _LEAST_GAIN
+            self._ends = began + took + self._pause * lost
+            self._pause = min(2 * self._pause, _MAX_PAUSE)
         else:
-            self._next = max(self._next // 2, _MIN_RUNS)
+            self._pause = max(self._pause / 2, _MIN_PAUSE)

@@ -6,6 +6,7 @@ thread that has not begun, however busy the machine is. Until then members pack 
 """
 
 import ctypes
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -52,6 +53,7 @@ class ParallelRegion:
         self._kept = (phases, edges, code)
         self.memory = memory = RegionMemory()
         memory.spin_limit, memory.yield_processor = spin_limit, _yield_processor()
+        memory.clock, memory.clock_id = _clock()
         memory.tables, memory.batch, memory.lines = tables, batch, lines
         memory.pack, memory.groups = pack
         memory.phases, memory.phase_count = phases.address, phases.count
@@ -63,6 +65,10 @@ class ParallelRegion:
     def expect(self, threads: int) -> None:
         """Say how many threads are to come; before any does."""
         self.memory.expected = threads
+
+    def useful_seconds(self) -> float | None:
+        """The processor time of all members in which they did not wait for one another; None where it is not known."""
+        return self.memory.useful_time[0] * 1e-9 if self.memory.clock else None
 
     def join(self) -> None:
         """Take part until all phases are done; return at once if the membership is closed."""
@@ -100,3 +106,12 @@ def _yield_processor() -> int:
     windows: Any = getattr(ctypes, "windll", None)
     function: Any = windows.kernel32.SwitchToThread if windows else ctypes.CDLL(None).sched_yield
     return address_of(function)
+
+
+@cache
+def _clock() -> tuple[int, int]:
+    """The address of the system's `clock_gettime`, and its clock for the processor time of a thread; 0 without one."""
+    clock_id = getattr(time, "CLOCK_THREAD_CPUTIME_ID", None)
+    if clock_id is None or ctypes.sizeof(ctypes.c_long) != 8:  # it writes two numbers of this size
+        return 0, 0
+    return address_of(ctypes.CDLL(None).clock_gettime), clock_id

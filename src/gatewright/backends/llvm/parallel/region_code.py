@@ -6,7 +6,7 @@ The caller and its helpers run this code at the same time. They share a `RegionM
 import ctypes
 
 from gatewright.backends.llvm.emit.emitter import POINTER
-from gatewright.backends.llvm.emit.native import NULL, NativeEmitter, NativeModule, Repetition, StructMemory
+from gatewright.backends.llvm.emit.native import NULL, NativeEmitter, NativeModule, StructMemory
 from gatewright.backends.llvm.emit.vector_type import Value
 from gatewright.backends.llvm.jit.target import Target
 
@@ -40,17 +40,28 @@ class RegionPhase(ctypes.Structure):
 
 class RegionMemory(ctypes.Structure):
     """What the members of a region share. Words that members write while others wait for them lie 64 bytes apart, so
-    that no two of them share a cache line."""
+    that no two of them share a cache line.
+
+    - `useful_time`: the processor time of the members that have left, in nanoseconds, without what they waited.
+    - `clock`: the address of the system's `clock_gettime`, 0 where there is none, and `clock_id` its clock for the
+      processor time of one thread.
+    """
 
     _fields_ = [
-        *[(name, ctypes.c_int64 * 8) for name in ("state", "claimed", "arrived", "finished")],
+        *[(name, ctypes.c_int64 * 8) for name in ("state", "claimed", "arrived", "finished", "useful_time")],
         *[(name, ctypes.c_int64) for name in ("expected", "spin_limit", "batch", "lines", "groups", "phase_count")],
         *[(name, ctypes.c_void_p) for name in ("yield_processor", "tables", "pack", "phases", "edges")],
+        *[(name, ctypes.c_int64) for name in ("clock", "clock_id")],
     ]
 
 
 class ThreadMemory(ctypes.Structure):
-    """The context of one member. It begins with the fields that kernels read, see `thread_context.CONTEXT`."""
+    """The context of one member. It begins with the fields that kernels read, see `thread_context.CONTEXT`.
+
+    - `passed`: how many barriers are behind it.
+    - `waited`: the processor time of its longer waits, in nanoseconds. Short ones are not worth two looks at a clock.
+    - `time`: where the clock writes, seconds and nanoseconds.
+    """
 
     _fields_ = [
         ("barrier", ctypes.c_void_p),
@@ -58,6 +69,8 @@ class ThreadMemory(ctypes.Structure):
         ("parts", ctypes.c_int64),
         ("region", ctypes.c_void_p),
         ("passed", ctypes.c_int64),
+        ("waited", ctypes.c_int64),
+        ("time", ctypes.c_int64 * 2),
     ]
 
 
@@ -91,12 +104,18 @@ class _Region:
             e.leave(turn, e.compare_index(">=", part, _CLOSED))
             e.leave(turn, e.compare_exchange(region.at("state"), part, e.add_index(part, 1)))
         with e.when(e.compare_index("<", part, _CLOSED), "member"):
+            for entry in range(2):
+                e.store_index(0, context.at("time"), entry)
+            began = self._processor_time(context)
             self._pack()
             context.store("barrier", e.function_pointer(barrier))
             context.store("part", part)
-            context.store("parts", self._close(region.load("spin_limit")))
             context.store("region", region.pointer)
             context.store("passed", 0)
+            packed = self._processor_time(context)
+            context.store("parts", self._close(region.load("spin_limit")))
+            # Until here it waited for others to come.
+            context.store("waited", e.sub_index(self._processor_time(context), packed))
             # Matrices are packed by all members, in any order: nobody reads one before all are done.
             e.call(barrier, [context.pointer])
             phases = region.load("phases")
@@ -106,13 +125,16 @@ class _Region:
                 self._run_phase(phase, context)
                 with e.when(e.compare_index("!=", phase.load("barrier"), 0), "together"):
                     e.call(barrier, [context.pointer])
+            used = e.sub_index(self._processor_time(context), began, "used")
+            e.fetch_add(region.at("useful_time"), e.sub_index(used, context.load("waited"), "useful"))
             # Only now may the caller free the region and the buffers.
             e.fetch_add(region.at("finished"), 1)
 
     def emit_close(self) -> None:
         """Close the membership, and wait until all members are done."""
-        members = self._close(0)
-        self._wait(self._region.at("finished"), members)
+        members, finished = self._close(0), self._region.at("finished")
+        self._spin_until(finished, members)
+        self._yield_until(finished, members)
 
     def emit_barrier(self, context: StructMemory) -> None:
         """Wait until all members have come here.
@@ -128,7 +150,12 @@ class _Region:
         before = e.fetch_add(arrived, 1, "before")
         # The last one to come goes on without another look at the counter.
         with e.when(e.compare_index("<", e.add_index(before, 1), goal), "wait"):
-            self._wait(arrived, goal)
+            self._spin_until(arrived, goal)
+            with e.when(e.compare_index("<", e.load_acquire(arrived, "count"), goal), "long"):
+                began = self._processor_time(context)
+                self._yield_until(arrived, goal)
+                waited = e.sub_index(self._processor_time(context), began)
+                context.store("waited", e.add_index(context.load("waited"), waited))
 
     def _close(self, spin_limit: Value | int) -> Value:
         """Close the membership when all have come that are expected, or after `spin_limit` turns; gives how many
@@ -144,22 +171,38 @@ class _Region:
             with e.when(due, "close"):
                 # Fails where a thread has entered or closed it meanwhile: the next turn looks again.
                 e.compare_exchange(region.at("state"), state, e.add_index(state, _CLOSED))
-            self._spin(turn)
+            e.pause(self._processor)
+            with e.when(e.compare_index(">", spins, _SPINS), "yield"):
+                e.call_pointer(region.load("yield_processor"), [])
+            turn.carry(spins=e.index(e.add_index(spins, 1)))
         return e.index(e.add_index(state, -_CLOSED, "members"))
 
-    def _wait(self, counter: Value, goal: Value) -> None:
-        """Wait until a counter has reached a number."""
-        e = self._e
-        with e.repeat("waiting", spins=0) as turn:
-            e.leave(turn, e.compare_index(">=", e.load_acquire(counter, "count"), goal))
-            self._spin(turn)
+    def _processor_time(self, context: StructMemory) -> Value:
+        """The processor time of this thread in nanoseconds; where there is no clock, a number that does not change."""
+        e, region = self._e, self._region
+        clock = region.load("clock")
+        with e.when(e.compare_index("!=", clock, 0), "clock"):
+            e.call_pointer(e.as_pointer(clock), [region.load("clock_id"), context.at("time")])
+        seconds, nanoseconds = (e.load_index(context.at("time"), entry) for entry in range(2))
+        return e.index(e.add_index(e.mul_index(seconds, 10**9), nanoseconds, "processor_time"))
 
-    def _spin(self, turn: Repetition) -> None:
-        e, spins = self._e, turn.values["spins"]
-        e.pause(self._processor)
-        with e.when(e.compare_index(">", spins, _SPINS), "yield"):
+    def _spin_until(self, counter: Value, goal: Value) -> None:
+        """Wait until a counter has reached a number, but not for longer than `_SPINS` turns."""
+        e = self._e
+        with e.repeat("spinning", spins=0) as turn:
+            spins = turn.values["spins"]
+            reached = e.compare_index(">=", e.load_acquire(counter, "count"), goal)
+            e.leave(turn, e.either(reached, e.compare_index(">", spins, _SPINS)))
+            e.pause(self._processor)
+            turn.carry(spins=e.index(e.add_index(spins, 1)))
+
+    def _yield_until(self, counter: Value, goal: Value) -> None:
+        """Wait until a counter has reached a number, and let others have the processor meanwhile."""
+        e = self._e
+        with e.repeat("waiting") as turn:
+            e.leave(turn, e.compare_index(">=", e.load_acquire(counter, "count"), goal))
+            e.pause(self._processor)
             e.call_pointer(self._region.load("yield_processor"), [])
-        turn.carry(spins=e.index(e.add_index(spins, 1)))
 
     def _pack(self) -> None:
         """Pack matrices, piece by piece, until none is left: something to do for the caller while helpers wake up."""

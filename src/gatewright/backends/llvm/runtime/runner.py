@@ -98,7 +98,7 @@ class Runner:
         pack = (0, 0) if is_packed else self._pack
         lines, edges = (0, None) if active is None else (active.count, active.edges(phases.pieces))
         region = ParallelRegion(phases, tables, self._batch, pack, self._spin_limit, lines, edges)
-        with contention.watched():
+        with contention.watched(region):
             return run_region(region, phases.threads)
 
     def _phases_for(self, threads: int, active: ActiveLines | None, adds: bool) -> PhaseList:
