@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.backends.base import execute, prepare
+from gatewright.backends.llvm.runtime.huge_pages import map_block
 from gatewright.backends.llvm.runtime.runner import ALIGNMENT
 from gatewright.trace.ir import Equation
 
@@ -57,7 +58,11 @@ class NumpyArrays:
             execute(prepare(equations, RULES, sizes), values)
 
     def take_workspace(self, size: int) -> Array:
-        """Memory of `size` bytes, not initialised."""
+        """Memory of `size` bytes, not initialised; a large block is on huge pages."""
+        mapped = map_block(size)
+        if mapped is not None:
+            memory, start = mapped
+            return np.frombuffer(memory, np.uint8, size, start)
         raw = np.empty(size + ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + size]

@@ -7,10 +7,10 @@ shares their memory.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gatewright.backends.llvm.runtime.digest import digest
+from gatewright.nn.engine.torch_arrays import empty_block
 
 LEAST_BYTES = 512 * 1024
 """Smaller matrices take longer to compare than to pack."""
@@ -23,7 +23,7 @@ class PackedWeights:
     __slots__ = ("block", "digest")
 
     def __init__(self, size: int) -> None:
-        self.block, self.digest = torch.empty(size, dtype=torch.uint8), b""
+        self.block, self.digest = empty_block(size), b""
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
         """Whether the block was packed from these numbers. The caller packs it from them if not."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gatewright.backends.base import execute, prepare
+from gatewright.backends.llvm.runtime.huge_pages import map_block
 from gatewright.backends.torch_eager import rules
 from gatewright.trace.ir import Equation
 
@@ -19,6 +20,15 @@ _MOST_BYTES = 256 * 1024 * 1024
 _MOST_BLOCKS = 4
 idle: list[Tensor] = []
 """Workspaces that no call uses. Threads share the list: one that pops a block has it alone."""
+
+
+def empty_block(size: int) -> Tensor:
+    """Memory of `size` bytes, not initialised; a large block is on huge pages."""
+    mapped = map_block(size)
+    if mapped is None:
+        return torch.empty(size, dtype=torch.uint8)
+    memory, start = mapped
+    return torch.frombuffer(memory, dtype=torch.uint8, count=size, offset=start)
 
 
 class TorchArrays:
@@ -37,8 +47,8 @@ class TorchArrays:
         try:
             block = idle.pop()
         except IndexError:
-            return torch.empty(size, dtype=torch.uint8)
-        return block if block.numel() >= size else torch.empty(size, dtype=torch.uint8)
+            return empty_block(size)
+        return block if block.numel() >= size else empty_block(size)
 
     def give_back(self, block: Tensor) -> None:
         """Return a workspace for other calls."""
