@@ -81,7 +81,9 @@ def native_engine(source: str) -> llvm.ExecutionEngine:
 class FusedMultiplyAdd:
     """Multiplications and additions in registers: independent chains of them, on the widest vectors there are."""
 
-    def __init__(self, turns: int = 20_000) -> None:
+    TURNS = 20_000
+
+    def __init__(self, turns: int = TURNS) -> None:
         features = llvm.get_host_cpu_features()
         width = next((lanes for name, lanes in _WIDTHS.items() if features.get(name)), 4)
         chains = _CHAINS.get(width, 24)

@@ -150,12 +150,13 @@ def training_steps(threads: Sequence[int], method: "Method", *, quick: bool) -> 
     from benchmarks.network_step import cases, contest
     from benchmarks.network_step.job import TOLERANCES
     from benchmarks.network_step.torch_networks import reference_losses
-    from benchmarks.network_step.worker import PRODUCT
 
     limits.limit(threads[-1])  # what is started may run on as many processors
     records: list[Record] = []
-    peers = (*contest.PEERS, PRODUCT)
-    again = (OURS, TORCH, PRODUCT) if quick else peers  # torch.compile takes most of a quick run
+    peers = (*contest.PEERS, *contest.MACHINE)
+    again = (
+        (OURS, TORCH, contest.PRODUCT) if quick else (*contest.PEERS, contest.PRODUCT)
+    )  # torch.compile takes most of a quick run
     with contest.processes(peers, threads[:1]) as alone, contest.processes(again, threads[1:]) as together:
         for case in cases.QUICK[:1] if quick else cases.CASES:
             wanted = reference_losses(case)

@@ -37,6 +37,20 @@ class NetworkCase:
         """T,B,V,I,H."""
         return ",".join(map(str, (self.steps, self.batch, self.vocabulary, self.inputs, self.hidden)))
 
+    @property
+    def operations(self) -> int:
+        """Those of the products of a training step, as few as there can be.
+
+        An embedding with fewer rows than there are symbols may be multiplied once, and numbers need no gradient.
+        """
+        lines, outer = self.steps * self.batch, GATES[self.layer] * self.hidden
+        projected = min(self.vocabulary, lines) if self.vocabulary else lines
+        passes_of_input = 3 if self.vocabulary else 2
+        of_input = passes_of_input * projected * self.inputs * outer
+        of_state = 3 * lines * self.hidden * outer
+        of_head = 3 * (lines if self.every_step else self.batch) * self.hidden * self.outputs
+        return 2 * (of_input + of_state + of_head)
+
     @cached_property
     def weights(self) -> Mapping[str, Array]:
         """All parameters by the names of torch's modules."""

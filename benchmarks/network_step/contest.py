@@ -8,14 +8,16 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from benchmarks.machine import FusedMultiplyAdd
 from benchmarks.names import JAX, OURS, TORCH, TORCH_COMPILE, Record
 from benchmarks.network_step.cases import NetworkCase
 from benchmarks.network_step.job import TOLERANCES
-from benchmarks.network_step.worker import PRODUCT
+from benchmarks.network_step.worker import PEAK, PRODUCT
 from benchmarks.races import as_record
 from benchmarks.setup import rounded, tell
 from benchmarks.timing import Method, race_runs
 
+MACHINE = (PRODUCT, PEAK)
 PEERS = (OURS, TORCH, TORCH_COMPILE, JAX)
 
 
@@ -76,7 +78,7 @@ def contest(
     runs: dict[str, Record] = {}
     admitted: dict[str, PeerProcess] = {}
     for worker in workers:
-        if worker.peer != PRODUCT:
+        if worker.peer not in MACHINE:
             runs[worker.name] = checked(worker.prepare(case, dtype), wanted, dtype)
         if "status" not in runs.get(worker.name, {}):
             admitted[worker.name] = worker
@@ -84,6 +86,9 @@ def contest(
     for name, timing in timings.items():
         runs[name] = {"status": "timed", **runs.get(name, {}), **as_record(timing)}
     record = {"title": case.title, "layer": case.layer, "shape": case.shape, "dtype": dtype, "runs": runs}
+    record["operations"] = case.operations
+    if alone := runs.get(f"{PEAK} 1"):
+        record["peak"] = FusedMultiplyAdd(turns=1).flops * FusedMultiplyAdd.TURNS / alone["median"]
     tell(_line(record))
     return record
 

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 from benchmarks import limits
 from benchmarks.names import JAX, OURS, TORCH, TORCH_COMPILE
 
-PRODUCT = "product"
+PRODUCT, PEAK = "product", "FMA"
+"""No peers: what the machine gains by threads in these rounds, and how fast it multiplies and adds."""
 PEERS = {
     OURS: ("torch_networks", "gatewright"),
     TORCH: ("torch_networks", "torch_nn"),
@@ -36,11 +37,21 @@ def product_of(size: int) -> Callable[[], Any]:
     return lambda: torch.mm(left, right)
 
 
+def fused_multiply_add() -> Callable[[], Any]:
+    """Operations in registers, on one thread."""
+    from benchmarks.machine import FusedMultiplyAdd
+
+    return FusedMultiplyAdd()
+
+
 class Worker:
     """The requests that a process answers."""
 
     def __init__(self, peer: str) -> None:
-        self.peer, self.step = peer, product_of(512) if peer == PRODUCT else None
+        self.peer = peer
+        self.step: Callable[[], Any] | None = None
+        if peer in (PRODUCT, PEAK):
+            self.step = product_of(512) if peer == PRODUCT else fused_multiply_add()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""

@@ -13,7 +13,7 @@ from benchmarks.network_step import contest, tables
 from benchmarks.network_step.cases import CASES, QUICK, NetworkCase
 from benchmarks.network_step.job import CHECKED
 from benchmarks.network_step.torch_networks import Network, reference_losses
-from benchmarks.network_step.worker import PRODUCT, Worker
+from benchmarks.network_step.worker import PEAK, PRODUCT, Worker
 from tests.benchmarks.tiny import METHOD
 
 
@@ -51,12 +51,15 @@ def test_a_peer_that_fails_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_are_asked_and_timed() -> None:
-    with contest.processes((TORCH, PRODUCT), (1,)) as workers:
+    with contest.processes((TORCH, PRODUCT, PEAK), (1,)) as workers:
         record = contest.contest(QUICK[0], "float32", workers, reference_losses(QUICK[0]), METHOD)
     assert {name: run["status"] for name, run in record["runs"].items()} == {
         "torch.nn 1": "timed",
         "product 1": "timed",
+        "FMA 1": "timed",
     }
+    assert record["operations"] == QUICK[0].operations
+    assert record["peak"] > 1e8
     assert record["runs"]["torch.nn 1"]["ran"] == "layer in float32"
 
 
@@ -104,7 +107,7 @@ def test_tables_have_times_ratios_what_threads_gain_and_what_ran(records: list[d
 
 def test_goals_are_held_to_whole_steps(records: list[dict[str, Any]]) -> None:
     table = goals.table({"sections": {"training_steps": records}})
-    rows = {row[0]: tuple(row[1:]) for row in table.rows}
+    rows = {row[0]: tuple(row[1:4]) for row in table.rows}
     assert rows["The Time Machine, 1 thread, times torch.nn"] == (">= 2.5", "3", "yes")
     assert rows["whole steps, 2 threads, times the fastest peer, worst"] == (">= 1", "3", "yes")
     assert rows["a plain parallel product, two threads, times one"] == (">= 1.7", "1.9", "yes")
@@ -112,12 +115,32 @@ def test_goals_are_held_to_whole_steps(records: list[dict[str, Any]]) -> None:
     assert rows["whole steps, bfloat16, H>=256, times float32, worst"] == (">= 1.6", "2", "yes")
     assert rows["runs of Gatewright that differ or fail"] == ("<= 0", "0", "yes")
     records[0]["runs"][f"{OURS} 2"] = {"status": "differs", "reason": "losses"}
-    rows = {row[0]: tuple(row[1:]) for row in goals.table({"sections": {"training_steps": records}}).rows}
+    rows = {row[0]: tuple(row[1:4]) for row in goals.table({"sections": {"training_steps": records}}).rows}
     assert rows["runs of Gatewright that differ or fail"] == ("<= 0", "1", "no")
+
+
+def test_operations_are_those_of_the_products() -> None:
+    words = NetworkCase("words", "GRU", steps=7, batch=4, vocabulary=30, inputs=12, hidden=32, outputs=30)
+    assert words.operations == 3 * 2 * 28 * (12 * 96 + 32 * 96 + 32 * 30)
+    letters = NetworkCase("letters", "GRU", steps=7, batch=4, vocabulary=5, inputs=12, hidden=32, outputs=30)
+    assert words.operations - letters.operations == 3 * 2 * (28 - 5) * 12 * 96
+    numbers = NetworkCase(
+        "numbers", "LSTM", steps=6, batch=4, vocabulary=0, inputs=5, hidden=8, outputs=3, every_step=False
+    )
+    assert numbers.operations == 2 * 24 * (2 * 5 * 32 + 3 * 8 * 32) + 3 * 2 * 4 * 8 * 3
+
+
+def test_the_bound_is_the_arithmetic_at_the_peak(records: list[dict[str, Any]]) -> None:
+    for record in records:
+        record |= {"operations": 2 * 10**8, "peak": 1e11}
+    rows = {row[0]: row[4] for row in goals.table({"sections": {"training_steps": records}}).rows}
+    assert rows["The Time Machine, 1 thread, times torch.nn"] == "15"
+    assert rows["The Time Machine, 2 threads, times torch.nn"] == "20"
+    assert rows["whole steps, bfloat16, H>=256, times torch.nn, worst"] == "30"
 
 
 def test_what_threads_gain_is_held_to_what_the_machine_gains(records: list[dict[str, Any]]) -> None:
     for record in records:
         record["runs"][f"{PRODUCT} 2"] = run(0.0019 / 1.2)
-    rows = {row[0]: tuple(row[1:]) for row in goals.table({"sections": {"training_steps": records}}).rows}
+    rows = {row[0]: tuple(row[1:4]) for row in goals.table({"sections": {"training_steps": records}}).rows}
     assert rows["whole steps, two threads, times one, worst"][0] == ">= 1.2"

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from benchmarks import cpu, files, goals, layers, report, step
-from benchmarks.names import FORWARD, LIBRARIES, OURS, TRAINING
+from benchmarks.names import FORWARD, LIBRARIES, OURS, PLAIN, TRAINING
 from benchmarks.summary import by_least, tables
 from benchmarks.tables import Table
 from tests.benchmarks import tiny
@@ -86,12 +86,24 @@ def test_a_terminal_of_80_columns_is_wide_enough(result: dict[str, Any]) -> None
 
 
 def test_goals_are_held_to_what_was_measured(result: dict[str, Any]) -> None:
-    rows = {row[0]: tuple(row[1:]) for row in goals.table(result).rows}
+    rows = {row[0]: tuple(row[1:4]) for row in goals.table(result).rows}
     assert rows["GRU forward, times the fastest peer, worst"] == (">= 1", "0.5", "no")
     assert rows["GRU forward, times torch.nn, mean"] == (">= 5", "9.49", "yes")
     assert rows["GRU forward, share of peak, B>=16, H>=128, worst"] == (">= 0.75", "0.5", "no")
     assert rows["GRU training, times the fastest peer, mean"] == (">= 2", "3", "yes")
     assert not any("thread" in name for name in rows)
+
+
+def test_a_goal_has_the_bound_of_the_machine(result: dict[str, Any]) -> None:
+    rows = {row[0]: row[4] for row in goals.table(result).rows}
+    assert rows["GRU forward, times the fastest peer, worst"] == "1"
+    assert rows["GRU training, times torch.nn, mean"] == "23.3"
+    result["sections"]["single_row"] = [
+        {"hidden": 32, "bytes": 4, "runs": {PLAIN: run(1e-7), FORWARD: run(1e-7), TRAINING: run(3e-7)}}
+    ]
+    rows = {row[0]: row[4] for row in goals.table(result).rows}
+    # 100 steps of 0.1 us, and the half of 1e6 operations outside the loop at 100 GFLOP/s; 1.0 in the other shape
+    assert rows["GRU training, times torch.nn, mean"] == f"{7e-4 / (2 * 100 * 1e-7 + 2e6 / 1e11):.3g}"
 
 
 def test_a_page_shows_machine_picture_goals_and_sections(result: dict[str, Any]) -> None:
