@@ -17,7 +17,7 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
 from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
-from gatewright.nn.calls.layer_call import call_fast, call_generic
+from gatewright.nn.calls.layer_call import call_fast, call_fast_packed, call_generic
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, trace_of
@@ -221,6 +221,12 @@ class Recurrent(nn.Module):
             results = call_fast(self, input, hx, lengths, bool(return_gates), resets)
             if results is not None:
                 output, finals, gates = results
+                h_n = finals[0] if len(finals) == 1 else finals
+                return (output, h_n, gates) if return_gates else (output, h_n)
+        elif isinstance(input, PackedSequence) and mask is None and lengths is None and resets is None:
+            results = call_fast_packed(self, input, hx, bool(return_gates))
+            if results is not None:
+                output, finals, gates = PackedSequence(results.output, *input[1:]), *results[1:]
                 h_n = finals[0] if len(finals) == 1 else finals
                 return (output, h_n, gates) if return_gates else (output, h_n)
         if not torch.compiler.is_compiling():

@@ -3,16 +3,19 @@
 Everything here is time-major, (time, batch, ...), and in the caller's order of rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     get_unwrapped,  # pyright: ignore[reportPrivateUsage]
     is_functorch_wrapped_tensor,  # pyright: ignore[reportPrivateUsage]
 )
+from torch.autograd import Function
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
@@ -46,6 +49,10 @@ def _check_range(lengths: Tensor, steps: int) -> None:
         return
     while is_functorch_wrapped_tensor(lengths):  # torch.func.vmap over lengths
         lengths = get_unwrapped(lengths)
+    # As numbers without a sign those below 0 are the largest. NumPy has one call for this, torch needs five.
+    readable = lengths.is_cpu and type(lengths) is Tensor
+    if readable and int(lengths.numpy().view(np.uint64).max(initial=0)) <= steps:
+        return
     outside = ((lengths < 0) | (lengths > steps)).nonzero()
     if len(outside):
         place = tuple(outside[0].tolist())
@@ -58,6 +65,8 @@ def _check_range(lengths: Tensor, steps: int) -> None:
 
 
 def _as_tensor(lengths: Lengths) -> Tensor:
+    if isinstance(lengths, Tensor) and lengths.dtype is torch.int64:
+        return lengths.detach()
     try:
         counts = torch.as_tensor(lengths, device=None if isinstance(lengths, Tensor) else "cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -147,6 +156,21 @@ class RaggedRows:
     lengths: Tensor  # (batch,), int64
     steps: int
 
+    @classmethod
+    def of_packed(cls, packed: PackedSequence) -> Self | None:
+        """The rows of a PackedSequence on the CPU, in the caller's order; None for parts that do not fit."""
+        sizes, order = packed.batch_sizes, packed.sorted_indices
+        steps, batch = len(sizes), int(sizes[0])
+        try:
+            active = ActiveLines.of_packed(sizes.numpy(), None if order is None else order.numpy())
+        except ValueError:
+            return None
+        if active.count != len(packed.data):
+            return None
+        rows = cls(torch.from_numpy(active.ends // batch), steps)
+        rows.__dict__["active"] = active  # what the property would compute, in the order of the packed data
+        return rows
+
     def mask(self) -> Tensor:
         """Where a row takes a step, (time, batch)."""
         return step_mask(self.lengths, self.steps, torch.bool)
@@ -154,7 +178,7 @@ class RaggedRows:
     @cached_property
     def is_whole(self) -> bool:
         """Whether every row takes every step."""
-        return bool((self.lengths == self.steps).all())
+        return self.active.is_whole if self.lengths.is_cpu else bool((self.lengths == self.steps).all())
 
     @cached_property
     def active(self) -> ActiveLines:
@@ -164,21 +188,74 @@ class RaggedRows:
     @cached_property
     def _ends(self) -> Tensor:
         """Where each row's states after its last step lie, in lines of states at every time (time + 1, batch, ...)."""
-        batch = len(self.lengths)
-        return self.lengths * batch + torch.arange(batch)
+        return torch.from_numpy(self.active.ends)
 
     def take_ends(self, states: Tensor) -> Tensor:
         """The state of each row after its last step, out of states at every time."""
-        return states.flatten(0, 1).index_select(0, self._ends)
+        return states.view(-1, *states.shape[2:]).index_select(0, self._ends)
 
     def put_ends(self, states: Tensor, start: Tensor | None) -> None:
         """Set the state of each row after its last step, among states at every time; None is zeros."""
-        lines = states.flatten(0, 1)
+        lines = states.view(-1, *states.shape[2:])
         if start is None:
             lines.index_fill_(0, self._ends, 0)
         else:
             lines.index_copy_(0, self._ends, start.reshape(len(self._ends), *lines.shape[1:]))
 
+    def pad(self, data: Tensor) -> Tensor:
+        """The lines of a PackedSequence in their places (time, batch, ...); padding is undefined, though no NaN comes
+        from it. Autograd follows, to any order."""
+        differentiable = data.requires_grad and torch.is_grad_enabled()
+        padded = _pad(data, self) if differentiable else data.index_select(0, self.places[1])
+        return padded.view(self.steps, len(self.lengths), *data.shape[1:])
+
+    def pack(self, values: Tensor) -> Tensor:
+        """The lines of values (time, batch, ...) in the order of a PackedSequence; the reverse of `pad`."""
+        lines = values.flatten(0, 1)
+        differentiable = values.requires_grad and torch.is_grad_enabled()
+        return _pack(lines, self) if differentiable else lines.index_select(0, self.places[0])
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """The line of each line of the packed data, and the reverse, where padding has the first line of the data."""
+        return torch.from_numpy(self.active.lines), torch.from_numpy(self.active.positions)
+
     def fill_padding(self, values: Tensor) -> Tensor:
         """The values (time, batch, ...) with zeros where no step is taken, even if NaN stood there."""
         return zero_padding(values, self.lengths)
+
+
+class _PadLines(Function):
+    """Each line of packed data in its place. torch's own gradient would be twice as slow: it adds, padding too."""
+
+    @staticmethod
+    def forward(ctx: Any, data: Tensor, rows: RaggedRows) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """To copy a line to padding is faster than to leave it out."""
+        ctx.rows = rows
+        return data.index_select(0, rows.places[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """The lines of the data; no gradient comes from padding."""
+        return grads[0].index_select(0, ctx.rows.places[0]), None
+
+
+class _PackLines(Function):
+    """Lines in the order of packed data."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: RaggedRows) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Padding is left out."""
+        ctx.rows = rows
+        return values.index_select(0, rows.places[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """The gradient in the lines' places; kernels do not read that in padding."""
+        contiguous = grads[0].contiguous()  # index_select takes ten times as long for a gradient that is expanded
+        return contiguous.index_select(0, ctx.rows.places[1]), None
+
+
+# `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel
+_pad: Callable[..., Tensor] = getattr(super(Function, _PadLines), "apply")  # noqa: B009 (unknown to the checker)
+_pack: Callable[..., Tensor] = getattr(super(Function, _PackLines), "apply")  # noqa: B009 (unknown to the checker)

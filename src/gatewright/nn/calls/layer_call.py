@@ -1,8 +1,8 @@
 """A call of a whole layer: level by level, direction by direction.
 
-`call_fast` serves padded sequences on the engine. Everything but the numbers is looked up there: the operations of the
-layer by (dtype, products, gates), and the plan of each operation by its extent. `call_generic` serves every call by any
-backend.
+`call_fast` serves padded sequences on the engine, `call_fast_packed` packed ones. Everything but the numbers is looked
+up there: the operations of the layer by (dtype, products, gates), and the plan of each operation by its extent.
+`call_generic` serves every call by any backend.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends import torch_eager
 from gatewright.backends.llvm.emit.vector_type import Products
@@ -22,7 +23,7 @@ from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_plain
 from gatewright.nn.precision import Precision, precision_of
-from gatewright.nn.sequence import RaggedRows, backward_resets, row_lengths
+from gatewright.nn.sequence import Lengths, RaggedRows, backward_resets, row_lengths
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
 
@@ -46,7 +47,7 @@ def call_fast(
     layer: LayerInterface,
     input: Tensor,
     hx: Tensor | Sequence[Tensor] | None,
-    lengths: Tensor | Sequence[int] | None,
+    lengths: Lengths | None,
     gates: bool,
     resets: Tensor | None = None,
 ) -> LayerResults | None:
@@ -59,19 +60,64 @@ def call_fast(
     is_plain_batch = type(input) is Tensor and input.dim() == 3 and input.is_cpu and is_plain(autocast=True)
     if not is_plain_batch or input.shape[-1] != layer.input_size or not _is_for_engine(layer):
         return None
-    dtype, precision = input.dtype, None
-    products = layer.products if dtype is torch.float32 else None
-    if dtype not in DTYPES or torch.is_autocast_enabled("cpu"):
+    fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not fits:
+        return None
+    precision = None
+    if input.dtype not in DTYPES or torch.is_autocast_enabled("cpu"):
         if (precision := _conversions(layer, input, hx)) is None:
             return None
-        dtype, products = precision.dtype, precision.products
         (input,), hx = precision.as_computed([input]), precision.as_computed(_listed(hx)) or None
+    if not layer.batch_first:
+        return _run_fast(layer, input, hx, lengths, gates, resets, precision)
+    marks = None if resets is None else resets.T
+    results = _run_fast(layer, input.transpose(0, 1), hx, lengths, gates, marks, precision)
+    return None if results is None else _with_batch_first(results)
+
+
+def call_fast_packed(
+    layer: LayerInterface, input: PackedSequence, hx: Tensor | Sequence[Tensor] | None, gates: bool
+) -> LayerResults | None:
+    """The same for a PackedSequence. The results' output is the data of one; gates have the axes of a padded batch.
+
+    Rows stay in the caller's order. Lines of the data are copied to their places and back, which takes less time than
+    to teach kernels that inputs and states lie in different lines.
+    """
+    data = input.data
+    is_plain_batch = type(data) is Tensor and data.dim() == 2 and data.is_cpu and is_plain()
+    if not is_plain_batch or data.shape[-1] != layer.input_size or not _is_for_engine(layer):
+        return None
+    rows = RaggedRows.of_packed(input) if data.dtype in DTYPES else None
+    if rows is None:
+        return None
+    results = _run_fast(layer, rows.pad(data), hx, rows, gates)
+    if results is None:
+        return None
+    output = rows.pack(results.output)
+    return (_with_batch_first(results) if layer.batch_first else results)._replace(output=output)
+
+
+def _with_batch_first(results: LayerResults) -> LayerResults:
+    named = {name: gate.transpose(0, 1) for name, gate in results.gates.items()}
+    return LayerResults(results.output.transpose(0, 1), results.finals, named)
+
+
+def _run_fast(
+    layer: LayerInterface,
+    values: Tensor,
+    hx: Tensor | Sequence[Tensor] | None,
+    lengths: Lengths | RaggedRows | None,
+    gates: bool,
+    resets: Tensor | None = None,
+    precision: Precision | None = None,
+) -> LayerResults | None:
+    """The results for arguments (time, batch, ...), in the dtype of the kernels' arrays; see `call_fast`."""
+    dtype = values.dtype
+    products = precision.products if precision else layer.products if dtype is torch.float32 else None
     operations = _operations(layer, dtype, products, gates, resets is not None)
-    values = input.transpose(0, 1) if layer.batch_first else input
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
-    fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if operations is None or states is None or not fits or not steps * batch:
+    if operations is None or states is None or not steps * batch:
         return None
     packed: list[list[Tensor]] = []
     for index, operation in enumerate(operations):
@@ -81,20 +127,17 @@ def call_fast(
             return None
     ragged = None
     if lengths is not None:  # a copy: the gradient reads them again
-        ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
+        is_read = isinstance(lengths, RaggedRows)
+        ragged = lengths if is_read else RaggedRows(row_lengths(lengths, steps=steps, batch=batch).clone(), steps)
         ragged = None if ragged.is_whole else ragged
     if resets is not None:
-        marked = (resets.T if layer.batch_first else resets) != 0
+        marked = resets != 0
         starts = _resets_of_directions(layer, marked if ragged is None else marked & ragged.mask(), values)
         packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
     results = _run_directions(
         layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates
     )
-    results = results if precision is None else rounded(results, precision)
-    if not layer.batch_first:
-        return results
-    named = {name: gate.transpose(0, 1) for name, gate in results.gates.items()}
-    return LayerResults(results.output.transpose(0, 1), results.finals, named)
+    return results if precision is None else rounded(results, precision)
 
 
 def _is_for_engine(layer: LayerInterface) -> bool:
