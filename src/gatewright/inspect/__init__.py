@@ -9,12 +9,15 @@ from gatewright.inspect.gradcheck import ComparedDerivative, GradcheckError, Gra
 
 if TYPE_CHECKING:
     from gatewright.inspect.activity.activations import Activations, LayerActivations
+    from gatewright.inspect.activity.observe import observations, observe
     from gatewright.inspect.activity.record import record
 
 Row = ComparedDerivative  # its name in earlier versions
 _LAZY = {
     "Activations": "gatewright.inspect.activity.activations",
     "LayerActivations": "gatewright.inspect.activity.activations",
+    "observations": "gatewright.inspect.activity.observe",
+    "observe": "gatewright.inspect.activity.observe",
     "record": "gatewright.inspect.activity.record",
 }
 
@@ -35,5 +38,7 @@ __all__ = [
     "LayerActivations",
     "Row",
     "gradcheck",
+    "observations",
+    "observe",
     "record",
 ]

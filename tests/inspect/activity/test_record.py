@@ -78,7 +78,7 @@ def test_the_model_is_as_before() -> None:
     record(model, torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0)))
     assert model.training
     assert model[1].training
-    assert not model[1]._forward_pre_hooks
+    assert not vars(model[1])["_forward_pre_hooks"]
     assert torch.equal(drawn, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -87,7 +87,7 @@ def test_hooks_go_also_when_the_model_fails() -> None:
     model = nn.Sequential(nn.GRU(3, 4))
     with pytest.raises(RuntimeError):
         record(model, torch.randn(5, 2, 7))
-    assert not model[0]._forward_pre_hooks
+    assert not vars(model[0])["_forward_pre_hooks"]
     assert model.training
 
 

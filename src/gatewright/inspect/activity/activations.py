@@ -73,6 +73,9 @@ class Activations:
     - `series` (time, batch, variables): the input where it is numbers, as the user gave it; None for symbols.
     - `outputs`: what the model gave, where that is an array with rows; (time, batch, outputs) or (batch, outputs).
     - `labels`: the names of the outputs, such as classes or symbols.
+    - `rows`: what identifies each row, such as its line or its file.
+    - `variables`: the names of the series' variables.
+    - `patch`: how many steps of the input the layers read as one, where `symbols` and `series` have more steps.
     """
 
     layers: Mapping[str, LayerActivations]
@@ -81,6 +84,9 @@ class Activations:
     series: Array | None = None
     outputs: Array | None = None
     labels: Sequence[str] | None = None
+    rows: Sequence[str] | None = None
+    variables: Sequence[str] | None = None
+    patch: int = 1
 
     def __iter__(self) -> Iterator[LayerActivations]:
         return iter(self.layers.values())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError, OptionError
+from gatewright.tasks.answers.network_inputs import MANY, NetworkInputs, padded
 from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
@@ -104,6 +105,16 @@ class Predictor(ABC):
                 raise
             yield {"line": number, **answer}
 
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """What the network reads of data, in batches, with names for its steps; each kind of predictor says which.
+
+        Raises OptionError where there is no data, and DataError where the source cannot be read or does not fit.
+        """
+        raise OptionError(
+            f"the network of the recipe {self.model.recipe.name!r} cannot be looked into",
+            do="record its layers: gw.inspect.record(run.model.network, inputs)",
+        )
+
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """The content of a file of one of `suffixes` with those answers, which are about `source`."""
         raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
@@ -174,6 +185,26 @@ class ClassPredictor(Predictor):
     def examples(self, source: object) -> Examples:
         """The examples of a source, as the recipe reads them for this model."""
         return self.recipe.examples(source, self.model)
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """All examples; symbols have the names that the model knows them by."""
+        examples, sizes = self.examples(source), self.model.sizes
+        self.remarks, sequences = examples.remarks, examples.sequences
+        keys = [" ".join(map(str, key)) for key in zip(*examples.keys.values(), strict=True)]
+        for first in range(0, len(sequences), MANY):
+            stop = min(first + MANY, len(sequences))
+            values, lengths = padded(sequences, first, stop)
+            symbols = self.step_names([sequences[row] for row in range(first, stop)])
+            yield NetworkInputs(
+                values, lengths, keys[first:stop], symbols, sizes.variables, sizes.classes, reads_lengths=True
+            )
+
+    def step_names(self, rows: Sequence[NDArray[Any]]) -> list[list[str]] | None:
+        """The names of the steps of sequences, where these are symbols."""
+        vocabulary = self.model.sizes.vocabulary
+        if vocabulary is None:
+            return None
+        return [[vocabulary[number] for number in row.reshape(len(row), -1)[:, 0].tolist()] for row in rows]
 
     def answers(self, sequences: Ragged, top: int | None) -> dict[str, list[Any]]:
         """The columns of the answer, one value for each sequence."""

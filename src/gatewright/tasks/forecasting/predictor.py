@@ -1,11 +1,13 @@
 """Forecasts of a trained model: the steps after a series, or after each step of its test part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.network_inputs import MANY, NetworkInputs
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, run_network
 from gatewright.tasks.data.forecasting.linear import Floats
 from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
@@ -156,10 +158,7 @@ class ForecastPredictor(Predictor):
 
     def forecasts(self, windows: Sequence[SeriesWindow]) -> Floats:
         """(windows, horizon, variables, 3): low, middle and high in the units of the data."""
-        values = np.stack([(window.values - window.scaling.mean) / window.scaling.deviation for window in windows], 1)
-        to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
-        known = np.stack([window.known for window in windows], 1)
-        inputs = np.concatenate([np.concatenate([values, to_come]), known], -1).astype(np.float32)
+        inputs = self._inputs(windows)
         parts = np.split(inputs, range(_ROWS, inputs.shape[1], _ROWS), 1)
         outputs = [run_network(self.model.network, part)[0].numpy() for part in parts]  # (horizon, windows, ..., 3)
         mean, deviation = (
@@ -167,6 +166,30 @@ class ForecastPredictor(Predictor):
             for name in ("mean", "deviation")
         )
         return np.moveaxis(np.concatenate(outputs, 1), 1, 0) * deviation + mean
+
+    def _inputs(self, windows: Sequence[SeriesWindow]) -> NDArray[np.float32]:
+        """(history + horizon, windows, variables + known), as the network reads them."""
+        values = np.stack([(window.values - window.scaling.mean) / window.scaling.deviation for window in windows], 1)
+        to_come = np.zeros((self.recipe.horizon, *values.shape[1:]))
+        known = np.stack([window.known for window in windows], 1)
+        return np.concatenate([np.concatenate([values, to_come]), known], -1).astype(np.float32)
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """The last window of each series: its history, and the steps to come, for which only covariates are known."""
+        windows, columns = self.windows(source), self.model.signature["columns"]
+        steps = [f"{number}" for number in range(-self.recipe.history + 1, self.recipe.horizon + 1)]
+        for start in range(0, len(windows), MANY):
+            part = windows[start : start + MANY]
+            named = [
+                [*window.times.spelled(), *window.times_to_come(self.recipe.horizon).spelled()]
+                if window.times is not None
+                else steps
+                for window in part
+            ]
+            inputs = self._inputs(part)
+            lengths = np.full(len(part), len(inputs), np.int64)
+            ids = [window.id or str(start + place) for place, window in enumerate(part, 1)]
+            yield NetworkInputs(inputs, lengths, ids, named, [*columns["target"], *columns["covariates"]])
 
     def _ahead(self, source: object, horizon: int) -> "list[DataFrame]":
         windows = self.windows(source, horizon)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.texts.text import clean, read_text
@@ -81,6 +82,23 @@ class LanguagePredictor(Predictor):
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The summary of a line, which is a text of its own."""
         return summary([self.score(line, "the line")])
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """Each text, or each sentence where the model reads sentences, in a batch of its own."""
+        several = not isinstance(source, str) and isinstance(source, Sequence)
+        texts = [str(text) for text in cast("Sequence[object]", source)] if several else [read_text(source)]
+        for place, text in enumerate(texts, 1):
+            for before, tokens in self.parts(text):
+                numbers = self.numbers(tokens)
+                read = np.concatenate([[] if before is None else [before], numbers]).astype(np.int64)
+                names = tokens if before is None else [(self.model.sizes.vocabulary or ())[before], *tokens]
+                yield NetworkInputs(
+                    read[:, None],
+                    np.array([len(read)], np.int64),
+                    [str(place)],
+                    [names],
+                    labels=self.model.sizes.vocabulary,
+                )
 
     def score(self, text: str, name: str = "the text") -> ScoredText:
         """The tokens of a text and how probable each is.

@@ -1,14 +1,15 @@
 """The log-likelihood of each frame of a piece under a model of piano rolls, and the keys expected next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.music.files import load_pieces
-from gatewright.tasks.data.music.midi import BETWEEN_FRAMES, frames_of_notes, notes_of_frames
+from gatewright.tasks.data.music.midi import BETWEEN_FRAMES, frames_of_notes, key_names, notes_of_frames
 
 FRAMES = 4096  # read at once
 
@@ -49,6 +50,21 @@ class MusicPredictor(Predictor):
         scores, expected = self.listen(frames_of_notes(line))
         total = float(np.nansum(scores))
         return {"frames": len(scores) - 1, "log_likelihood": total, "next": notes_of_frames(expected[-1:])}
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """Each piece in a batch of its own; a step is named by its keys."""
+        music = load_pieces(source, frames_per_beat=self.model.signature.get("frames_per_beat"))
+        for place, name in enumerate(music.names):
+            roll = music.pieces[place]
+            keys = key_names()
+            yield NetworkInputs(
+                roll[:, None].astype(np.float32),
+                np.array([len(roll)], np.int64),
+                [name],
+                [notes_of_frames(roll).split(BETWEEN_FRAMES)],
+                keys,
+                keys,
+            )
 
     def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """The log-likelihood of each frame (frames,) of a roll (frames, 88), and the keys expected after it."""

@@ -2,11 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import index
 from typing import Any, cast
 
+import numpy as np
+
 from gatewright.errors import DataError, OptionError
+from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.answers.predictor import Predictor, run_network
 from gatewright.tasks.data.published.sources import existing_path
 from gatewright.tasks.data.reading import text_lines
@@ -60,6 +63,20 @@ class AdditionPredictor(Predictor):
         return [
             {"line": line, **self._answer(pair, own)} for (line, pair), own in zip(pairs.items(), bits, strict=True)
         ]
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """The bits of each pair, the lowest first; pairs of as many bits in a batch. A step is named as in "1+0"."""
+        pairs = _pairs(source)
+        by_size: dict[int, list[int]] = {}
+        for line, pair in pairs.items():
+            by_size.setdefault(sum(pair).bit_length() + 1, []).append(line)
+        for size, lines in sorted(by_size.items()):
+            values = addition_arrays([pairs[line] for line in lines], size)[0]
+            names = [["+".join(f"{bit:g}" for bit in step) for step in row] for row in values.swapaxes(0, 1)]
+            lengths = np.full(len(lines), size, np.int64)
+            yield NetworkInputs(
+                values, lengths, [f"{a} + {b}" for a, b in map(pairs.__getitem__, lines)], names, ("first", "second")
+            )
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The sum of the two numbers of a line."""

@@ -1,12 +1,13 @@
 """Predictions of a network of the recipe `longlag` for given sequences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.answers.predictor import Predictor, pooled_outputs, run_network
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.synthetic import COPIED, COPY_SYMBOLS
@@ -36,6 +37,20 @@ class LagPredictor(Predictor):
             joined = Ragged.join([np.asarray(sequence, np.float32) for sequence in sequences.values()])
             return {"id": list(sequences), "sum": pooled_outputs(self.model.network, joined)[:, 0]}
         return [row for name, sequence in sequences.items() for row in self._copied(name, sequence[:, 0])]
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """Each sequence in a batch of its own."""
+        task: str = self.recipe.task
+        for name, sequence in _sequences(source, _OWN[task]).items():
+            (_check_sum if task == "adding" else _check_copy)(name, sequence)
+            lengths = np.array([len(sequence)], np.int64)
+            if task == "adding":
+                values = sequence.astype(np.float32)[:, None]
+                yield NetworkInputs(values, lengths, [name], variables=_OWN[task], reads_lengths=True)
+            else:
+                numbers = sequence[:, 0].astype(np.int64)
+                classes = self.model.sizes.classes
+                yield NetworkInputs(numbers[:, None], lengths, [name], [list(map(str, numbers))], labels=classes)
 
     def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
         """What follows the last signs that it is time to repeat."""

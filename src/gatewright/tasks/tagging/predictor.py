@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError
+from gatewright.tasks.answers.network_inputs import MANY, NetworkInputs, padded
 from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, evaluated
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.ragged import Ragged
@@ -90,6 +91,16 @@ class TokenPredictor(Predictor):
             lines += ["", f"{token}\t{label}"] if step == 1 and lines else [f"{token}\t{label}"]
         return "".join(f"{line}\n" for line in lines).encode()
 
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """All sentences, with their tokens."""
+        sentences = self._sentences(source)
+        encoded = encoded_tokens(sentences.tokens, self._vocabulary)
+        for first in range(0, len(encoded), MANY):
+            stop = min(first + MANY, len(encoded))
+            values, lengths = padded(encoded, first, stop)
+            rows, tokens = [str(key) for key in sentences.keys[first:stop]], sentences.tokens[first:stop]
+            yield NetworkInputs(values, lengths, rows, tokens, labels=self.classes, reads_lengths=True)
+
     def _sentences(self, source: object) -> Sentences:
         tables = steps.step_tables_of(source, self.recipe, needed=())
         if tables is None:
@@ -144,6 +155,14 @@ class ChannelPredictor(Predictor):
         columns["label"] = [classes[place] for row in places for place in row]
         columns["probability"] = np.exp(np.concatenate([rows.max(-1) for rows in scores])).tolist()
         return columns
+
+    def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
+        """Each recording whole, in a batch of its own. `predict` reads long ones in windows."""
+        sizes = self.model.sizes
+        for place, recording in enumerate(self._recordings(source)[0], 1):
+            values, lengths = recording.values[:, None], np.array([len(recording.values)], np.int64)
+            name = str(recording.id) or str(place)
+            yield NetworkInputs(values, lengths, [name], None, sizes.variables, sizes.classes, reads_lengths=True)
 
     def _recordings(self, source: object) -> tuple[list[steps.Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""

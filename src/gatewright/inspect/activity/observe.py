@@ -1,0 +1,83 @@
+"""`observe`: gates and states of a trained model on data of its kind, from a run's folder or a model file."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gatewright.errors import DataError, OptionError
+from gatewright.inspect.activity.activations import Activations
+from gatewright.inspect.activity.record import record
+from gatewright.tasks.answers.network_inputs import NetworkInputs
+from gatewright.tasks.run import Run, open_run
+
+Source = str | os.PathLike[str] | Run
+
+
+def observe(source: Source, data: object = None, *, text: str | None = None, **reading: Any) -> Activations:
+    """The activations of a trained model for the first batch of data, up to 64 rows.
+
+        activations = gw.inspect.observe("runs/text", text="To be, or not to be")
+        activations = gw.inspect.observe("runs/sensors", "sensors.csv")
+
+    - `source`: the folder of a run, a model file, or a `Run`.
+    - `data`: what the model's `predict` takes: a path, a DataFrame, arrays. A forecaster needs none: it looks at the
+      end of the series that it was trained on.
+    - `text`: a text, in place of data, for a model that reads texts.
+    - `reading`: the recipe's settings of columns and files.
+
+    Raises OptionError where there is no data, DataError where it cannot be read or has no rows.
+    """
+    first = next(observations(source, data, text=text, **reading), None)
+    if first is None:
+        raise DataError("there is nothing to look at: the data has no rows")
+    return first
+
+
+def observations(
+    source: Source, data: object = None, *, text: str | None = None, limit: int | None = None, **reading: Any
+) -> Iterator[Activations]:
+    """The same for all of the data, a batch after the other; with `limit` for so many batches.
+
+    Only the batch that is being looked at is in memory.
+    """
+    run = source if isinstance(source, Run) else open_run(source)
+    predictor = run.predictor(**reading)
+    if text is not None:
+        if data is not None:
+            raise OptionError("there is a text and data", do="give one of them")
+        data = [text]
+    if data is None and predictor.needs_data:
+        raise OptionError(
+            "there is nothing to look at",
+            expected=run.model.recipe.data_forms or None,
+            do="give data, or a text: text='...'",
+            shell="name a file or folder with --data, or give a text with --text",
+        )
+    for inputs in islice(predictor.network_inputs(data), limit):
+        yield _activations(run.model.network, inputs)
+
+
+def _activations(network: nn.Module, inputs: NetworkInputs) -> Activations:
+    """What a network does with a batch."""
+    device = next(network.parameters()).device
+    values = torch.as_tensor(inputs.values).to(device)
+    lengths = torch.as_tensor(inputs.lengths)
+    arguments = (values, None, lengths.to(device)) if inputs.reads_lengths else (values,)
+    recorded = record(network, *arguments)
+    is_symbols = np.issubdtype(inputs.values.dtype, np.integer)
+    patch: Any = getattr(network, "patch", None)
+    return replace(
+        recorded,
+        symbols=inputs.symbols,
+        series=None if is_symbols else inputs.values,
+        labels=inputs.labels,
+        rows=inputs.rows,
+        variables=inputs.variables,
+        patch=patch.steps if patch is not None else 1,
+    )

@@ -1,0 +1,92 @@
+"""Every recipe's models can be looked into, on data in the forms that `predict` takes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import gatewright as gw
+from gatewright.errors import OptionError
+from gatewright.tasks.recipes import RECIPES
+from gatewright.tasks.run import Run
+from tests.quick_runs import QuickRun
+
+RANDOM = np.random.default_rng(0)
+
+
+def marked() -> np.ndarray[Any, Any]:
+    values = RANDOM.random((2, 9, 2))
+    values[:, :, 1] = np.isin(np.arange(9), (1, 6))
+    return values
+
+
+def digits() -> Any:
+    from sklearn.datasets import load_digits
+
+    return load_digits().images[:5]
+
+
+ASKED: Mapping[str, Callable[[Run, Path], Any]] = {
+    "adding": lambda run, source: [(5, 3), (1000, 24), (6, 1)],
+    "digits": lambda run, source: digits(),
+    "images": lambda run, source: RANDOM.integers(0, 256, (3, 6, 5)).astype(np.uint8),
+    "longlag": lambda run, source: marked(),
+    "music": lambda run, source: [(RANDOM.random((6, 88)) < 0.1).astype(np.uint8)],
+    "texts": lambda run, source: ["text number 7", "a text"],
+    "sequences": lambda run, source: source,
+    "sounds": lambda run, source: source,
+    "series": lambda run, source: None,
+    "speakers": lambda run, source: source,
+    "tagging": lambda run, source: [["Ada", "saw", "Oslo", "."]],
+    "text": lambda run, source: ["the sea"],
+    "words": lambda run, source: ["the quick fox"],
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_looked_into(name: str, quick_run: QuickRun) -> None:
+    assert name in ASKED, "every recipe has a row above"
+    run = gw.tasks.open(quick_run(name)[1])
+    data = ASKED[name](run, Path(str(run.model.source)))
+    seen = list(gw.inspect.observations(run, data))
+    assert seen
+    for activations in seen:
+        layer = activations.layer()
+        assert layer.gates
+        state = layer.states["h"]
+        assert state.shape[:2] == (activations.steps, activations.batch)
+        np.testing.assert_array_equal(np.isnan(state).all(-1), ~activations.mask())
+        assert (activations.symbols is not None) or (activations.series is not None)
+        if activations.symbols is not None:
+            own = [-(-len(names) // activations.patch) for names in activations.symbols]
+            assert own == activations.lengths.tolist()
+        if activations.series is not None:
+            assert len(activations.variables or ()) in (0, activations.series.shape[-1])
+        assert len(activations.rows or ()) == activations.batch
+
+
+def test_the_outputs_are_those_of_the_answers(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("texts")[1])
+    activations = gw.inspect.observe(run, ["text number 7", "a text"])
+    odds = np.exp(activations.outputs.astype(np.float64))
+    answers = run.predict(["text number 7", "a text"])[[f"p_{name}" for name in activations.labels]]
+    np.testing.assert_allclose(odds / odds.sum(1, keepdims=True), answers, atol=1e-6)
+
+
+def test_symbols_are_those_of_the_text(quick_run: QuickRun) -> None:
+    folder = quick_run("text")[1]
+    activations = gw.inspect.observe(folder, text="the sea")
+    assert activations.symbols == [list("the sea")]
+    assert activations.outputs.shape == (7, 1, len(activations.labels))
+
+
+def test_errors_say_what_to_give(quick_run: QuickRun) -> None:
+    folder = quick_run("text")[1]
+    with pytest.raises(OptionError, match="there is nothing to look at"):
+        gw.inspect.observe(folder)
+    with pytest.raises(OptionError, match="there is a text and data"):
+        gw.inspect.observe(folder, "a.txt", text="a")
