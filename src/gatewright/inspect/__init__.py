@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from gatewright.inspect.activity.activations import Activations, LayerActivations
     from gatewright.inspect.activity.observe import observations, observe
     from gatewright.inspect.activity.record import record
+    from gatewright.inspect.measures.half_life import HalfLife, half_life
+    from gatewright.inspect.measures.saturation import GateSaturation, saturation
 
 Row = ComparedDerivative  # its name in earlier versions
 _LAZY = {
     "Activations": "gatewright.inspect.activity.activations",
+    "GateSaturation": "gatewright.inspect.measures.saturation",
+    "HalfLife": "gatewright.inspect.measures.half_life",
     "LayerActivations": "gatewright.inspect.activity.activations",
+    "half_life": "gatewright.inspect.measures.half_life",
     "observations": "gatewright.inspect.activity.observe",
     "observe": "gatewright.inspect.activity.observe",
     "record": "gatewright.inspect.activity.record",
+    "saturation": "gatewright.inspect.measures.saturation",
 }
 
 
@@ -33,12 +39,16 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Activations",
     "ComparedDerivative",
+    "GateSaturation",
     "GradcheckError",
     "GradcheckReport",
+    "HalfLife",
     "LayerActivations",
     "Row",
     "gradcheck",
+    "half_life",
     "observations",
     "observe",
     "record",
+    "saturation",
 ]

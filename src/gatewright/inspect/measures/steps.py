@@ -1,0 +1,71 @@
+"""The steps of all rows of activations, one after the other, from one batch or from a stream of batches."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import DataError
+from gatewright.inspect.activity.activations import Activations, LayerActivations
+from gatewright.lang.ops import Op
+
+Values = NDArray[np.float64]
+Source = Activations | Iterable[Activations]
+_SHARES = frozenset({Op.SIGMOID, Op.HARD_SIGMOID})
+
+
+def batches_of(source: Source) -> Iterator[Activations]:
+    """The batches of a source; activations that are at hand are one batch."""
+    yield from (source,) if isinstance(source, Activations) else source
+
+
+def valid_steps(layer: LayerActivations, name: str) -> Values:
+    """A gate or state at all steps of all rows, (steps, units), without what lies after the ends of rows."""
+    values = layer.values(name)
+    return values[~np.isnan(values).all(-1)].astype(np.float64)
+
+
+def share_gates(layer: LayerActivations) -> Iterator[str]:
+    """The gates with values from 0 to 1, by the operation that computes them."""
+    definitions = layer.trace.definitions()
+    for name, value in layer.trace.gates:
+        if value.name in definitions and definitions[value.name].op in _SHARES:
+            yield name
+
+
+class Moments:
+    """Count, mean and variance of the steps of a stream, by unit (Chan, Golub & LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._squares = 0, np.zeros(0), np.zeros(0)
+
+    def add(self, values: Values) -> None:
+        """Take (steps, units) into account."""
+        count = len(values)
+        if not count:
+            return
+        mean, squares = values.mean(0), ((values - values.mean(0)) ** 2).sum(0)
+        if not self.count:
+            self.count, self.mean, self._squares = count, mean, squares
+            return
+        total, shift = self.count + count, mean - self.mean
+        self._squares = self._squares + squares + shift**2 * (self.count * count / total)
+        self.mean = self.mean + shift * (count / total)
+        self.count = total
+
+    @property
+    def variance(self) -> Values:
+        """The mean square of the distance to the mean."""
+        return self._squares / max(self.count, 1)
+
+
+def by_value(source: Source) -> Mapping[tuple[str, str], Moments]:
+    """The moments of every gate and state of every layer, by the names of both. Raises DataError without steps."""
+    moments: dict[tuple[str, str], Moments] = {}
+    for activations in batches_of(source):
+        for layer in activations:
+            for name in (*layer.gates, *layer.states):
+                moments.setdefault((layer.name, name), Moments()).add(valid_steps(layer, name))
+    if not any(found.count for found in moments.values()):
+        raise DataError("there is no step to measure: the data has no rows")
+    return moments
