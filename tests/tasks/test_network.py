@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 import gatewright as gw
 from gatewright.errors import OptionError
 from gatewright.nn import Recurrent
+from gatewright.nn.calls import embedding_fold
 from gatewright.nn.dropout import Dropout
 from gatewright.tasks.model import Model, load_model
 from gatewright.tasks.network import RecipeNetwork
@@ -181,3 +183,23 @@ def test_the_loss_of_next_symbols_is_that_of_the_outputs(tied: bool) -> None:
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
         torch.testing.assert_close(value, found[1][name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("encode", ["embedding", "one-hot"])
+def test_a_small_table_is_folded_into_the_layer_with_the_same_results(
+    encode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, targets = torch.randint(70, (20, 8)), torch.randn(20, 8, 5)
+    results: list[list[torch.Tensor]] = []
+    for least in (0, 10**9):
+        monkeypatch.setattr(embedding_fold, "MIN_PRODUCTS", least)
+        torch.manual_seed(0)
+        options: dict[str, Any] = {"encode": encode, "pool": "each step", "hidden": 70}
+        network = RecipeNetwork("gru", Sizes(70, 5), **options)
+        network(inputs)  # the operations are made
+        with mock.patch.object(embedding_fold, "run_folded", wraps=embedding_fold.run_folded) as folded:
+            output, _ = network(inputs)
+        assert folded.called == (not least)
+        (output - targets).square().mean().backward()
+        results.append([output, *(gradient for p in network.parameters() if (gradient := p.grad) is not None)])
+    torch.testing.assert_close(*results)

@@ -4,6 +4,7 @@ from gatewright.nn import init
 from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
 from gatewright.nn.compile_ahead import compile_ahead
+from gatewright.nn.embedding import FoldedEmbedding
 from gatewright.nn.heads import LastPool, MaxPool, MeanPool, PerStepDense, SharedDense
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.linear import Linear
@@ -19,6 +20,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "FoldedEmbedding",
     "GRUCell",
     "KernelPlan",
     "LSTMCell",

@@ -12,6 +12,7 @@ from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.folded_embedding import FoldedOperation
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.packing import Layout, unpacked
@@ -75,6 +76,13 @@ class PackedCell:
         key = ("operation", mode, dtype, products)
         if key not in self.made:
             self.made[key] = SequenceOperation(self.spec(mode, dtype, products), self.layout)
+        return self.made[key]
+
+    def folded(self, operation: SequenceOperation) -> FoldedOperation | None:
+        """The operation on the products of its input with a matrix; None where the step has no such form."""
+        key = ("folded", operation)
+        if key not in self.made:
+            self.made[key] = FoldedOperation.of(operation)
         return self.made[key]
 
     def one_step(self, dtype: torch.dtype) -> StepOperation:

@@ -9,9 +9,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from gatewright.errors import OptionError
-from gatewright.nn import LastPool, MaxPool, MeanPool, Recurrent, SharedDense
+from gatewright.nn import FoldedEmbedding, LastPool, MaxPool, MeanPool, Recurrent, SharedDense
 from gatewright.nn import init as initialisers
 from gatewright.nn.dropout import Dropout
+from gatewright.nn.embedding import TableRows, mark_rows
 from gatewright.nn.heads import Pool
 from gatewright.nn.patches import Patches
 from gatewright.tasks.data.scaling import Scaling
@@ -19,6 +20,10 @@ from gatewright.tasks.data.texts.word_vectors import WordVectors
 from gatewright.tasks.run_data import Directions, Encoding, Pooling, Sizes
 
 State = Any  # what a recurrent layer returns: a tensor (layers, batch, hidden), or a tuple of such tensors
+
+
+_FOLDED_SYMBOLS = 64
+"""With fewer symbols, a layer multiplies one-hot vectors as fast as it takes columns of its matrix."""
 
 
 class OneHotEncoding(nn.Module):
@@ -30,7 +35,10 @@ class OneHotEncoding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The symbols as vectors of the default floating-point type."""
-        return functional.one_hot(inputs, self.symbols).float()
+        vectors = functional.one_hot(inputs, self.symbols).float()
+        if _FOLDED_SYMBOLS <= self.symbols <= inputs.numel() // 2:
+            mark_rows(vectors, TableRows(torch.eye(self.symbols), inputs))
+        return vectors
 
 
 _WORD_PLACES = 2  # of the symbols of a step: the word as it is written, and in lower case
@@ -196,7 +204,7 @@ def _encoder(encode: Encoding, sizes: Sizes, embedding: int, word_dropout: float
         case "one-hot":
             return OneHotEncoding(sizes.inputs), sizes.inputs
         case "embedding":
-            return nn.Embedding(sizes.inputs, embedding), embedding
+            return FoldedEmbedding(sizes.inputs, embedding), embedding
         case "embedding-sum":
             return SummedEmbedding(sizes.inputs, embedding, word_dropout=word_dropout), embedding
 

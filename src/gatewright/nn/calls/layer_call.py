@@ -16,7 +16,9 @@ from gatewright.backends import torch_eager
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
+from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
+from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import run
@@ -69,9 +71,9 @@ def call_fast(
             return None
         (input,), hx = precision.as_computed([input]), precision.as_computed(_listed(hx)) or None
     if not layer.batch_first:
-        return _run_fast(layer, input, hx, lengths, gates, resets, precision)
+        return _run_fast(layer, input, hx, lengths, gates, resets, precision, input)
     marks = None if resets is None else resets.T
-    results = _run_fast(layer, input.transpose(0, 1), hx, lengths, gates, marks, precision)
+    results = _run_fast(layer, input.transpose(0, 1), hx, lengths, gates, marks, precision, input)
     return None if results is None else _with_batch_first(results)
 
 
@@ -110,8 +112,12 @@ def _run_fast(
     gates: bool,
     resets: Tensor | None = None,
     precision: Precision | None = None,
+    vectors: Tensor | None = None,
 ) -> LayerResults | None:
-    """The results for arguments (time, batch, ...), in the dtype of the kernels' arrays; see `call_fast`."""
+    """The results for arguments (time, batch, ...), in the dtype of the kernels' arrays; see `call_fast`.
+
+    `vectors` is the tensor that a caller passed, where the values are those of it: it may be known as rows of a table.
+    """
     dtype = values.dtype
     products = precision.products if precision else layer.products if dtype is torch.float32 else None
     operations = _operations(layer, dtype, products, gates, resets is not None)
@@ -134,10 +140,28 @@ def _run_fast(
         marked = resets != 0
         starts = _resets_of_directions(layer, marked if ragged is None else marked & ragged.mask(), values)
         packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
-    results = _run_directions(
-        layer, values, lambda index, x: run(operations[index], (x, *packed[index], *states[index]), ragged), gates
-    )
+    fold = None
+    if lookups.data and vectors is not None:  # to ask for the size of the dictionary would take a call
+        fold = EmbeddingFold.of(layer, vectors, operations)
+    operands = [(*own, *starts) for own, starts in zip(packed, states, strict=True)]
+    results = _run_directions(layer, values, _runner(operations, operands, ragged, fold), gates)
     return results if precision is None else rounded(results, precision)
+
+
+def _runner(
+    operations: Sequence[SequenceOperation],
+    operands: Sequence[Sequence[Tensor | None]],
+    ragged: RaggedRows | None,
+    fold: EmbeddingFold | None,
+) -> Callable[[int, Tensor], CellResults]:
+    """Runs a direction by its index on the input of its level; the first level may be folded."""
+
+    def run_direction(index: int, x: Tensor) -> CellResults:
+        if fold is not None and index < len(fold):
+            return fold.run(index, x, operands[index], ragged)
+        return run(operations[index], (x, *operands[index]), ragged)
+
+    return run_direction
 
 
 def _is_for_engine(layer: LayerInterface) -> bool:

@@ -138,10 +138,13 @@ class SequenceOperation:
         grads: Sequence[Tensor | None],
         needed: tuple[bool, ...],
         ragged: RaggedRows | None = None,
+        *,
+        by_inputs: Sequence[Tensor] = (),
     ) -> list[Tensor | None]:
         """The gradient by every operand that needs one.
 
-        `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros.
+        `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros. The gradients by
+        inputs are written to `by_inputs` as far as there is room, else to new memory.
         """
         steps, batch = _extent(operands)
         seeded = self.seeded(grads)
@@ -155,7 +158,10 @@ class SequenceOperation:
         dtype, first_packed = self.spec.dtype, self.numbering.first_packed
         emitted = list(executor.binding.emitted.values())
         new = torch.zeros if ragged is not None or not steps * batch else torch.empty  # no kernel writes to padding
-        by_input = [new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted]
+        by_input = [room for room, _ in zip(by_inputs, emitted, strict=False)]
+        for room in by_input if ragged is not None else ():
+            room.zero_()
+        by_input += [new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted[len(by_input) :]]
         new = torch.empty if steps * batch and (ragged is None or ragged.active.count) else torch.zeros
         by_packed = [new(tensors[first_packed + number].shape, dtype=dtype) for number in gradient.packed]
         self._run(executor, [*tensors, *kept, *flows, *adjoints, *by_input, *by_packed], ragged, caches_weights=False)

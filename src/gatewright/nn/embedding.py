@@ -1,0 +1,54 @@
+"""`FoldedEmbedding`: a drop-in for torch.nn.Embedding whose vectors a recurrent layer knows as rows of a table."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from gatewright.nn.engine.folded_embedding import TableRows
+from gatewright.nn.modes import is_plain
+
+
+class FoldedEmbedding(nn.Embedding):
+    """torch.nn.Embedding, with the same arguments, parameters and results.
+
+    A recurrent layer of gatewright.nn that is called with its output knows of which rows of the table it consists.
+    Where the table has at most half as many rows as the batch has steps, the layer multiplies the table with its input
+    weights, and not every vector of the batch. The results and all gradients are equal within rounding. Nothing is
+    different for an output that was changed, dropped out or packed on the way, with `max_norm`, `sparse` or
+    `scale_grad_by_freq`, and in graphs, transforms and autocast.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Symbols (...) -> vectors (..., embedding_dim)."""
+        output = super().forward(input)
+        if not (self.max_norm or self.sparse or self.scale_grad_by_freq):
+            mark_rows(output, TableRows(self.weight, input, self.padding_idx))
+        return output
+
+
+class _Lookup(NamedTuple):
+    rows: TableRows
+    versions: tuple[int, ...]  # of the vectors, the table and the symbols, when these were looked up
+
+
+lookups = WeakTensorKeyDictionary()
+"""The rows that tensors consist of, for as long as the tensors live."""
+
+
+def mark_rows(vectors: Tensor, rows: TableRows) -> None:
+    """Remember that the vectors are those rows of a table, if nothing of torch's watches or changes operations."""
+    if is_plain() and type(vectors) is Tensor and vectors.is_cpu:
+        lookups[vectors] = _Lookup(rows, _versions(vectors, rows))
+
+
+def rows_of(vectors: Tensor) -> TableRows | None:
+    """The rows of a table that the vectors still consist of, if that is known."""
+    lookup = lookups.get(vectors)
+    if lookup is None or lookup.versions != _versions(vectors, lookup.rows):
+        return None
+    return lookup.rows
+
+
+def _versions(vectors: Tensor, rows: TableRows) -> tuple[int, ...]:
+    return tuple(tensor._version for tensor in (vectors, rows.table, rows.symbols))  # pyright: ignore[reportPrivateUsage]
