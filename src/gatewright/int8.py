@@ -88,7 +88,7 @@ def require_sums_fit(columns: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """How far the outputs of weights of eight bits are from those of the weights themselves."""
+    """How far the outputs of weights in fewer bits are from those of the weights themselves."""
 
     largest: float
     rms: float
@@ -96,17 +96,18 @@ class Loss:
     same_largest: float | None  # the share of steps in which the same output is the largest; None of a single output
     steps: int
     inputs: str  # of what kind they were
+    weights: str = "int8"
 
     def __str__(self) -> str:
         share = self.rms / self.outputs_rms if self.outputs_rms else 0.0
         same = "" if self.same_largest is None else f", and the largest output is the same in {self.same_largest:.1%}"
         return (
-            f"int8 weights: over {self.steps} steps of {self.inputs} the outputs are off by at most "
+            f"{self.weights} weights: over {self.steps} steps of {self.inputs} the outputs are off by at most "
             f"{self.largest:.2g}, rms {self.rms:.2g} ({share:.2%} of theirs){same}"
         )
 
     @classmethod
-    def between(cls, want: Array, got: Array, inputs: str) -> Self:
+    def between(cls, want: Array, got: Array, inputs: str, weights: str = "int8") -> Self:
         """That of outputs (..., features) for inputs of some kind."""
         error = got - want
         several = want.shape[-1] > 1
@@ -117,4 +118,5 @@ class Loss:
             same_largest=float(np.mean(got.argmax(-1) == want.argmax(-1))) if several else None,
             steps=prod(want.shape[:-1]),
             inputs=inputs,
+            weights=weights,
         )

@@ -199,3 +199,38 @@ def test_numbers_that_do_not_fit_are_not_rounded(convert: Callable[..., Said], t
     assert code == 2
     assert "the network has numbers that float32 cannot hold" in err
     assert not (tmp_path / "gru.npz").exists()
+
+
+def test_weights_of_fewer_bits(convert: Callable[..., Said], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(torch.nn.GRU(16, 40).state_dict(), tmp_path / "wide.pt")
+    for weights, share in (("int8", 0.4), ("bfloat16", 0.6)):
+        code, out, _ = convert("wide.pt", f"{weights}.safetensors", "--weights", weights)
+        assert code == 0
+        assert out.splitlines()[0] == "torch -> gatewright"
+        assert out.splitlines()[-2].startswith(
+            f"{weights} weights: over 300 steps of random inputs the outputs are off"
+        )
+        assert (tmp_path / f"{weights}.safetensors").stat().st_size < share * (tmp_path / "wide.pt").stat().st_size
+    code, _, err = convert("wide.pt", "wide.keras", "--weights", "int8")
+    assert (code, err) == (
+        2,
+        (
+            "error: files of keras do not keep weights in int8 here\n"
+            "  expected: a .safetensors file of the layout gatewright\n"
+            "  do: write ONNX or C with: gatewright export MODEL FILE.onnx --weights int8\n"
+        ),
+    )
+    code, _, err = convert("int8.safetensors", "again.safetensors", "--weights", "int8")
+    assert (code, err) == (
+        2,
+        (
+            "error: int8.safetensors is a model file itself, whose other contents a conversion does not keep\n"
+            "  do: gatewright export int8.safetensors again.safetensors --weights int8\n"
+        ),
+    )
+    code, _, err = convert("wide.pt", "again.safetensors", "--weights", "int4")
+    assert (code, err) == (2, "error: there are no weights 'int4'\n  expected: float32, int8, bfloat16\n")
+    assert not (tmp_path / "again.safetensors").exists()
+    code, out, _ = convert("int8.safetensors", "back.pt")
+    assert code == 0

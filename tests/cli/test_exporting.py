@@ -119,7 +119,11 @@ def test_a_forecast_is_compared_at_its_history(export: Callable[..., Said], tmp_
 def test_what_cannot_be_is_refused(export: Callable[..., Said], model: Path) -> None:
     code, out, err = export(model, model.with_suffix(".tflite"))
     assert (code, out) == (2, "")
-    assert err.splitlines()[1:] == ["  expected: .onnx or .c or .h", "  got: .tflite", "  do: name the file model.onnx"]
+    assert err.splitlines()[1:] == [
+        "  expected: .onnx or .c or .h or .safetensors",
+        "  got: .tflite",
+        "  do: name the file model.onnx",
+    ]
     code, _, err = export(model, model.with_suffix(".onnx"), "--layer", "top")
     assert (code, err) == (2, "error: the model file has no recurrent layer 'top'\n  expected: 'recurrent'\n")
     assert not model.with_suffix(".onnx").exists()
@@ -153,3 +157,35 @@ def test_an_option_of_another_format_is_refused(export: Callable[..., Said], mod
     code, _, err = export(model, model.with_suffix(".c"), "--states")
     assert code == 2
     assert "a .c file has no option --states" in err
+
+
+def test_weights_in_eight_bits(export: Callable[..., Said], tmp_path: Path, rng: np.random.Generator) -> None:
+    model = save(tmp_path / "model.safetensors", model_of(cells.lstm, rng, sizes={"input": 12, "hidden": 30}))
+    code, out, _ = export(model, tmp_path / "small.safetensors", "--weights", "int8")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith(f"{tmp_path / 'small.safetensors'}  ")
+    assert lines[1] == "in int8: recurrent.W_l0, recurrent.U_l0"
+    assert lines[2].startswith("int8 weights: over 400 steps of random inputs the outputs are off by at most ")
+    code, out, _ = export(tmp_path / "small.safetensors", tmp_path / "small.onnx", "--weights", "int8", "--json")
+    facts = json.loads(out)
+    assert (code, facts["right"], facts["loss"]["largest"]) == (0, True, 0.0)
+    code, out, _ = export(model, tmp_path / "model.onnx", "--weights", "int8")
+    assert code == 0
+    assert "beside the NumPy reference with the rounded weights, the worst difference" in out
+    code, out, _ = export(model, tmp_path / "half.safetensors", "--weights", "bfloat16", "--json")
+    assert (code, json.loads(out)["weights"]) == (0, "bfloat16")
+
+
+def test_a_model_file_without_other_weights_is_refused(export: Callable[..., Said], model: Path) -> None:
+    code, _, err = export(model, model.with_name("other.safetensors"))
+    assert (code, err) == (
+        2,
+        (
+            f"error: {model} holds its weights in float32 already\n"
+            "  expected: --weights int8 or --weights bfloat16\n  do: add one of them, or copy the file\n"
+        ),
+    )
+    code, _, err = export(model, model.with_name("other.safetensors"), "--layer", "recurrent", "--weights", "int8")
+    assert code == 2
+    assert err.startswith("error: a .safetensors file has no option --layer\n")

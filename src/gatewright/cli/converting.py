@@ -50,6 +50,12 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option(help="Round all numbers to float32 or float64.", show_default="as they are in IN")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep matrices in int8 or bfloat16, in a model file of ours (.safetensors).", show_default="float32"
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print how two layouts map to each other.")] = False,
     as_json: AsJson = False,
@@ -71,7 +77,13 @@ def convert(
         from gatewright import convert as conversion
 
         report = conversion.convert(
-            source, target, source_layout=source_layout, target_layout=target_layout, overrides=overrides, dtype=dtype
+            source,
+            target,
+            source_layout=source_layout,
+            target_layout=target_layout,
+            overrides=overrides,
+            dtype=dtype,
+            **given(weights=weights),
         )
     if as_json:
         print_json(dataclasses.asdict(report))
@@ -88,6 +100,8 @@ def _show(report: "Report", target: str) -> None:
         console.print(f"  {note}")
     for what, difference in report.differences.items():
         console.print(f"{what}: differ by {difference:.2g} at most, in outputs up to {report.scale:.2g}")
+    if report.loss is not None:
+        console.print(str(report.loss))
     console.print(f"written: {target}")
 
 
@@ -134,6 +148,7 @@ COMMANDS = (
             "gatewright convert model.keras model.pt",
             "gatewright convert runs/text text.keras",
             "gatewright convert lstm.npz model.safetensors --from theano --to gatewright",
+            "gatewright convert model.pt small.safetensors --weights int8",
             "gatewright convert tagger.pt encoder.onnx --prefix encoder.",
             "gatewright convert --explain keras torch",
         ),

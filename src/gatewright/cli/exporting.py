@@ -34,9 +34,7 @@ class ExportFormat:
 
 def export(
     model: ModelPath,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file to write; its suffix says which: .onnx or .c.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: .onnx, .c or .safetensors.")],
     *,
     layer: Annotated[str | None, typer.Option(help="Export only this recurrent layer, by its name.")] = None,
     states: Annotated[
@@ -51,7 +49,8 @@ def export(
         str | None, typer.Option(help="float32 or float64.", show_default="ONNX: the model's; C: float32")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="C: float32, or int8 with a scale for each row.", show_default="float32")
+        str | None,
+        typer.Option(help="float32 or int8; .safetensors: bfloat16 too.", show_default="float32"),
     ] = None,
     math: Annotated[
         str | None, typer.Option(help="C: own has exp and tanh in the file, libm calls math.h.", show_default="own")
@@ -62,8 +61,9 @@ def export(
 
     FILE.onnx holds the whole model of a recipe: as the operator GRU, LSTM or RNN where the equations allow it,
     otherwise as the equations in a Scan. FILE.c and FILE.h hold it as C code without dependencies that runs step by
-    step. If onnxruntime or a C compiler is installed, the file is run on random inputs and compared with the NumPy
-    reference; the exit code is 1 if they differ by more than rounding.
+    step. FILE.safetensors is a model file of a quarter or half of the size (--weights int8 or bfloat16). If onnxruntime
+    or a C compiler is installed, an .onnx or .c file is run on random inputs and compared with the NumPy reference; the
+    exit code is 1 if they differ by more than rounding.
     """
     format_ = FORMATS.get(file.suffix.lower())
     if format_ is None:
@@ -97,18 +97,20 @@ def _onnx(model: Path, file: Path, layer: str | None, **options: Any) -> ExportO
         f"{written.path}  {written.size:,} bytes, opset {written.opset}",
         f"computed by: {written.operator or 'no loop, all steps at once'}",
         *(f"{name}: {doc}" for name, doc in {**written.inputs, **written.outputs}.items()),
+        *([str(written.loss)] if written.loss else []),
     ]
     facts: dict[str, Any] = {**asdict(written), "path": str(written.path)}
     try:
         from gatewright.export.onnx_check import differences
 
-        runs = differences(model, file, name=layer)
+        runs = differences(model, file, name=layer, weights=options.get("weights", "float32"))
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
         advice = "not compared with the model: pip install onnxruntime, and it will be"
         return ExportOutcome({**facts, "differences": None}, (*lines, advice))
-    lines.append("beside the NumPy reference, the worst difference as a share of the largest number:")
+    rounded = " with the rounded weights" if written.loss else ""
+    lines.append(f"beside the NumPy reference{rounded}, the worst difference as a share of the largest number:")
     lines += [f"{run.steps:>4} steps, {run.batch} rows: {run.worst:.1e}" for run in runs]
     right = all(run.fits for run in runs)
     return ExportOutcome({**facts, "differences": [asdict(run) for run in runs], "right": right}, tuple(lines), right)
@@ -147,11 +149,34 @@ def _c99(model: Path, file: Path, layer: str | None, **options: Any) -> ExportOu
     return ExportOutcome({**facts, "difference": asdict(run), "right": run.fits}, tuple(lines), run.fits)
 
 
+def _safetensors(model: Path, file: Path, layer: str | None, *, weights: str = "float32") -> ExportOutcome:
+    from gatewright.export import safetensors
+
+    if layer is not None:
+        raise OptionError(
+            "a .safetensors file has no option --layer", got=layer, do="leave it out: it holds all layers"
+        )
+    if weights == "float32":
+        raise OptionError(
+            f"{model} holds its weights in float32 already",
+            expected="--weights int8 or --weights bfloat16",
+            do="add one of them, or copy the file",
+        )
+    written = safetensors(model, file, weights=weights)
+    lines = (
+        f"{written.path}  {written.size:,} bytes, of {written.full_size:,} in float32",
+        f"in {weights}: {', '.join(written.matrices)}",
+        str(written.loss) if written.loss else f"not compared with the model: {written.unmeasured}",
+    )
+    return ExportOutcome({**asdict(written), "path": str(written.path)}, lines)
+
+
 _C99 = ExportFormat(_c99, frozenset({"name", "dtype", "weights", "math"}))
 FORMATS: Mapping[str, ExportFormat] = {
-    ".onnx": ExportFormat(_onnx, frozenset({"states", "lengths", "opset", "dtype"})),
+    ".onnx": ExportFormat(_onnx, frozenset({"states", "lengths", "opset", "dtype", "weights"})),
     ".c": _C99,
     ".h": _C99,
+    ".safetensors": ExportFormat(_safetensors, frozenset({"weights"})),
 }
 
 COMMANDS = (
@@ -161,6 +186,8 @@ COMMANDS = (
             "gatewright export runs/text text.onnx --states",
             "gatewright export runs/texts words.onnx --lengths",
             "gatewright export runs/series sales.onnx",
+            "gatewright export runs/text text.onnx --weights int8",
+            "gatewright export runs/text small.safetensors --weights int8",
             "gatewright export runs/text text.c --weights int8",
         ),
     ),

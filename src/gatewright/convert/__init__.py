@@ -8,6 +8,7 @@ raises ConversionError where it cannot do what it says. The name of the file is 
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewright import model_file
 from gatewright.cell_config.config import CellConfig
 from gatewright.convert import formats
 from gatewright.convert.formats import FORMATS, format_of
@@ -24,8 +26,9 @@ from gatewright.convert.formats import read as _read
 from gatewright.convert.layer_index import MOST_NAMES, shown
 from gatewright.convert.layouts import LAYOUTS, Layout
 from gatewright.convert.overrides import assumption_notes, declaration_notes, overrides_for
-from gatewright.convert.proof import compare, in_framework, kind_of
+from gatewright.convert.proof import compare, in_framework, kind_of, loss_between
 from gatewright.errors import ConversionError
+from gatewright.int8 import Loss
 from gatewright.model_file import in_folder
 from gatewright.network import (
     Activation,
@@ -47,6 +50,7 @@ from gatewright.network import (
     run,
     run_layer,
 )
+from gatewright.network.narrow import WEIGHTS, narrowed
 
 __all__ = [
     "FORMATS",
@@ -97,6 +101,7 @@ class ConversionReport:
     scale: float  # the largest output
     notes: tuple[str, ...]
     unused: Mapping[str, tuple[int, ...]]  # the shapes of the source's arrays that are no part of the network, by name
+    loss: Loss | None = None  # of accuracy, by weights in fewer bits
 
 
 Report = ConversionReport
@@ -132,6 +137,7 @@ def convert(
     overrides: Mapping[str, Any] | None = None,
     dtype: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    weights: str = "float32",
 ) -> ConversionReport:
     """Convert a file of weights, read the result again, and compare the outputs of both for random inputs.
 
@@ -139,15 +145,27 @@ def convert(
     installed, it is asked too, and held to our reading. With a `dtype`, "float32" or "float64", the numbers are rounded
     to that on the way. `overrides` say what the source does not, as in `read`; `facts` is their earlier name.
 
+    With `weights` "int8" or "bfloat16", a model file of ours keeps its matrices in a quarter or half of the size, and
+    the report says what the outputs lose. The source is converted exactly first; one that is a model file itself is
+    refused, as `gw.export.safetensors` keeps its other contents too.
+
     Raises ConversionError where it cannot be done exactly. `target` is put in place when all is proved: until then, and
     whatever happens, what was there stays.
     """
     source, target = in_folder(Path(source)), Path(target)
-    wanted = format_of(target, target_layout, writing=True)[0]
+    is_ours = weights != "float32" and target_layout is None and target.suffix == ".safetensors"
+    wanted = format_of(target, "gatewright" if is_ours else target_layout, writing=True)[0]
     if dtype not in (None, *DTYPES):
         raise ConversionError(f"there is no precision {dtype!r} to convert to", expected=" or ".join(DTYPES))
+    _require_kept_in(weights, wanted.name)
     overrides = _merged(overrides or {}, facts or {})
     read_network = read(source, source_layout, **overrides)
+    if weights != "float32" and read_network.layout == "gatewright":
+        raise ConversionError(
+            f"{source} is a model file itself, whose other contents a conversion does not keep",
+            do=f"call gw.export.safetensors(path, target, weights={weights!r})",
+            shell=f"gatewright export {shlex.join([str(source), str(target)])} --weights {weights}",
+        )
     network = read_network.of_type(dtype) if dtype else read_network
     if not target.parent.is_dir():
         raise ConversionError(f"there is no folder {target.parent}", do="make it, or give a path in another one")
@@ -165,6 +183,7 @@ def convert(
             in_framework(FORMATS[read_network.layout], source, read_network, overrides),
             in_framework(FORMATS[again.layout], attempt, again, declared),
         ]
+        loss = _narrow(attempt, weights)
         attempt.replace(target)
     differences = {"both files, read here": difference} | {
         what: far for proof in proofs for what, far in proof.differences
@@ -175,7 +194,28 @@ def convert(
     notes = (*read_notes, *to_declare, *unproved, *_left_out(network, again))
     unused = {name: np.shape(array) for name, array in network.rest.items()}
     layers = tuple(map(_described, network.parts))
-    return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused)
+    return ConversionReport(layers, network.layout, wanted.name, differences, scale, notes, unused, loss)
+
+
+def _require_kept_in(weights: str, target: str) -> None:
+    if weights not in WEIGHTS:
+        raise ConversionError(f"there are no weights {weights!r}", expected=", ".join(WEIGHTS))
+    if weights != "float32" and target != "gatewright":
+        raise ConversionError(
+            f"files of {target} do not keep weights in {weights} here",
+            expected="a .safetensors file of the layout gatewright",
+            do="export the model for ONNX Runtime or as C: gw.export.onnx or gw.export.c99, with weights='int8'",
+            shell="write ONNX or C with: gatewright export MODEL FILE.onnx --weights int8",
+        )
+
+
+def _narrow(attempt: Path, weights: str) -> Loss | None:
+    """Write the matrices of a model file again in fewer bits, and measure what its outputs lose."""
+    if weights == "float32":
+        return None
+    exact = _read(attempt, "gatewright", {})
+    model_file.save(attempt, narrowed(model_file.load(attempt), weights))
+    return loss_between(exact, _read(attempt, "gatewright", {}), weights)
 
 
 def _merged(overrides: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

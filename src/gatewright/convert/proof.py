@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from gatewright.convert.formats import Format
 from gatewright.errors import ConversionError, GatewrightError
+from gatewright.int8 import Loss
 from gatewright.network import Embedding, Masking, Network, OneHot, Part, Reshape, run
 
 STEPS, BATCH = 11, 3  # of the random input, where a network takes any number
+LOSS_STEPS = 100
 IN_FLOAT32 = 1e-4  # of the largest output: what single precision loses in a few steps
 IN_FLOAT16 = 8e-3
 
@@ -58,6 +60,16 @@ def compare(
             shell=f"{advice} --dtype float32" if rounded else None,
         )
     return difference, scale
+
+
+def loss_between(network: Network, rounded: Network, weights: str) -> Loss:
+    """How far a network with rounded weights is from the network itself, on random inputs."""
+    lengths = network.lengths if isinstance(network.lengths, tuple) else ()
+    steps = _reshapable(network, max((LOSS_STEPS, *lengths)))
+    inputs = _example(network, steps, _batch(network, BATCH), np.random.default_rng(0))
+    rows = _lengths(network, inputs)
+    want, got = (run(side, inputs, lengths=rows) for side in (network, rounded))
+    return Loss.between(want, got, "random inputs", weights)
 
 
 @dataclass(frozen=True, slots=True)

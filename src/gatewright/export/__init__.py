@@ -2,9 +2,11 @@
 
     gw.export.onnx("runs/text", "text.onnx", states=True)
     gw.export.c99("runs/text", "text.c")
+    gw.export.safetensors("runs/text", "text.safetensors", weights="int8")
 
 `onnx` writes a file of the format that many runtimes read, `c99` a pair of C files that run step by step and need
-nothing: the whole of a recipe's model or of a converted one, or a recurrent layer.
+nothing: the whole of a recipe's model or of a converted one, or a recurrent layer. `safetensors` writes a model file of
+a quarter or half of the size.
 """
 
 import importlib
@@ -13,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatewright.export.to_c99 import CFiles, c99
     from gatewright.export.to_onnx import OnnxFile, onnx
+    from gatewright.export.to_safetensors import SafetensorsFile, safetensors
 
-__all__ = ["CFiles", "OnnxFile", "c99", "onnx"]
+__all__ = ["CFiles", "OnnxFile", "SafetensorsFile", "c99", "onnx", "safetensors"]
 
-_MODULES = {"CFiles": "to_c99", "OnnxFile": "to_onnx", "c99": "to_c99", "onnx": "to_onnx"}
+_MODULES = {
+    "CFiles": "to_c99",
+    "OnnxFile": "to_onnx",
+    "SafetensorsFile": "to_safetensors",
+    "c99": "to_c99",
+    "onnx": "to_onnx",
+    "safetensors": "to_safetensors",
+}
 """Each is loaded when it is asked for: who writes one kind of file does not load what writes another."""
 
 

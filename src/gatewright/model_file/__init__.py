@@ -20,8 +20,8 @@ from safetensors.numpy import save as write_tensors
 
 from gatewright.errors import ModelFileError
 from gatewright.files import write_atomically, writing
-from gatewright.model_file import description
-from gatewright.model_file.description import FORMAT, FORMAT_VERSION
+from gatewright.model_file import description, narrow
+from gatewright.model_file.description import FORMAT, FORMAT_VERSION, NARROW_VERSION
 from gatewright.model_file.record import ENCODERS, LayerRecord, ModelFile
 from gatewright.untrusted.json_text import parse_json
 
@@ -47,6 +47,7 @@ def save(path: str | os.PathLike[str], model: ModelFile) -> Path:
     path = Path(path)
     tensors = {name: _plain(path, name, array) for name, array in model.tensors.items()}
     _check_shapes(path, model)
+    tensors = _stored(path, tensors, model.narrow)
     try:
         text = description.write(model)
         metadata = {KEY: text, CHECKSUM_KEY: checksum(text, tensors)}
@@ -139,14 +140,32 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             do="give a file that `gatewright train` or gatewright.model_file.save wrote",
             shell="give a file that `gatewright train` or `gatewright convert` wrote",
         )
-    if header.get("format_version") != FORMAT_VERSION:
+    if header.get("format_version") not in (FORMAT_VERSION, NARROW_VERSION):
         raise ModelFileError(
             f"{path} has a format that this version does not know",
-            expected=f"format {FORMAT_VERSION}",
+            expected=f"format {FORMAT_VERSION} or {NARROW_VERSION}",
             got=f"format {header.get('format_version')!r}, written by gatewright {header.get('version')}",
             do="install a newer gatewright: pip install --upgrade gatewright",
         )
     return header
+
+
+def _stored(path: Path, plain: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """The tensors as the file has them: some matrices in fewer bits."""
+    tensors = dict(plain)
+    for name, kind in kinds.items():
+        try:
+            parts = narrow.stored(name, tensors.pop(name), kind)
+        except (ValueError, KeyError) as error:
+            raise ModelFileError(
+                f"{path}: {f'there is no tensor {error}' if isinstance(error, KeyError) else error}",
+                expected=f"kinds {' and '.join(narrow.KINDS)}, for matrices of finite float32 numbers",
+                do="leave it out of `narrow`, or convert it to float32",
+            ) from error
+        if taken := tensors.keys() & parts.keys():
+            raise ModelFileError(f"{path}: the name {min(taken)!r} is needed for the scales of {name!r}")
+        tensors |= parts
+    return tensors
 
 
 def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.errors import GatewrightError
+from gatewright.model_file import narrow
 from gatewright.model_file.record import LayerRecord, ModelFile
 from gatewright.packing import Packed
 from gatewright.trace import Trace
@@ -21,6 +22,8 @@ from gatewright.trace.text import to_text
 
 FORMAT = "gatewright-model"
 FORMAT_VERSION = 1
+NARROW_VERSION = 2
+"""The version of files that keep matrices in fewer bits: earlier readers would take their whole numbers as weights."""
 MOST_LAYERS = 10_000
 
 Value = TypeVar("Value")
@@ -33,13 +36,14 @@ def write(model: ModelFile) -> str:
     """
     header = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": NARROW_VERSION if model.narrow else FORMAT_VERSION,
         "version": model.version,
         "task": model.task,
         "settings": dict(model.settings),
         "vocabulary": model.vocabulary,
         "seed": model.seed,
         "layers": [_layer_to_json(layer) for layer in model.layers],
+        **({"narrow": narrow.by_kind(model.narrow)} if model.narrow else {}),
     }
     return json.dumps(header, ensure_ascii=False, allow_nan=False)
 
@@ -50,6 +54,11 @@ def read(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Mode
     Raises ValueError, which says what is wrong with the description.
     """
     vocabulary, seed = header.get("vocabulary"), header.get("seed")
+    kinds: dict[str, str] = {}
+    if header.get("format_version") == NARROW_VERSION:
+        tensors, kinds = narrow.read(header.get("narrow"), tensors)
+    else:
+        _hold("narrow" not in header, "a list of matrices in fewer bits, which files of format 1 do not have")
     layers = tuple(
         _layer_from_json(_field(entry, dict, f"layer {index}"), index)
         for index, entry in enumerate(_field(header.get("layers"), list, "layers"))
@@ -64,6 +73,7 @@ def read(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Mode
         vocabulary=None if vocabulary is None else _words(vocabulary, "vocabulary"),
         seed=None if seed is None else _field(seed, int, "seed"),
         version=_field(header.get("version"), str, "version"),
+        narrow=kinds,
     )
 
 

@@ -71,3 +71,6 @@ class ModelFile:
     vocabulary: tuple[str, ...] | None = None
     seed: int | None = None
     version: str = ""  # of the gatewright that wrote it
+    narrow: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The matrices that the file keeps in fewer bits, and in which: "int8" or "bfloat16". `tensors` has them in
+    float32."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewright.model_file.narrow import exact_int8
+
 AXES_ARE_OPERANDS = 18
 """First opset in which ReduceMean and ReduceMax take their axes as an operand; ReduceSum has since 13."""
 
@@ -26,6 +28,10 @@ class ElementKind(StrEnum):
     TRUTH = "truth"
     COUNT = "count"  # int64
     SHORT_COUNT = "short count"  # int32, as the recurrent operators take lengths
+    BYTE = "byte"  # int8, which stands for a number with a scale
+
+
+_WHOLE_KINDS = {"int32": ElementKind.SHORT_COUNT, "int8": ElementKind.BYTE}
 
 
 @dataclass(eq=False, slots=True)
@@ -90,12 +96,13 @@ class Scope:
 class Graph:
     """A main graph with its initialisers. All nodes are made by `emit`."""
 
-    def __init__(self, name: str, dtype: np.dtype[Any], opset: int) -> None:
+    def __init__(self, name: str, dtype: np.dtype[Any], opset: int, *, int8: bool = False) -> None:
         self.main = Scope(name)
-        self.dtype, self.opset = dtype, opset
+        self.dtype, self.opset, self.int8 = dtype, opset, int8
         self.initialisers: dict[Tensor, NDArray[Any]] = {}
         self._made: dict[object, tuple[Tensor, ...]] = {}
         self._numbers: dict[object, Tensor] = {}
+        self._bytes: dict[Tensor, tuple[Tensor, Tensor]] = {}  # whole numbers and scales of matrices in int8
 
     def input(
         self,
@@ -123,12 +130,48 @@ class Graph:
         scope.outputs.append(value)
 
     def initialiser(self, name: str, array: NDArray[Any], doc: str = "") -> Tensor:
-        """Numbers that the file holds; floating-point ones become the graph's type."""
-        kinds = {"b": ElementKind.TRUTH, "i": ElementKind.SHORT_COUNT if array.dtype == np.int32 else ElementKind.COUNT}
+        """Numbers that the file holds; floating-point ones become the graph's type.
+
+        With `int8`, the file holds a matrix as whole numbers and scales where these give exactly the same numbers.
+        """
+        kinds = {"b": ElementKind.TRUTH, "i": _WHOLE_KINDS.get(array.dtype.name, ElementKind.COUNT)}
         kind = kinds.get(array.dtype.kind, ElementKind.NUMBER)
+        if self.int8 and kind is ElementKind.NUMBER and (value := self._from_bytes(name, array, doc)) is not None:
+            return value
         value = Tensor(self, self.main, array.ndim, kind, name, doc=doc)
         self.initialisers[value] = array.astype(self.dtype) if kind is ElementKind.NUMBER else array
         return value
+
+    def _from_bytes(self, name: str, array: NDArray[Any], doc: str) -> Tensor | None:
+        """A matrix, or several, as whole numbers times a scale for each row or for each column; None if it is neither.
+
+        A matrix that a MatMul reads is transposed: the rows of a layer are its columns. Runtimes compute a Cast and a
+        Mul of numbers of the file once, when they load it. ONNX Runtime 1.32 computes a DequantizeLinear in each run,
+        or makes it a MatMulNBits, which also rounds what the matrix multiplies.
+        """
+        if array.ndim < 2:
+            return None
+        flat = array.reshape(-1, array.shape[-1])
+        row_scales, column_scales = (*array.shape[:-1], 1), (*[1] * (array.ndim - 1), array.shape[-1])
+        for matrix, shape in ((flat, row_scales), (flat.T, column_scales)):
+            if (parts := exact_int8(matrix)) is not None:
+                numbers = parts[0] if matrix is flat else parts[0].T
+                values = self.initialiser(f"{name}.int8", numbers.reshape(array.shape), doc)
+                scales = self.initialiser(f"{name}.scales", parts[1].reshape(shape))
+                value = self.cast(values, ElementKind.NUMBER) * scales
+                value.name = name
+                self._bytes |= {value: (values, scales)} if matrix is flat and array.ndim == 2 else {}
+                return value
+        return None
+
+    def rows(self, matrix: Tensor, places: Tensor) -> Tensor:
+        """The rows of a matrix at these places. Those of whole numbers are multiplied by their scales afterwards."""
+        values, *scales = self._bytes.get(matrix, (matrix,))
+        rows, *factors = (
+            self.emit("Gather", operand, places, ndim=places.ndim + 1, kind=operand.kind, axis=0)
+            for operand in (values, *scales)
+        )
+        return self.cast(rows, ElementKind.NUMBER) * factors[0] if factors else rows
 
     def number(self, value: Operand) -> Tensor:
         """A plain number as a value; a value as it is, a truth as 1 or 0."""

@@ -85,6 +85,7 @@ class _ProtoWriter:
             ElementKind.TRUTH: TensorProto.BOOL,
             ElementKind.COUNT: TensorProto.INT64,
             ElementKind.SHORT_COUNT: TensorProto.INT32,
+            ElementKind.BYTE: TensorProto.INT8,
         }
         self.nodes, self.read = graph.live()
         self.names = _ValueNames()

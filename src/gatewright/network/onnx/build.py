@@ -23,7 +23,7 @@ def build(network: Network, options: GraphOptions) -> NetworkGraph:
     """
     first = next((part for part in network.parts if isinstance(part, RecurrentPart)), None)
     name = network.about.get("task") or (first.traces[0].name if first else "network")
-    graph = Graph(str(name), options.dtype, options.opset)
+    graph = Graph(str(name), options.dtype, options.opset, int8=options.int8)
     builder = NetworkGraph(graph, network, options)
     _inputs(builder)
     if options.states:

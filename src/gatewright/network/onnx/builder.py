@@ -48,6 +48,7 @@ class GraphOptions:
     states: bool = False  # states as inputs and outputs
     lengths: bool = False  # an input with the length of each row
     operators: bool = True  # ONNX's recurrent operators where they compute a cell
+    int8: bool = False  # matrices as whole numbers with scales, where these give the same numbers
     node_of: Callable[[RecurrentPart], OperatorNode | None] | None = None
     """The operator of a layer in a file that `gw.convert` is to read again; None for a Scan of its equations."""
 

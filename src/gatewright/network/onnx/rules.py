@@ -25,11 +25,11 @@ END, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 def _embedding(builder: NetworkGraph, part: simple.Embedding, value: Tensor) -> Tensor:
     if part.masks_zero:
         return _refuse_mask(builder, part, value)
-    return builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=3, axis=0)
+    return builder.graph.rows(builder.hold("weight", part.weight), value)
 
 
 def _sum_embedding(builder: NetworkGraph, part: simple.SumEmbedding, value: Tensor) -> Tensor:
-    vectors = builder.graph.emit("Gather", builder.hold("weight", part.weight), value, ndim=4, axis=0)
+    vectors = builder.graph.rows(builder.hold("weight", part.weight), value)
     return builder.graph.reduce("ReduceSum", vectors, (2,))
 
 
