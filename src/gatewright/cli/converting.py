@@ -50,12 +50,7 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option(help="Round all numbers to float32 or float64.", show_default="as they are in IN")
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Keep matrices in int8 or bfloat16, in a model file of ours (.safetensors).", show_default="float32"
-        ),
-    ] = None,
+    weights: Annotated[str, typer.Option(help="Of a .safetensors OUT: int8 or bfloat16 too.")] = "float32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print how two layouts map to each other.")] = False,
     as_json: AsJson = False,
@@ -83,7 +78,7 @@ def convert(
             target_layout=target_layout,
             overrides=overrides,
             dtype=dtype,
-            **given(weights=weights),
+            weights=weights,
         )
     if as_json:
         print_json(dataclasses.asdict(report))

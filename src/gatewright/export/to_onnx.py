@@ -92,7 +92,7 @@ def onnx(
         raise OptionError("an ONNX file cannot have these weights", expected=" or ".join(WEIGHTS), got=repr(weights))
     if weights == "int8" and dtype == "float64":
         raise OptionError(
-            "weights in int8 stand for float32 numbers", got="dtype='float64'", do="leave one of them out"
+            "weights in int8 stand for float32 numbers", got="a file in float64", do="leave one of them out"
         )
     model = as_model_file(model)
     network, target = read_network(narrowed(model, weights), name), Path(os.fspath(path))
