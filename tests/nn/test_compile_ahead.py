@@ -69,7 +69,7 @@ def test_a_layer_of_a_derived_class_is_compiled(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_the_engine_does_not_run_is_left() -> None:
-    model = nn.Sequential(nn.GRU(3, 4), gw.nn.GRU(3, 4, backend="torch"), gw.nn.RNNCell(3, 4))
+    model = nn.Sequential(nn.GRU(3, 4), gw.nn.GRU(3, 4, backend="torch"), gw.nn.RNNCell(3, 4, backend="torch"))
     assert gw.nn.compile_ahead(model, (5, 2)) == 0
 
 

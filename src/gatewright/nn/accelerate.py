@@ -15,7 +15,7 @@ from gatewright.errors import OptionError
 from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
-from gatewright.nn.single_steps import TORCH_IS_FASTER, GRUCell, LSTMCell, RNNCell
+from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
 
 Replacement = Recurrent | RNNCell | GRUCell | LSTMCell
 _CELL = ("input_size", "hidden_size", "bias")
@@ -106,7 +106,7 @@ def _require_as_left(swapped: _Swapped) -> None:
 
 
 def accelerate(model: nn.Module, backend: str = "auto") -> Report:
-    """Replace every torch.nn.RNN, GRU, LSTM, GRUCell and LSTMCell in a model, in place, by gatewright.nn's of the name.
+    """Replace every torch.nn.RNN, GRU, LSTM and their cells in a model, in place, by gatewright.nn's of the name.
 
     The new layers hold the very same parameters and hooks, so that optimizers, state dicts and handles stay valid, and
     compute the same numbers within rounding. To isinstance() they are torch.nn.RNNBase, but no torch.nn.LSTM. A layer
@@ -114,9 +114,9 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     as super().forward(...) runs on the engine.
 
     Left, each with its reason in the report, are TorchScript, layers to which something was done (weight norm, pruning,
-    a forward or buffers of their own), derived classes whose forward does not call torch.nn's, those that the compiled
-    engine cannot run where they are (a GPU, bfloat16), and torch.nn.RNNCell, whose single step is fastest there.
-    backend="llvm" swaps it too, and raises OptionError, with the model as it was, for what the engine cannot run.
+    a forward or buffers of their own), derived classes whose forward does not call torch.nn's, and those that the
+    compiled engine cannot run where they are (a GPU, bfloat16 cells). With backend="llvm" these raise OptionError, and
+    the model stays as it was.
 
         report = gw.nn.accelerate(model)
         print(report)
@@ -178,15 +178,13 @@ def _kind(module: nn.Module) -> str:
     return type(module).__name__
 
 
-def _obstacle(module: nn.Module, owner: nn.Module | None, backend: str) -> str | None:
+def _obstacle(module: nn.Module, owner: nn.Module | None) -> str | None:
     if isinstance(module, torch.jit.ScriptModule):
         return "it is TorchScript, in which nothing can be replaced: accelerate the model before it is scripted"
     if is_parametrized(module):
         return _COMPUTED
     if base_of(module) is None and type(module) not in _SWAPS:
         return "it is derived from none of torch.nn's layers"
-    if isinstance(module, nn.RNNCell) and backend != "llvm":
-        return TORCH_IS_FASTER
     if sorted(_names_of(module)) != sorted(name for name, _ in _parameters(module)):
         return _COMPUTED
     return obstacle_of(module) if type(module) not in _SWAPS else _obstacle_to_replace(module, owner)
@@ -235,7 +233,7 @@ def _rebind_hooks(module: nn.Module) -> None:
 
 def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Replacement | str:
     """The layer that will run a module, with the same parameters and hooks, or why there is none."""
-    obstacle = _obstacle(module, owner, backend)
+    obstacle = _obstacle(module, owner)
     if obstacle is not None:
         return obstacle
     make, options = _SWAPS[base_of(module) or type(module)]

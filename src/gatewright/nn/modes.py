@@ -26,7 +26,7 @@ def is_plain(*, autocast: bool = False) -> bool:
     """
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()  # pyright: ignore[reportPrivateUsage] (torch.jit.is_tracing() asks for scripting first)
         or maybe_current_level() is not None
         or (not autocast and torch.is_autocast_enabled("cpu"))
         or torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]

@@ -24,7 +24,6 @@ from gatewright.nn.precision import Precision
 from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
-TORCH_IS_FASTER = "called step by step, at which torch.nn's own cell is the fastest"
 _RECORDED = "torch.nn's own cell, whose operations are recorded or transformed"
 _NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 
@@ -32,12 +31,10 @@ _NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 class _OneStep(nn.RNNCellBase):
     """A cell of torch.nn that runs on the compiled engine.
 
-    "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), where that is faster
-    (RNNCell), where operations are recorded or transformed (torch.compile, torch.jit.trace, torch.func), and where
-    arguments do not fit, so that the errors are torch.nn's.
+    "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), where operations are
+    recorded or transformed (torch.compile, torch.jit.trace, torch.func), and where arguments do not fit, so that the
+    errors are torch.nn's.
     """
-
-    _is_faster_in_torch: ClassVar[bool] = False
 
     def _set_up(self, cell: Cell, gates: Gates, backend: str) -> None:
         """Set the backend; torch.nn has created the parameters already."""
@@ -50,8 +47,8 @@ class _OneStep(nn.RNNCellBase):
         sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
         self._cell = PackedCell(self.trace, layout_of_torch(self.trace, gates), sizes)
         self._names = [packed.name for packed in self._cell.layout]
-        left = self._is_faster_in_torch or not (self.input_size and self.hidden_size)
-        self._tries_engine = backend == "llvm" or (backend == "auto" and not left)
+        has_units = bool(self.input_size and self.hidden_size)
+        self._tries_engine = backend == "llvm" or (backend == "auto" and has_units)
 
     def plan(self) -> backends.Plan:
         """Which backend runs this cell where its parameters are now, and why."""
@@ -59,8 +56,6 @@ class _OneStep(nn.RNNCellBase):
 
     def _plan(self, like: Tensor) -> backends.Plan:
         if self.backend == "auto":
-            if self._is_faster_in_torch:
-                return backends.Plan("torch", TORCH_IS_FASTER)
             if not self._tries_engine:
                 return backends.Plan("torch", _NO_UNITS)
             if not is_plain():
@@ -122,9 +117,7 @@ class _OneStep(nn.RNNCellBase):
 
 
 class RNNCell(_OneStep, nn.RNNCell):
-    """torch.nn.RNNCell, one step of `gw.nn.RNN`; "auto" runs torch.nn's own, backend="llvm" the compiled equations."""
-
-    _is_faster_in_torch = True
+    """torch.nn.RNNCell, one step of `gw.nn.RNN`; on the compiled engine where that can run it."""
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ computed here that a call does not need: see `gatewright.nn.calls.layer_call.cal
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from gatewright.nn.engine.differentiable import DTYPES
@@ -21,24 +22,28 @@ def call_step(
     Call it only where `gatewright.nn.modes.is_plain()` holds. None for what only the generic path serves, which also
     raises the errors for arguments that do not fit.
     """
-    if type(input) is not Tensor or not input.is_cpu or input.dtype not in DTYPES or not input.numel():
+    if type(input) is not Tensor or not input.is_cpu:
         return None
-    if input.dim() == 1:
+    shape, dtype = input.shape, input.dtype
+    if dtype not in DTYPES or not (shape and shape[0]):
+        return None
+    if len(shape) == 1:
         rows = None if hx is None else hx.unsqueeze(0) if isinstance(hx, Tensor) else [x.unsqueeze(0) for x in hx]
         ends = call_step(cell, packed, input.unsqueeze(0), rows)
         return None if ends is None else tuple([end.squeeze(0) for end in ends])
-    operation = cell.one_step(input.dtype)
-    states = _states_of(operation, input, hx)
+    operation = cell.one_step(dtype)
+    states = _states_of(operation, shape, dtype, hx)
     if states is None or not operation.takes(packed):
         return None
     return operation.run((input, *packed, *states))
 
 
 def _states_of(
-    operation: StepOperation, input: Tensor, hx: Tensor | Sequence[Tensor] | None
+    operation: StepOperation, shape: torch.Size, dtype: torch.dtype, hx: Tensor | Sequence[Tensor] | None
 ) -> Sequence[Tensor | None] | None:
-    """The states before the step, each of which may be None for zeros; None where an argument does not fit."""
-    shapes, shape = operation.state_shapes, input.shape
+    """The states before the step of an input of that shape, each of which may be None for zeros; None where an argument
+    does not fit."""
+    shapes = operation.state_shapes
     if len(shape) != 2 or shape[1] != operation.input_size:
         return None
     if hx is None:
@@ -47,7 +52,8 @@ def _states_of(
     if len(states) != len(shapes):
         return None
     for state, own in zip(states, shapes, strict=True):
-        fits = type(state) is Tensor and state.dtype is input.dtype and state.is_cpu
-        if not fits or state.shape != (shape[0], *own):
+        if type(state) is not Tensor or state.dtype is not dtype or not state.is_cpu:
+            return None
+        if state.shape != (shape[0], *own):
             return None
     return states

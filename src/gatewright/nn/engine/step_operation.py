@@ -5,22 +5,25 @@ and what it saves, lie in one block of memory, where kernels have room for each 
 results are copied from there.
 """
 
-import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.backends.llvm.runtime.runner import aligned
+from gatewright.backends.llvm.runtime.step_commands import BlockCopy, ParameterSum
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation import Operands, SequenceOperation, copy_shared
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order
 from gatewright.nn.engine.torch_arrays import TorchArrays
 from gatewright.packing import Layout
 
+_address: Callable[[Any], int] = Tensor.data_ptr
 _MOST_BATCHES = 64  # numbers of rows for which executors are remembered
 
 
@@ -85,7 +88,6 @@ class _StepRun:
 
     def __init__(self, operation: StepOperation, kind: str | tuple[bool, ...], batch: int) -> None:
         spec, numbering = operation.sequence.spec, operation.numbering
-        self._overlaps = numbering.overlaps
         # Like these tensors results are made: torch takes half as long for that as for a shape and a dtype.
         self._states = [torch.empty((batch, *shape), dtype=spec.dtype) for shape in numbering.state_shapes]
         self._sizes = [state.nbytes for state in self._states]
@@ -99,92 +101,120 @@ class _StepRun:
             binding = saving or numbering.forward(spec.inference, 1, batch)
         executor = Executor(binding, TorchArrays(spec.dtype), 1, batch, packs=False)
         assert not executor.computes
-        self._binding, self._arrays, self._buffers = binding, executor.arrays, executor.buffers
-        self._saved_at = 0
-        self._states_at = aligned(saved_bytes)
-        self.block_bytes = self._states_at + 2 * sum(self._sizes)
-        self._workspace_bytes = aligned(self._buffers.workspace_bytes) + self.block_bytes
+        self._arrays = executor.arrays
+        self._places = _StepPlaces.of(self._sizes, saved_bytes)
+        self.block = torch.empty(self._places.nbytes, dtype=torch.uint8)
+        self._sums, end = list[ParameterSum](), aligned(executor.buffers.workspace_bytes)
+        self._sums_at: list[int] = []  # in the workspace
+        for number, overlap in enumerate(numbering.overlaps):
+            first, second = self._inputs + overlap.first, self._inputs + overlap.second
+            count = prod(numbering.shapes[overlap.first])
+            self._sums.append(ParameterSum(self._count + number, first, second, count))
+            self._sums_at.append(end)
+            end = aligned(end + count * spec.dtype.itemsize)
+        self._block_at = end  # in the workspace
+        self._workspace_bytes = end + self._places.nbytes
+        self._zeros = torch.zeros(max(self._sizes), dtype=torch.uint8)  # where no state is given
+        self._zeros_at = self._zeros.data_ptr()
+        self._run = self._commands(executor.buffers, is_gradient=isinstance(kind, tuple))
+
+    def _commands(self, buffers: BufferPlan, *, is_gradient: bool) -> Callable[[Sequence[int], int], None]:
+        """What runs the kernels. Its addresses are: operands, sums, states; for a gradient what is saved, adjoints and
+        gradients; what is saved otherwise; the workspace, twice. Then come for each state where it is written before
+        the kernels run, where its first values are, where its last values are, and its result.
+        """
+        states, arrays = len(self._states), self._count + len(self._sums) + len(self._states) + 1
+        if is_gradient:
+            arrays += states + len(self.gradient.inputs) + len(self.gradient.packed)
+        first = arrays + 2
+        before = [BlockCopy(first + n, first + states + n, size) for n, size in enumerate(self._sizes)]
+        results = first + 3 * states
+        after = [BlockCopy(results + n, first + 2 * states + n, size) for n, size in enumerate(self._sizes)]
+        return buffers.commands(first + 4 * states, sums=self._sums, before=before, after=after)
 
     def forward(self, operands: Operands, kept: Tensor | None) -> tuple[Tensor, ...]:
-        """The states after the step. `kept` is a block of `block_bytes`; without it the workspace has one."""
-        tensors = self._contiguous(operands)
-        addresses = [tensor.data_ptr() for tensor in tensors]
+        """The states after the step. `kept` is a block like `block`; without it the workspace has one."""
+        tensors, places = _contiguous(operands), self._places
         block = self._arrays.take_workspace(self._workspace_bytes)
         workspace = block.data_ptr()
-        saved = workspace + aligned(self._buffers.workspace_bytes) if kept is None else kept.data_ptr()
-        at = saved + self._states_at
-        ends: list[int] = []
-        for start, size in zip(operands[self._count :], self._sizes, strict=True):
-            addresses.append(at)
-            _write(at, start, size)
-            ends.append(at + size)
-            at += 2 * size
-        addresses.append(saved)
-        self._buffers.run(addresses, workspace, workspace)
-        results = tuple(map(_copied, self._states, ends, self._sizes))
+        saved = workspace + self._block_at if kept is None else kept.data_ptr()
+        befores = [saved + at for at in places.before]
+        results = tuple(map(torch.empty_like, self._states))
+        bases = list(map(_address, tensors[: self._count]))
+        bases += [workspace + at for at in self._sums_at]
+        bases += (*befores, saved, workspace, workspace, *befores)
+        bases += self._starts(tensors[self._count :])
+        bases += [saved + at for at in places.after]
+        bases += map(_address, results)
+        self._run(bases, workspace)
         self._arrays.give_back(block)
         return results
+
+    def _starts(self, starts: Operands) -> list[int]:
+        """The addresses of states, or of zeros."""
+        return [self._zeros_at if start is None else start.data_ptr() for start in starts]
 
     def backward(
         self, operands: Operands, kept: Tensor, grads: Sequence[Tensor | None], needed: tuple[bool, ...]
     ) -> list[Tensor | None]:
         """The gradient by every operand that needs one; `grads` are by the states after the step, None is zeros."""
-        gradient, count = self.gradient, self._count
-        tensors = self._contiguous(operands)
-        addresses = [tensor.data_ptr() for tensor in tensors]
+        gradient, count, places = self.gradient, self._count, self._places
+        tensors, flows = _contiguous(operands[:count]), _contiguous(grads)
         saved = kept.data_ptr()
-        at = saved + self._states_at
-        for size in self._sizes:
-            addresses.append(at)
-            at += 2 * size
-        addresses.append(saved)
         block = self._arrays.take_workspace(self._workspace_bytes)
         workspace = block.data_ptr()
-        at = workspace + aligned(self._buffers.workspace_bytes)
-        starts: list[int] = []
-        for grad, size in zip(grads, self._sizes, strict=True):
-            addresses.append(at)
-            _write(at + size, grad, size)
-            starts.append(at)
-            at += 2 * size
+        own = workspace + self._block_at
+        bases = list(map(_address, tensors))
+        bases += [workspace + at for at in self._sums_at]
+        bases += [saved + at for at in places.before]
+        bases.append(saved)
+        befores = [own + at for at in places.before]
+        bases += befores
         gradients: list[Tensor | None] = [None] * count
         for number in (*gradient.inputs, *(self._inputs + packed for packed in gradient.packed)):
-            by_operand = torch.empty_like(tensors[number])
-            addresses.append(by_operand.data_ptr())
+            tensor = tensors[number]
+            assert tensor is not None
+            by_operand = torch.empty_like(tensor)
+            bases.append(by_operand.data_ptr())
             gradients[number] = by_operand
-        self._buffers.run(addresses, workspace, workspace)
+        by_states = list(map(torch.empty_like, self._states))
+        bases += [workspace, workspace, *(own + at for at in places.after)]
+        bases += self._starts(flows)
+        bases += befores
+        bases += map(_address, by_states)
+        self._run(bases, workspace)
         for overlap in gradient.overlaps:
             copy_shared(gradients, overlap, self._inputs)
-        for state, start, size, need in zip(self._states, starts, self._sizes, needed[count:], strict=True):
-            gradients.append(_copied(state, start, size) if need else None)
+        for by_state, need in zip(by_states, needed[count:], strict=True):
+            gradients.append(by_state if need else None)
         self._arrays.give_back(block)
         return gradients
 
-    def _contiguous(self, operands: Operands) -> list[Tensor]:
-        """Inputs and packed parameters as kernels can read them, and the sums of those that overlap."""
-        tensors: list[Tensor] = []
-        for tensor in operands[: self._count]:
-            assert tensor is not None
-            tensors.append(tensor if tensor.is_contiguous() else tensor.contiguous())
-        for overlap in self._overlaps:
-            tensors.append(tensors[self._inputs + overlap.first] + tensors[self._inputs + overlap.second])
-        return tensors
+
+class _StepPlaces(NamedTuple):
+    """Where each state begins in the block of a run, before the step and after it, and the size of the block."""
+
+    before: list[int]
+    after: list[int]
+    nbytes: int
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], saved_bytes: int) -> Self:
+        """The places behind what is saved; a state after a step lies directly behind the one before it."""
+        before, after, end = list[int](), list[int](), aligned(saved_bytes)
+        for size in sizes:
+            before.append(end)
+            after.append(end + size)
+            end += 2 * size
+        return cls(before, after, end)
 
 
-def _write(address: int, values: Tensor | None, size: int) -> None:
-    """Copy a tensor to an address; None is zeros."""
-    if values is None:
-        ctypes.memset(address, 0, size)
-    else:
-        contiguous = values if values.is_contiguous() else values.contiguous()
-        ctypes.memmove(address, contiguous.data_ptr(), size)
-
-
-def _copied(like: Tensor, address: int, size: int) -> Tensor:
-    """A tensor with the numbers at an address."""
-    result = torch.empty_like(like)
-    ctypes.memmove(result.data_ptr(), address, size)
-    return result
+def _contiguous(tensors: Operands) -> Operands:
+    """Tensors as kernels can read them."""
+    for tensor in tensors:
+        if tensor is not None and not tensor.is_contiguous():
+            return [None if other is None else other.contiguous() for other in tensors]
+    return tensors
 
 
 class _StepFunction(Function):
@@ -194,7 +224,7 @@ class _StepFunction(Function):
     def forward(ctx: Any, operation: StepOperation, *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the kernels that save."""
         run = operation.run_of("saving", operands)
-        kept = torch.empty(run.block_bytes, dtype=torch.uint8)
+        kept = torch.empty_like(run.block)
         ctx.operation = operation
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(kept, *operands)

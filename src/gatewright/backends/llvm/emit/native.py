@@ -118,6 +118,10 @@ class NativeEmitter(Emitter):
         block = self._builder.block
         turn.exits.append((block, condition, self._begin("again")))
 
+    def is_given(self, pointer: Value) -> Value:
+        """The condition that a pointer is not null."""
+        return self._builder.icmp_unsigned("!=", pointer, NULL)
+
     def either(self, a: Value, b: Value, name: str = "") -> Value:
         """Whether one of two conditions holds."""
         return self._builder.or_(a, b, self._name(name))

@@ -1,11 +1,13 @@
 """Where kernels find their buffers: in the arrays that a call brings, and in a workspace. Worked out once an extent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.runner import Runner, aligned
+from gatewright.backends.llvm.runtime.step_commands import BlockCopy, ParameterSum, StepCommands
 from gatewright.backends.llvm.runtime.tables import POINTER_BYTES, AddressTables, Location
 
 
@@ -69,6 +71,33 @@ class BufferPlan:
             return
         self._tables.fill(workspace, bases)
         self._runner.run(workspace, is_packed=is_packed, active=active, adds=adds)
+
+    def commands(
+        self,
+        bases: int,
+        *,
+        sums: Sequence[ParameterSum] = (),
+        before: Sequence[BlockCopy] = (),
+        after: Sequence[BlockCopy] = (),
+    ) -> Callable[[Sequence[int], int], None]:
+        """A function that runs the kernels for a single step with matrices that are not packed, sums and copies before
+        them and copies after them: of `bases` addresses, and that of the workspace.
+
+        The bases begin with the arrays, the workspace, and once more the workspace.
+        """
+        runner, dtype, fill = self._runner, self._runner.kernels.dtype, self._tables.filling
+        if runner.is_small:
+            options: Any = {"fill": fill, "kernel": self._alone, "keep": self}
+            return StepCommands(dtype, bases, sums=sums, before=before, after=after, **options).run
+        begin = StepCommands(dtype, bases, sums=sums, before=before, fill=fill, keep=self).run
+        end = StepCommands(dtype, bases, after=after).run
+
+        def run(addresses: Sequence[int], workspace: int) -> None:
+            begin(addresses, workspace)
+            runner.run(workspace)
+            end(addresses, workspace)
+
+        return run
 
     def prepare(self, arrays: Sequence[int], workspace: int, packed: int) -> KernelCall:
         """Pack the matrices, and give the call that runs the kernels from then on, where all memory stays as it is.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
 from gatewright.backends.llvm.emit.native import NULL, NativeModule, StructMemory
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.machine_code import Library, Signature
+from gatewright.backends.llvm.jit.machine_code import Library, Signature, address_of
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock
 
 _FUNCTIONS: dict[str, Signature] = {
@@ -62,6 +62,11 @@ class AddressTables:
     def fill(self, address: int, bases: Sequence[int]) -> None:
         """Write the tables to an address; `bases` are where the blocks of memory begin."""
         self._fill(self._address, address, self._bases(*bases))
+
+    @property
+    def filling(self) -> tuple[int, int]:
+        """The addresses of the code that writes the tables, and of the layout that it is given first."""
+        return address_of(self._fill), self._address
 
     def fill_and_call(self, address: int, bases: Sequence[int], kernel: int, batch: int, *, is_packed: bool) -> None:
         """Write the tables, and call the kernel that runs all others with each of them: one call in place of several,
