@@ -11,10 +11,11 @@ from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError
+from gatewright.schedule.narrow import narrow_saved
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import StepPair, save
-from gatewright.trace.ir import Trace
+from gatewright.trace.ir import Trace, names_of
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import simplify
 
@@ -61,10 +62,19 @@ class Differentiable:
             )
         if seeded not in self._engines:
             pair = save(self.trace, self._in_order(seeded))
-            forward = self._engine(pair.forward, backwards=self.backwards)
-            backward = self._engine(pair.backward, backwards=not self.backwards)
-            self._engines[seeded] = GradientEngines(pair, forward, backward)
+            narrow, saved = self._narrow(pair, seeded), dict(pair.forward.emits)
+            kept = names_of(saved[name] for name in narrow)
+            forward = self._engine(pair.forward, backwards=self.backwards, narrow=kept)
+            backward = self._engine(pair.backward, backwards=not self.backwards, narrow=narrow)
+            self._engines[seeded] = GradientEngines(pair, forward, backward, narrow)
         return self._engines[seeded]
+
+    def _narrow(self, pair: StepPair, seeded: Names) -> Names:
+        """The saved values that lie in memory as bfloat16: for other gradients, those of the one by the output."""
+        if self.products != "bfloat16":
+            return frozenset()
+        narrow = narrow_saved(pair, planned(pair.forward))
+        return narrow if seeded == self.output_state else narrow & self.engines(self.output_state).narrow
 
     def gradient(self, seeded: Names, wanted: Names) -> Engine:
         """The engine of the gradient without those of its results that are not `wanted`."""
@@ -77,7 +87,8 @@ class Differentiable:
             if len(emits) == len(trace.emits) and len(sums) == len(trace.sums):
                 engine = engines.backward
             else:
-                engine = self._engine(simplify(replace(trace, emits=emits, sums=sums)), backwards=not self.backwards)
+                fewer = simplify(replace(trace, emits=emits, sums=sums))
+                engine = self._engine(fewer, backwards=not self.backwards, narrow=engines.narrow)
             self._gradients[key] = engine
         return self._gradients[key]
 
@@ -110,8 +121,9 @@ class Differentiable:
     def _in_order(self, seeded: Names) -> tuple[str, ...]:
         return tuple(state.name for state in self.trace.states if state.name in seeded)
 
-    def _engine(self, trace: Trace, *, backwards: bool) -> Engine:
-        return Engine(planned(trace), self.sizes, DTYPES[self.dtype], backwards, products=self.products)
+    def _engine(self, trace: Trace, *, backwards: bool, narrow: Names = frozenset()) -> Engine:
+        dtype = DTYPES[self.dtype]
+        return Engine(planned(trace), self.sizes, dtype, backwards, products=self.products, narrow=narrow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,7 @@ class GradientEngines:
     pair: StepPair
     forward: Engine
     backward: Engine
+    narrow: Names  # of what was saved, in bfloat16
 
 
 @lru_cache(maxsize=256)

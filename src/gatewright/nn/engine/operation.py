@@ -189,8 +189,8 @@ class SequenceOperation:
 
     def can_use_saved(self, grads: Sequence[Tensor | None]) -> bool:
         """Whether a forward run saves every value that the gradient by `grads` needs."""
-        saved = self.spec.engines(self.spec.output_state).pair.saved
-        return set(self.spec.engines(frozenset(self.seeded(grads))).pair.saved) <= set(saved)
+        kept, own = self.spec.engines(self.spec.output_state), self.spec.engines(frozenset(self.seeded(grads)))
+        return set(own.pair.saved) <= set(kept.pair.saved) and kept.narrow & {*own.pair.saved} == own.narrow
 
     def _flows(
         self, kept: Sequence[Tensor], grads: Sequence[Tensor | None]

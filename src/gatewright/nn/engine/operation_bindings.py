@@ -6,9 +6,10 @@ from itertools import count
 from math import prod
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES
 from gatewright.backends.llvm.runtime.binding import Binding, Slot, result_slots
 from gatewright.backends.llvm.runtime.engine import Engine
-from gatewright.backends.llvm.runtime.runner import ALIGNMENT
+from gatewright.backends.llvm.runtime.runner import aligned
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.derive import adjoint, seed
 from gatewright.nn.engine.differentiable import Differentiable
@@ -133,7 +134,8 @@ class TensorNumbering:
             if value.name not in emitted:
                 shape = bind(value.shape, self.spec.sizes)
                 slots[name] = Slot(Location(self.saved, end), shape)
-                end += -(-steps * batch * prod(shape) * self.spec.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+                itemsize = NARROW_BYTES if value.name in engine.narrow else self.spec.dtype.itemsize
+                end += aligned(steps * batch * prod(shape) * itemsize)
         return slots, end
 
     def _kept(self, steps: int, batch: int) -> dict[str, Location]:

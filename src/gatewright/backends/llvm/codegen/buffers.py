@@ -38,6 +38,8 @@ def sum_buffer(total: RowSum) -> BufferId:
     return BufferId("sum", total.target.name)
 
 
+NARROW_BYTES = 2
+"""The size of a number that lies in memory as bfloat16."""
 LINES = BufferId("active", "lines")
 """The numbers of the lines that kernels for ragged batches go through, step by step; after all others in the table."""
 STARTS = BufferId("active", "starts")
@@ -56,6 +58,8 @@ class Bound:
     program: Program
     sizes: Mapping[str, int]
     backwards: bool
+    narrow: frozenset[str] = frozenset()  # values that lie in memory as bfloat16
+    rounds: bool = False  # whether the target has an instruction that rounds to bfloat16
     slots: dict[BufferId, int] = field(default_factory=dict[BufferId, int])
 
     def width(self, value: Var) -> int:
@@ -124,19 +128,24 @@ class Memory:
         pointer = self.pointer(self.bound.buffer_of(value))
         if storage is Storage.SHARED:
             return self._scalar.address(pointer, column)
-        return self._in_row(pointer, storage, self.bound.shift(value), self.bound.width(value), cursor, column)
+        start = self._in_row(storage, self.bound.shift(value), self.bound.width(value), cursor, column)
+        return self._address(value.name, pointer, start)
 
     def of_store(self, store: Store, width: int, cursor: Cursor, column: Index) -> Value:
         """Where a value is stored."""
         pointer = self.pointer(BufferId(store.storage, store.name))
         shift = self.bound.new_shift if store.storage is Storage.STATE else 0
-        return self._in_row(pointer, store.storage, shift, width, cursor, column)
+        return self._address(store.name, pointer, self._in_row(store.storage, shift, width, cursor, column))
 
-    def _in_row(self, pointer: Value, storage: Storage, shift: int, width: int, cursor: Cursor, column: Index) -> Value:
+    def _address(self, name: str, pointer: Value, element: Index) -> Value:
+        address = self._scalar.half_address if name in self.bound.narrow else self._scalar.address
+        return address(pointer, element)
+
+    def _in_row(self, storage: Storage, shift: int, width: int, cursor: Cursor, column: Index) -> Index:
         key = (storage is Storage.ROW, shift, width, column if isinstance(column, int) else f"value {id(column)}")
         if key not in cursor.offsets:
             cursor.offsets[key] = self._scalar.add_index(self._start(storage, shift, width, cursor), column)
-        return self._scalar.address(pointer, cursor.offsets[key])
+        return cursor.offsets[key]
 
     def _start(self, storage: Storage, shift: int, width: int, cursor: Cursor) -> Index:
         """Where a row begins."""

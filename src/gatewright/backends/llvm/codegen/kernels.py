@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from gatewright.backends.llvm.codegen import buffers, row_sums
-from gatewright.backends.llvm.codegen.buffers import Bound, BufferId
+from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES, Bound, BufferId
 from gatewright.backends.llvm.codegen.pairs import RoundedBuffer, line_pairs
 from gatewright.backends.llvm.codegen.panels import PairedForm, Panel, panels_of
 from gatewright.backends.llvm.codegen.row_sums import SumDesign
@@ -50,6 +50,8 @@ class Kernels:
     With int8 `products` matrices are packed as whole numbers with a scale for each row, and vectors rounded to whole
     numbers too; see `gatewright.int8`.
 
+    Values that are `narrow` lie in the caller's memory as bfloat16; see `schedule.narrow`.
+
     Kernels that do not `pack` read matrices where their caller holds them, and take any number of rows of a single
     step: `rows` and `lines` do not matter. They have no bfloat16 products.
     """
@@ -64,11 +66,12 @@ class Kernels:
     ragged: bool = False
     products: Products = None
     packs: bool = True
+    narrow: frozenset[str] = frozenset()
 
     @cached_property
     def bound(self) -> Bound:
         """The Program with its sizes and its table of buffers, in a fixed order."""
-        bound = Bound(self.program, self.sizes, self.backwards)
+        bound = Bound(self.program, self.sizes, self.backwards, self.narrow, self.rounds_vectors)
         keys = [*buffers.outside_buffers(self.program), *buffers.inside_buffers(self.program)]
         keys += [*(panel.key for panel in self.panels), *map(buffers.sum_buffer, self.program.row_sums)]
         keys += self.rounded
@@ -163,7 +166,10 @@ class Kernels:
 
     def line_bytes(self, key: BufferId) -> int:
         """The size of one row at one step in a buffer that has room for every step, else 0."""
-        return self.bound.width_of(key.name) * np.dtype(self.dtype).itemsize if key.kind in _PASSED_ON else 0
+        if key.kind not in _PASSED_ON:
+            return 0
+        itemsize = NARROW_BYTES if key.name in self.narrow else np.dtype(self.dtype).itemsize
+        return self.bound.width_of(key.name) * itemsize
 
     @property
     def sum_names(self) -> list[str]:

@@ -11,6 +11,7 @@ from gatewright.backends.llvm.codegen.panels import Panel, column_of
 from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.codegen.unpacked import UnpackedProducts, UnpackedTile
 from gatewright.backends.llvm.codegen.whole_numbers import vector_rounding
+from gatewright.backends.llvm.emit import bfloat16
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
 from gatewright.backends.llvm.emit.vector_type import Value
@@ -134,6 +135,9 @@ class StageEmitter:
             if not shape:  # a scalar of the row: all lanes hold it
                 place = self.memory.of_store(store, 1, cursor, 0)
                 self.emitter.with_width(1).store(self.emitter.lane(value, 0), place)
+            elif store.name in self.bound.narrow:
+                place = self.memory.of_store(store, self.units, cursor, column)
+                bfloat16.store(self.emitter, value, place, native=self.bound.rounds)
             else:
                 self.emitter.store(value, self.memory.of_store(store, self.units, cursor, column))
 
@@ -147,7 +151,9 @@ class StageEmitter:
         if isinstance(atom, Literal):
             return e.constant(atom.value)
         if atom.name not in values:
-            if atom.shape:
+            if atom.name in self.bound.narrow:
+                values[atom.name] = bfloat16.load(e, self.memory.of(atom, cursor, column), atom.name)
+            elif atom.shape:
                 values[atom.name] = e.load(self.memory.of(atom, cursor, column), atom.name)
             else:
                 values[atom.name] = e.broadcast(self.memory.of(atom, cursor, 0), atom.name)

@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from gatewright.backends.llvm.emit.arithmetic import Arithmetic
+from gatewright.backends.llvm.emit.emitter import Emitter
 from gatewright.backends.llvm.emit.vector_type import Value
 
 LEAST_LANES = 4
@@ -61,6 +62,21 @@ def widened(e: Arithmetic, words: Value) -> tuple[Value, Value]:
     """The first and the second number of each word, as float32."""
     bits = e.bits(words)
     return e.from_bits(e.shift_left(bits, 16), "first"), e.from_bits(e.and_bits(bits, _UPPER), "second")
+
+
+def load(e: Emitter, pointer: Value, name: str = "") -> Value:
+    """Numbers that lie in memory as bfloat16, as float32."""
+    return e.from_bits(e.shift_left(e.load_halves(pointer), 16), name)
+
+
+def store(e: Emitter, numbers: Value, pointer: Value, *, native: bool) -> None:
+    """Round numbers to bfloat16 and store them, two bytes each."""
+    if native and e.vector.width > LEAST_LANES:  # for four lanes the instruction has another form
+        narrow = _vector(_Bfloat16(), e.vector.width)
+        converted = e.call_intrinsic(f"llvm.x86.avx512bf16.cvtneps2bf16.{_bits(e)}", narrow, (numbers,))
+        e.store_halves(e.bitcast(converted, e.vector.halves), pointer)
+    else:
+        e.store_halves(e.shift_right(_rounded(e, numbers), 16), pointer)
 
 
 def dot(e: Arithmetic, a: Value, b: Value, total: Value, name: str = "") -> Value:

@@ -83,6 +83,21 @@ class Emitter(Arithmetic):
         arguments = (values, pointer, ir.Constant(ir.IntType(32), 1), self.vector.first(lanes))
         self.call_intrinsic(f"llvm.masked.store.v{width}i8.p0", ir.VoidType(), arguments)
 
+    def half_address(self, pointer: Value, index: Index, name: str = "") -> Value:
+        """Where number `index` of 16 bits lies, counted from `pointer`."""
+        place = [self.index(index)]
+        return self._builder.gep(pointer, place, inbounds=True, name=self._name(name), source_etype=ir.IntType(16))
+
+    def load_halves(self, pointer: Value, name: str = "") -> Value:
+        """As many numbers of 16 bits as there are lanes, each in the lower half of its lane."""
+        halves = self._builder.load(pointer, align=2, typ=self.vector.halves)
+        return self._builder.zext(halves, self.vector.integers, self._name(name))
+
+    def store_halves(self, bits: Value, pointer: Value) -> None:
+        """Store the lower half of each lane, or halves as they are."""
+        halves = bits if bits.type == self.vector.halves else self._builder.trunc(bits, self.vector.halves)
+        self._builder.store(halves, pointer, align=2)
+
     def prefetch(self, pointer: Value) -> None:
         """Have a line of memory brought to the second cache; it need not be memory of ours."""
         read, second, data = (ir.Constant(ir.IntType(32), number) for number in (0, 2, 1))

@@ -52,6 +52,11 @@ class VectorType:
         return self._wide(ir.IntType(self.limits.bits))
 
     @cached_property
+    def halves(self) -> Any:
+        """The IR type of 16 bits for each lane."""
+        return self._wide(ir.IntType(16))
+
+    @cached_property
     def mask(self) -> Any:
         """The IR type of what a comparison gives: one bit a lane."""
         return self._wide(ir.IntType(1))

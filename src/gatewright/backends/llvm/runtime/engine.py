@@ -54,6 +54,9 @@ class Engine:
     multiply its numbers. int8 packs them as whole numbers with a scale for each row, and rounds what they are
     multiplied by; `gatewright.int8` says what that means. All arrays of a call, and all sums, are float32 still.
 
+    `narrow`: values of the caller's arrays that lie there as bfloat16, by their names in the Program: what one run saves
+    and another one reads.
+
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
     with scans: a core that goes from step to step does less work; and for a gradient with int8 products.
     """
@@ -64,6 +67,7 @@ class Engine:
     backwards: bool = False
     target: Target | None = None
     products: Products = None
+    narrow: frozenset[str] = frozenset()
     runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
     """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
@@ -110,7 +114,8 @@ class Engine:
         sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
         program = sha256(to_text(self.program).encode()).hexdigest()
         products = f" products={self.products}" if self.products else ""
-        return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}"
+        narrow = f" narrow={','.join(sorted(self.narrow))}" if self.narrow else ""
+        return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}{narrow}"
 
     def prefers_packing(self, steps: int, batch: int, *, ragged: bool = False) -> bool:
         """Whether matrices are better packed for a call whose weights may differ from those of the call before."""
@@ -134,7 +139,7 @@ class Engine:
         """The kernels for an extent, not compiled."""
         counts = self._row_counts(steps, batch, packs=packs)
         options = (self.dtype, self.target or target_named(), self.backwards)
-        return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs)
+        return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs, self.narrow)
 
     def origin(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> KernelOrigin:
         """Where a call for an extent would get its kernels from now."""
