@@ -142,8 +142,13 @@ class LayerPlan(Plan):
         hidden, total = self.sizes[0][HIDDEN], sum(self.saved.values())
         if not total:
             return "the states"
-        size = f"{total // hidden} x {hidden}" if total % hidden == 0 else str(total)
-        return f"{size} numbers a step and row, and the states"
+
+        def counted(numbers: int) -> str:
+            return f"{numbers // hidden} x {hidden}" if numbers % hidden == 0 else str(numbers)
+
+        narrow = sum(self.saved[name] for name in self._spec(0).narrow_values)
+        of_these = f", {counted(narrow)} of them in bfloat16" if narrow else ""
+        return f"{counted(total)} numbers a step and row{of_these}, and the states"
 
 
 def _gradient_done(program: Program) -> str:

@@ -11,11 +11,11 @@ from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError
-from gatewright.schedule.narrow import narrow_saved
+from gatewright.schedule.narrow import Narrow, narrow_saved, stored_names
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import StepPair, save
-from gatewright.trace.ir import Trace, names_of
+from gatewright.trace.ir import Trace
 from gatewright.trace.mask import masked_trace
 from gatewright.trace.simplify import simplify
 
@@ -62,19 +62,26 @@ class Differentiable:
             )
         if seeded not in self._engines:
             pair = save(self.trace, self._in_order(seeded))
-            narrow, saved = self._narrow(pair, seeded), dict(pair.forward.emits)
-            kept = names_of(saved[name] for name in narrow)
-            forward = self._engine(pair.forward, backwards=self.backwards, narrow=kept)
+            narrow = self._narrow(pair, seeded)
+            forward = self._engine(pair.forward, backwards=self.backwards, narrow=stored_names(pair, narrow))
             backward = self._engine(pair.backward, backwards=not self.backwards, narrow=narrow)
             self._engines[seeded] = GradientEngines(pair, forward, backward, narrow)
         return self._engines[seeded]
 
-    def _narrow(self, pair: StepPair, seeded: Names) -> Names:
+    @property
+    def narrow_values(self) -> Narrow:
+        """The values of a step that lie in memory as bfloat16 until the gradient by the output reads them."""
+        return self.engines(self.output_state).forward.narrow
+
+    def _narrow(self, pair: StepPair, seeded: Names) -> Narrow:
         """The saved values that lie in memory as bfloat16: for other gradients, those of the one by the output."""
         if self.products != "bfloat16":
-            return frozenset()
+            return {}
         narrow = narrow_saved(pair, planned(pair.forward))
-        return narrow if seeded == self.output_state else narrow & self.engines(self.output_state).narrow
+        if seeded == self.output_state:
+            return narrow
+        kept = self.engines(self.output_state).narrow
+        return {name: form for name, form in narrow.items() if kept.get(name) is form}
 
     def gradient(self, seeded: Names, wanted: Names) -> Engine:
         """The engine of the gradient without those of its results that are not `wanted`."""
@@ -121,9 +128,9 @@ class Differentiable:
     def _in_order(self, seeded: Names) -> tuple[str, ...]:
         return tuple(state.name for state in self.trace.states if state.name in seeded)
 
-    def _engine(self, trace: Trace, *, backwards: bool, narrow: Names = frozenset()) -> Engine:
+    def _engine(self, trace: Trace, *, backwards: bool, narrow: Narrow | None = None) -> Engine:
         dtype = DTYPES[self.dtype]
-        return Engine(planned(trace), self.sizes, dtype, backwards, products=self.products, narrow=narrow)
+        return Engine(planned(trace), self.sizes, dtype, backwards, products=self.products, narrow=narrow or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +140,7 @@ class GradientEngines:
     pair: StepPair
     forward: Engine
     backward: Engine
-    narrow: Names  # of what was saved, in bfloat16
+    narrow: Narrow  # of what was saved, in bfloat16
 
 
 @lru_cache(maxsize=256)

@@ -188,9 +188,10 @@ class SequenceOperation:
         return tuple(name for name, grad in zip(self.numbering.states, grads, strict=False) if grad is not None)
 
     def can_use_saved(self, grads: Sequence[Tensor | None]) -> bool:
-        """Whether a forward run saves every value that the gradient by `grads` needs."""
+        """Whether a forward run saves every value that the gradient by `grads` needs, in the form that it reads."""
         kept, own = self.spec.engines(self.spec.output_state), self.spec.engines(frozenset(self.seeded(grads)))
-        return set(own.pair.saved) <= set(kept.pair.saved) and kept.narrow & {*own.pair.saved} == own.narrow
+        narrow = {name: form for name, form in kept.narrow.items() if name in own.pair.saved}
+        return set(own.pair.saved) <= set(kept.pair.saved) and narrow == own.narrow
 
     def _flows(
         self, kept: Sequence[Tensor], grads: Sequence[Tensor | None]

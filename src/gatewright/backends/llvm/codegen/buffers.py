@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.emitter import POINTER, Emitter, Index
 from gatewright.backends.llvm.emit.vector_type import Value
+from gatewright.schedule.narrow import Narrow, NarrowForm
 from gatewright.schedule.program import Program, RowSum, Storage, Store
 from gatewright.trace.ir import Var
 
@@ -58,7 +59,7 @@ class Bound:
     program: Program
     sizes: Mapping[str, int]
     backwards: bool
-    narrow: frozenset[str] = frozenset()  # values that lie in memory as bfloat16
+    narrow: Narrow = field(default_factory=dict[str, NarrowForm])  # values that lie in memory as bfloat16
     rounds: bool = False  # whether the target has an instruction that rounds to bfloat16
     slots: dict[BufferId, int] = field(default_factory=dict[BufferId, int])
 

@@ -5,7 +5,7 @@ So code from the cache is run without writing it again.
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
 from gatewright.backends.llvm.parallel.unit_partition import StageTiles, UnitPartition, partition_units
 from gatewright.backends.llvm.parallel.work_partition import PassCost, RunCost
+from gatewright.schedule.narrow import Narrow, NarrowForm
 from gatewright.schedule.program import Phase, Program, RowSum, Stage, Storage
 from gatewright.trace.ir import Var
 
@@ -66,7 +67,7 @@ class Kernels:
     ragged: bool = False
     products: Products = None
     packs: bool = True
-    narrow: frozenset[str] = frozenset()
+    narrow: Narrow = field(default_factory=dict[str, NarrowForm])
 
     @cached_property
     def bound(self) -> Bound:

@@ -16,6 +16,7 @@ from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
 from gatewright.backends.llvm.emit.vector_type import Value
 from gatewright.lang.ops import Op
+from gatewright.schedule.narrow import NarrowForm
 from gatewright.schedule.program import Reduction, Stage, Storage
 from gatewright.trace.ir import Equation, Literal, Var
 
@@ -137,6 +138,8 @@ class StageEmitter:
                 self.emitter.with_width(1).store(self.emitter.lane(value, 0), place)
             elif store.name in self.bound.narrow:
                 place = self.memory.of_store(store, self.units, cursor, column)
+                if self.bound.narrow[store.name] is NarrowForm.FROM_ONE:
+                    value = self.emitter.sub(1.0, value)
                 bfloat16.store(self.emitter, value, place, native=self.bound.rounds)
             else:
                 self.emitter.store(value, self.memory.of_store(store, self.units, cursor, column))
@@ -152,7 +155,9 @@ class StageEmitter:
             return e.constant(atom.value)
         if atom.name not in values:
             if atom.name in self.bound.narrow:
-                values[atom.name] = bfloat16.load(e, self.memory.of(atom, cursor, column), atom.name)
+                value = bfloat16.load(e, self.memory.of(atom, cursor, column), atom.name)
+                is_complement = self.bound.narrow[atom.name] is NarrowForm.FROM_ONE
+                values[atom.name] = e.sub(1.0, value) if is_complement else value
             elif atom.shape:
                 values[atom.name] = e.load(self.memory.of(atom, cursor, column), atom.name)
             else:

@@ -76,7 +76,7 @@ def store(e: Emitter, numbers: Value, pointer: Value, *, native: bool) -> None:
         converted = e.call_intrinsic(f"llvm.x86.avx512bf16.cvtneps2bf16.{_bits(e)}", narrow, (numbers,))
         e.store_halves(e.bitcast(converted, e.vector.halves), pointer)
     else:
-        e.store_halves(e.shift_right(_rounded(e, numbers), 16), pointer)
+        e.store_halves(e.lower_halves(e.shift_right(_rounded(e, numbers), 16)), pointer)
 
 
 def dot(e: Arithmetic, a: Value, b: Value, total: Value, name: str = "") -> Value:

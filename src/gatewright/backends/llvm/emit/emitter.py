@@ -93,9 +93,11 @@ class Emitter(Arithmetic):
         halves = self._builder.load(pointer, align=2, typ=self.vector.halves)
         return self._builder.zext(halves, self.vector.integers, self._name(name))
 
-    def store_halves(self, bits: Value, pointer: Value) -> None:
-        """Store the lower half of each lane, or halves as they are."""
-        halves = bits if bits.type == self.vector.halves else self._builder.trunc(bits, self.vector.halves)
+    def lower_halves(self, bits: Value) -> Value:
+        """The lower half of each lane, as a vector of numbers of 16 bits."""
+        return self._builder.trunc(bits, self.vector.halves)
+
+    def store_halves(self, halves: Value, pointer: Value) -> None:
         self._builder.store(halves, pointer, align=2)
 
     def prefetch(self, pointer: Value) -> None:

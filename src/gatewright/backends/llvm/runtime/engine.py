@@ -20,6 +20,7 @@ from gatewright.backends.llvm.jit.target import Target, target_named
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError
 from gatewright.int8 import require_sums_fit
+from gatewright.schedule.narrow import Narrow, NarrowForm
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text
 
@@ -54,8 +55,8 @@ class Engine:
     multiply its numbers. int8 packs them as whole numbers with a scale for each row, and rounds what they are
     multiplied by; `gatewright.int8` says what that means. All arrays of a call, and all sums, are float32 still.
 
-    `narrow`: values of the caller's arrays that lie there as bfloat16, by their names in the Program: what one run saves
-    and another one reads.
+    `narrow`: values of the caller's arrays that lie there as bfloat16, by their names in the Program. One run saves
+    them, and another one reads them.
 
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
     with scans: a core that goes from step to step does less work; and for a gradient with int8 products.
@@ -67,7 +68,7 @@ class Engine:
     backwards: bool = False
     target: Target | None = None
     products: Products = None
-    narrow: frozenset[str] = frozenset()
+    narrow: Narrow = field(default_factory=dict[str, NarrowForm])
     runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
     """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
@@ -114,7 +115,8 @@ class Engine:
         sizes = ",".join(f"{axis}={size}" for axis, size in sorted(self.sizes.items()))
         program = sha256(to_text(self.program).encode()).hexdigest()
         products = f" products={self.products}" if self.products else ""
-        narrow = f" narrow={','.join(sorted(self.narrow))}" if self.narrow else ""
+        forms = ",".join(f"{name} as {form}" for name, form in sorted(self.narrow.items()))
+        narrow = f" narrow={forms}" if forms else ""
         return f"{program} {sizes} {self.dtype} backwards={self.backwards}{products}{narrow}"
 
     def prefers_packing(self, steps: int, batch: int, *, ragged: bool = False) -> bool:
