@@ -20,8 +20,9 @@ from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.differentiable import DTYPES
-from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.operation import Operands, SequenceOperation
 from gatewright.nn.engine.sequence_function import run
+from gatewright.nn.engine.sequence_pair import run_pair
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_plain
 from gatewright.nn.precision import Precision, precision_of
@@ -143,25 +144,32 @@ def _run_fast(
     fold = None
     if lookups.data and vectors is not None:  # to ask for the size of the dictionary would take a call
         fold = EmbeddingFold.of(layer, vectors, operations)
-    operands = [(*own, *starts) for own, starts in zip(packed, states, strict=True)]
-    results = _run_directions(layer, values, _runner(operations, operands, ragged, fold), gates)
+    calls = _Directions(operations, [(*own, *starts) for own, starts in zip(packed, states, strict=True)], ragged, fold)
+    run_both = calls.run_both if ragged is None else None
+    results = _run_directions(layer, values, calls.run, gates, run_both)
     return results if precision is None else rounded(results, precision)
 
 
-def _runner(
-    operations: Sequence[SequenceOperation],
-    operands: Sequence[Sequence[Tensor | None]],
-    ragged: RaggedRows | None,
-    fold: EmbeddingFold | None,
-) -> Callable[[int, Tensor], CellResults]:
-    """Runs a direction by its index on the input of its level; the first level may be folded."""
+class _Directions(NamedTuple):
+    """The directions of all levels of a call, each with its operands after x. The first level may be folded."""
 
-    def run_direction(index: int, x: Tensor) -> CellResults:
-        if fold is not None and index < len(fold):
-            return fold.run(index, x, operands[index], ragged)
-        return run(operations[index], (x, *operands[index]), ragged)
+    operations: Sequence[SequenceOperation]
+    operands: Sequence[Operands]
+    ragged: RaggedRows | None
+    fold: EmbeddingFold | None
 
-    return run_direction
+    def run(self, index: int, x: Tensor) -> CellResults:
+        """Run one direction on the input of its level."""
+        if self.fold is not None and index < len(self.fold):
+            return self.fold.run(index, x, self.operands[index], self.ragged)
+        return run(self.operations[index], (x, *self.operands[index]), self.ragged)
+
+    def run_both(self, index: int, x: Tensor) -> Sequence[CellResults]:
+        """Run a direction and the next one, for padded sequences."""
+        if self.fold is not None and index < len(self.fold):
+            return [self.run(index, x), self.run(index + 1, x)]
+        pair = self.operations[index], self.operations[index + 1]
+        return run_pair(pair, ((x, *self.operands[index]), (x, *self.operands[index + 1])))
 
 
 def _is_for_engine(layer: LayerInterface) -> bool:
@@ -281,17 +289,25 @@ def call_generic(
 
 
 def _run_directions(
-    layer: LayerInterface, values: Tensor, run_direction: Callable[[int, Tensor], CellResults], gates: bool
+    layer: LayerInterface,
+    values: Tensor,
+    run_direction: Callable[[int, Tensor], CellResults],
+    gates: bool,
+    run_both: Callable[[int, Tensor], Sequence[CellResults]] | None = None,
 ) -> LayerResults:
-    """Run all directions, given by their index, of all levels; each level reads the output of the one below it."""
+    """Run all directions, given by their index, of all levels; each level reads the output of the one below it.
+
+    `run_both` runs a direction and the next one.
+    """
     across = 2 if layer.bidirectional else 1
+    together = across == 2 and run_both is not None
     results: list[CellResults] = []
-    for index in range(len(layer.packed_cells)):
+    for index in range(0, len(layer.packed_cells), across if together else 1):
         if index and index % across == 0:
             values = _side_by_side(results[-across:])
             if layer.dropout:
                 values = drop(values, layer.dropout, layer.training, layer.dropout_per)
-        results.append(run_direction(index, values))
+        results += run_both(index, values) if together and run_both else [run_direction(index, values)]
     end = 1 + len(layer.state_shapes)
     if len(results) == 1:
         output, finals = results[0][0], results[0][1:end]

@@ -5,9 +5,9 @@ Parameters are read, and their gradients written, where they lie in packed tenso
 
 import ctypes
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.runtime.executor import Executor
+from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.errors import ShapeError
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.block_pool import BlockPool
@@ -73,8 +74,15 @@ class SequenceOperation:
         self._pools = defaultdict[str, BlockPool](BlockPool)  # for each use of large memory
         self._weights = defaultdict[str, PackedWeightCache](PackedWeightCache)  # for each packing
 
-    def forward(self, operands: Operands, ragged: RaggedRows | None = None, *, saves: bool) -> RunOutputs:
-        """Run the kernels; with `saves`, so that a gradient can be computed."""
+    def forward(
+        self,
+        operands: Operands,
+        ragged: RaggedRows | None = None,
+        *,
+        saves: bool,
+        beside: SideBySide | None = None,
+    ) -> RunOutputs:
+        """Run the kernels; with `saves`, so that a gradient can be computed. With `beside` they run later."""
         steps, batch = _extent(operands)
         if self.whole_states:
             self._check_shapes(operands, (steps, batch))
@@ -91,7 +99,7 @@ class SequenceOperation:
         sums = [new(slot.shape, dtype=dtype) for slot in binding.summed.values()] if binding.summed else []
         saved = self._pools["saved"].take(binding.saved_bytes)
         tensors = [*self._contiguous(operands), *states, *emits, saved, *sums]
-        self._run(executor, tensors, ragged, caches_weights=not saves)
+        self._run(executor, tensors, ragged, caches_weights=not saves, beside=beside)
         if ragged is not None and binding.fills:  # the executor fills whole sequences, padding too
             emits = list(map(ragged.fill_padding, emits))
         return RunOutputs(states, emits, saved, sums)
@@ -107,19 +115,28 @@ class SequenceOperation:
                 )
 
     def _run(
-        self, executor: Executor, tensors: Sequence[Tensor], ragged: RaggedRows | None, *, caches_weights: bool
+        self,
+        executor: Executor,
+        tensors: Sequence[Tensor],
+        ragged: RaggedRows | None,
+        *,
+        caches_weights: bool,
+        beside: SideBySide | None = None,
     ) -> None:
         """Run kernels; large matrices stay packed for the next call, for as long as they do not change."""
         active = ragged.active if ragged is not None else None
         is_small = executor.packed_bytes < LEAST_BYTES and self.spec.products != "int8"  # whose packing takes long
         if not caches_weights or is_small:
-            executor.run(tensors, active)
+            executor.run(tensors, active, beside=beside)
             return
         cache = self._weights[executor.packing]
         weights = cache.take(executor.packed_bytes)
         is_packed = weights.holds(tensors[self.parameters])
-        executor.run(tensors, active, (weights.block, is_packed))
-        cache.give_back(weights)
+        executor.run(tensors, active, (weights.block, is_packed), beside=beside)
+        if beside is None:
+            cache.give_back(weights)
+        else:
+            beside.release_later(partial(cache.give_back, weights))
 
     def results(self, outputs: RunOutputs, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
         """The results of a call; see the class."""
@@ -146,11 +163,23 @@ class SequenceOperation:
         `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros. The gradients by
         inputs are written to `by_inputs` as far as there is room, else to new memory.
         """
+        return self.start_backward(operands, kept, grads, needed, ragged, by_inputs=by_inputs)()
+
+    def start_backward(
+        self,
+        operands: Operands,
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needed: tuple[bool, ...],
+        ragged: RaggedRows | None = None,
+        beside: SideBySide | None = None,
+        *,
+        by_inputs: Sequence[Tensor] = (),
+    ) -> Callable[[], list[Tensor | None]]:
+        """Run the kernels of `backward`, or have them run `beside` others; gives the function that completes it when
+        they are done."""
         steps, batch = _extent(operands)
-        seeded = self.seeded(grads)
-        if (seeded, needed) not in self._gradients:
-            self._gradients[seeded, needed] = self.numbering.gradient(seeded, needed)
-        gradient = self._gradients[seeded, needed]
+        gradient = self._gradient(grads, needed)
         executor = self._executor(gradient, steps, batch, ragged)
         flows, ends = self._flows(kept, grads)
         adjoints = self._started(ends, "adjoint", steps, batch, ragged, from_end=not self.spec.backwards)
@@ -164,28 +193,55 @@ class SequenceOperation:
         by_input += [new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted[len(by_input) :]]
         new = torch.empty if steps * batch and (ragged is None or ragged.active.count) else torch.zeros
         by_packed = [new(tensors[first_packed + number].shape, dtype=dtype) for number in gradient.packed]
-        self._run(executor, [*tensors, *kept, *flows, *adjoints, *by_input, *by_packed], ragged, caches_weights=False)
-        if ragged is not None and executor.binding.fills:
-            by_input = list(map(ragged.fill_padding, by_input))
-        gradients: list[Tensor | None] = [None] * self.count
-        for number, by in zip(gradient.inputs, by_input, strict=True):
-            gradients[number] = widened(by, tensors[number].shape)
-        for number, by in zip(gradient.packed, by_packed, strict=True):
-            gradients[first_packed + number] = by
-        for overlap in gradient.overlaps:
-            copy_shared(gradients, overlap, first_packed)
-        for adjoint, whole, need in zip(adjoints, grads[: len(adjoints)], needed[self.count :], strict=True):
-            by_state = _last(adjoint, ragged, at_end=self.spec.backwards)[0] if need else None
-            if by_state is not None and whole is not None and self.whole_states:
-                by_state += whole[-1 if self.spec.backwards else 0]  # this slot of a result is the initial state itself
-            gradients.append(by_state)
-        return gradients
+        self._run(
+            executor,
+            [*tensors, *kept, *flows, *adjoints, *by_input, *by_packed],
+            ragged,
+            caches_weights=False,
+            beside=beside,
+        )
+
+        def complete() -> list[Tensor | None]:
+            written = by_input
+            if ragged is not None and executor.binding.fills:
+                written = list(map(ragged.fill_padding, by_input))
+            gradients: list[Tensor | None] = [None] * self.count
+            for number, by in zip(gradient.inputs, written, strict=True):
+                gradients[number] = widened(by, tensors[number].shape)
+            for number, by in zip(gradient.packed, by_packed, strict=True):
+                gradients[first_packed + number] = by
+            for overlap in gradient.overlaps:
+                copy_shared(gradients, overlap, first_packed)
+            for adjoint, whole, need in zip(adjoints, grads[: len(adjoints)], needed[self.count :], strict=True):
+                by_state = _last(adjoint, ragged, at_end=self.spec.backwards)[0] if need else None
+                if by_state is not None and whole is not None and self.whole_states:
+                    by_state += whole[-1 if self.spec.backwards else 0]  # this slot of a result is the initial state
+                gradients.append(by_state)
+            return gradients
+
+        return complete
+
+    def forward_executor(self, extent: tuple[int, int], *, saves: bool) -> Executor:
+        """The executor of a run over padded sequences."""
+        return self._executor(_SAVING if saves else _INFERENCE, *extent, None)
+
+    def gradient_executor(
+        self, extent: tuple[int, int], grads: Sequence[Tensor | None], needed: tuple[bool, ...]
+    ) -> Executor:
+        """The executor of a gradient over padded sequences; see `backward`."""
+        return self._executor(self._gradient(grads, needed), *extent, None)
 
     def seeded(self, grads: Sequence[Tensor | None]) -> tuple[str, ...]:
         """The states with an incoming gradient at every step."""
         if not self.whole_states:
             return (self.numbering.states[0],)
         return tuple(name for name, grad in zip(self.numbering.states, grads, strict=False) if grad is not None)
+
+    def _gradient(self, grads: Sequence[Tensor | None], needed: tuple[bool, ...]) -> Gradient:
+        key = (self.seeded(grads), needed)
+        if key not in self._gradients:
+            self._gradients[key] = self.numbering.gradient(*key)
+        return self._gradients[key]
 
     def can_use_saved(self, grads: Sequence[Tensor | None]) -> bool:
         """Whether a forward run saves every value that the gradient by `grads` needs, in the form that it reads."""

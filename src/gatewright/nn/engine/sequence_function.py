@@ -18,6 +18,7 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 )
 from torch.autograd import Function
 
+from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.nn.engine.autograd import ChangeMarks, gradients_where_needed, views_of
 from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.batched_gradients import has_batches, run_batches
@@ -34,7 +35,7 @@ def run(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | N
     if torch.is_grad_enabled():
         for tensor in operands:
             if tensor is not None and tensor.requires_grad:
-                return _apply(_Call(operation, ragged, saves=True), *operands)
+                return _apply(SequenceCall(operation, ragged, saves=True), *operands)
     return operation.results(operation.forward(operands, ragged, saves=False), ragged)
 
 
@@ -51,12 +52,12 @@ def run_named(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, T
     if maybe_current_level() is None:
         results = run(operation, operands)
     else:
-        results = _SequenceFunction.apply(_Call(operation, None, saves=False), *operands)
+        results = _SequenceFunction.apply(SequenceCall(operation, None, saves=False), *operands)
     return dict(zip(spec.results, results, strict=True))
 
 
 @dataclass(eq=False, slots=True)
-class _Call:
+class SequenceCall:
     """An operation that is being called. `outputs` pass from forward to setup_context, where autograd saves them."""
 
     operation: SequenceOperation
@@ -69,7 +70,7 @@ class _SequenceFunction(Function):
     """A Trace over a sequence."""
 
     @staticmethod
-    def forward(call: _Call, *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(call: SequenceCall, *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the kernels."""
         operation = call.operation
         outputs = operation.forward(operands, call.ragged, saves=call.saves)
@@ -78,7 +79,7 @@ class _SequenceFunction(Function):
             call.outputs = outputs
         if operation.whole_states:
             return results
-        return tuple(map(_without_base, results))
+        return tuple(map(without_base, results))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -87,44 +88,60 @@ class _SequenceFunction(Function):
         operation: SequenceOperation = call.operation
         ctx.call = call
         ctx.set_materialize_grads(False)
+        ctx.marks = None
         if call.outputs is None:
             ctx.save_for_backward(*operands, *output[: len(operation.numbering.states)])
             return
         kept, call.outputs = call.outputs.for_gradient, None
-        ctx.marks = None if operation.whole_states else ChangeMarks(output)
+        if not operation.whole_states:
+            ctx.marks = ChangeMarks(output)
         ctx.save_for_backward(*operands, *kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the kernels of the gradient; where it is differentiated or mapped itself, this operation on its step."""
-        call: _Call = ctx.call
-        operation = call.operation
-        tensors = ctx.saved_tensors  # read once: an activation checkpoint computes them each time
-        count = operation.count + len(operation.numbering.states)
-        operands, kept = tensors[:count], tensors[count:]
-        needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
-        if not is_first_order(grads) or not call.saves or not operation.can_use_saved(grads):
-            if operation.whole_states:
-                return (None, *_derived_by_name(call, operands, kept, needed, grads))
-            return (None, *derived_gradients(operation, operands, needed, grads, call.ragged))
-        if ctx.marks and ctx.marks.changed:  # the output is the first state: what is kept was changed with it
-            kept = operation.forward(operands, call.ragged, saves=True).for_gradient
-        return (None, *operation.backward(operands, kept, grads, needed, call.ragged))
+        # `saved_tensors` is read once: an activation checkpoint computes them each time
+        gradients = start_gradients(ctx.call, ctx.saved_tensors, ctx.needs_input_grad[1:], grads, ctx.marks)
+        return (None, *gradients())
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
-        info: Any, in_dims: tuple[int | None, ...], call: _Call, *tensors: Tensor
+        info: Any, in_dims: tuple[int | None, ...], call: SequenceCall, *tensors: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         """Fold the axis into the batch, or run for each element."""
         results, dims = mapped(run_named, call.operation.spec, info.batch_size, in_dims[1:], tensors)
         return tuple(results), tuple(dims)
 
 
+def start_gradients(
+    call: SequenceCall,
+    tensors: Sequence[Any],
+    needed: tuple[bool, ...],
+    grads: Sequence[Tensor | None],
+    marks: ChangeMarks | None,
+    beside: SideBySide | None = None,
+) -> Callable[[], Sequence[Tensor | None]]:
+    """Compute the gradients by the operands of a call, from the tensors that its forward run has saved; gives the
+    function that completes them. With `beside`, kernels may run later, before that function is called."""
+    operation = call.operation
+    count = operation.count + len(operation.numbering.states)
+    operands, kept = tensors[:count], tensors[count:]
+    if not is_first_order(grads) or not call.saves or not operation.can_use_saved(grads):
+        if operation.whole_states:
+            derived = _derived_by_name(call, operands, kept, needed, grads)
+        else:
+            derived = derived_gradients(operation, operands, needed, grads, call.ragged)
+        return lambda: derived
+    if marks and marks.changed:  # the output is the first state: what is kept was changed with it
+        kept = operation.forward(operands, call.ragged, saves=True).for_gradient
+    return operation.start_backward(operands, kept, grads, needed, call.ragged, beside)
+
+
 # `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel
 _apply: Callable[..., tuple[Tensor, ...]] = getattr(super(Function, _SequenceFunction), "apply")  # noqa: B009 (unknown to the checker)
 
 
-def _without_base(result: Tensor) -> Tensor:
+def without_base(result: Tensor) -> Tensor:
     """The same memory in a tensor that is no view: autograd refuses to change returned views in place."""
     return result.new_empty(0).set_(result)  # pyright: ignore[reportArgumentType]
 
@@ -137,7 +154,11 @@ def is_first_order(grads: Sequence[Tensor | None]) -> bool:
 
 
 def _derived_by_name(
-    call: _Call, operands: Operands, kept: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor | None]
+    call: SequenceCall,
+    operands: Operands,
+    kept: Sequence[Tensor],
+    needed: Sequence[bool],
+    grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The gradients of an operation on values by name: its derived step as another such operation."""
     spec = call.operation.spec

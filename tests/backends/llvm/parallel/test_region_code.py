@@ -30,7 +30,7 @@ def run(
 ) -> ParallelRegion:
     """Run a region with so many members."""
     packing = (address_of(pack), groups) if pack else (0, 0)
-    region = ParallelRegion(PhaseList(phases, members), 0, 1, packing, 10**8, 10, (ctypes.c_int64 * 4)(0, 1, 5, 10))
+    region = ParallelRegion(PhaseList(phases, members), (0,), 1, packing, 10**8, 10, (ctypes.c_int64 * 4)(0, 1, 5, 10))
     region.expect(members)
     helpers = [threading.Thread(target=region.join) for _ in range(members - 1)]
     for helper in helpers:
@@ -124,7 +124,7 @@ def test_a_region_is_closed_when_all_members_are_done() -> None:
 
     called = kernel(slowly)
     phases = PhaseList([RegionPhase(kernel=address_of(called), size=2, multiple=1, parts=2)], 2)
-    region = ParallelRegion(phases, 0, 1, (0, 0), 10**8, 0)
+    region = ParallelRegion(phases, (0,), 1, (0, 0), 10**8, 0)
     region.expect(2)
     helper = threading.Thread(target=region.join)
     helper.start()

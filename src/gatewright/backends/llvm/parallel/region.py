@@ -34,15 +34,15 @@ class PhaseList:
 class ParallelRegion:
     """One run of phases over tables of buffers, for the threads that join it.
 
-    `tables` is the address of the tables. `pack` is the address of the function that packs matrices, and for how many
-    groups it is called. `spin_limit` is for how many turns members wait for others to come. `lines` and `edges` are
-    those of this run, see `RegionPhase`.
+    `tables` are the addresses of the tables of each run: one, or two side by side. `pack` is the address of the
+    function that packs matrices, and for how many groups it is called. `spin_limit` is for how many turns members wait
+    for others to come. `lines` and `edges` are those of this run, see `RegionPhase`.
     """
 
     def __init__(
         self,
         phases: PhaseList,
-        tables: int,
+        tables: tuple[int, ...],
         batch: int,
         pack: tuple[int, int],
         spin_limit: int,
@@ -54,7 +54,7 @@ class ParallelRegion:
         self.memory = memory = RegionMemory()
         memory.spin_limit, memory.yield_processor = spin_limit, _yield_processor()
         memory.clock, memory.clock_id = _clock()
-        memory.tables, memory.batch, memory.lines = tables, batch, lines
+        memory.tables[: len(tables)], memory.batch, memory.lines = tables, batch, lines
         memory.pack, memory.groups = pack
         memory.phases, memory.phase_count = phases.address, phases.count
         if edges is not None:

@@ -22,7 +22,8 @@ _PACK_PIECES = 4
 class RegionPhase(ctypes.Structure):
     """A kernel that the members of a region run together, on a part each.
 
-    - `table_offset`: how far after the region's first table of buffers the table of its time block lies.
+    - `run`: which of the region's runs it belongs to; `table_offset` is how far after the first table of that run the
+      table of its time block lies.
     - `by_units`: every member goes through all rows and computes some of the units. Otherwise each takes a range of the
       rows, cut at multiples of `multiple`, or at the region's `edges`, which make `pieces`.
     - `size`: the number of rows; -1 stands for all lines of the run.
@@ -34,7 +35,7 @@ class RegionPhase(ctypes.Structure):
     _fields_ = [
         ("kernel", ctypes.c_void_p),
         *[(name, ctypes.c_int64) for name in ("table_offset", "steps", "by_units", "size", "multiple", "pieces")],
-        *[(name, ctypes.c_int64) for name in ("parts", "turn", "adds", "barrier")],
+        *[(name, ctypes.c_int64) for name in ("parts", "turn", "adds", "barrier", "run")],
     ]
 
 
@@ -42,6 +43,7 @@ class RegionMemory(ctypes.Structure):
     """What the members of a region share. Words that members write while others wait for them lie 64 bytes apart, so
     that no two of them share a cache line.
 
+    - `tables`: the addresses of the first table of each run. A region has one run, or two side by side.
     - `useful_time`: the processor time of the members that have left, in nanoseconds, without what they waited.
     - `clock`: the address of the system's `clock_gettime`, 0 where there is none, and `clock_id` its clock for the
       processor time of one thread.
@@ -50,7 +52,8 @@ class RegionMemory(ctypes.Structure):
     _fields_ = [
         *[(name, ctypes.c_int64 * 8) for name in ("state", "claimed", "arrived", "finished", "useful_time")],
         *[(name, ctypes.c_int64) for name in ("expected", "spin_limit", "batch", "lines", "groups", "phase_count")],
-        *[(name, ctypes.c_void_p) for name in ("yield_processor", "tables", "pack", "phases", "edges")],
+        *[(name, ctypes.c_void_p) for name in ("yield_processor", "pack", "phases", "edges")],
+        ("tables", ctypes.c_void_p * 2),
         *[(name, ctypes.c_int64) for name in ("clock", "clock_id")],
     ]
 
@@ -207,7 +210,7 @@ class _Region:
     def _pack(self) -> None:
         """Pack matrices, piece by piece, until none is left: something to do for the caller while helpers wake up."""
         e, region = self._e, self._region
-        table, pack, groups = region.load("tables"), region.load("pack"), region.load("groups")
+        table, pack, groups = self._table(0), region.load("pack"), region.load("groups")
         pieces = e.mul_index(region.load("expected"), _PACK_PIECES)
         piece = e.add_index(e.div_index(groups, pieces), 1, "piece")
         with e.repeat("packing") as turn:
@@ -215,6 +218,10 @@ class _Region:
             e.leave(turn, e.compare_index(">=", first, groups))
             last = e.smaller_index(e.add_index(first, piece), groups, "last")
             e.call_pointer(pack, [table, *map(e.index, (0, 0, first, last)), NULL, e.index(0)])
+
+    def _table(self, run: Value | int) -> Value:
+        """The address of the first table of a run."""
+        return self._e.load_entry(POINTER, self._region.at("tables"), run, "tables")
 
     def _run_phase(self, phase: StructMemory, context: StructMemory) -> None:
         e, region = self._e, self._region
@@ -249,6 +256,6 @@ class _Region:
         """Call the kernel of a phase, unless there are no rows."""
         e, region = self._e, self._region
         with e.when(e.compare_index("<", first, last), "call"):
-            table = e.byte(region.load("tables"), phase.load("table_offset"), "table")
+            table = e.byte(self._table(phase.load("run")), phase.load("table_offset"), "table")
             extent = (phase.load("steps"), region.load("batch"))
             e.call_pointer(phase.load("kernel"), [table, *extent, first, last, context, phase.load("adds")])

@@ -3,7 +3,7 @@
 What is chosen follows from what things cost, in operations. Results do not depend on it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -99,10 +99,30 @@ def partition_work(cost: RunCost, extent: tuple[int, int], threads: int, lines: 
     return WorkPartition(passes, sums, most)
 
 
+def elapsed(cost: RunCost, extent: tuple[int, int], threads: int) -> float:
+    """How long a run takes with the partition that is chosen for it, in operations of one thread."""
+    lines = extent[0] * extent[1]
+    partition = partition_work(cost, extent, threads, lines)
+    threads = partition.threads
+    passes = sum(_fastest(own, extent, threads, lines)[0] for own in cost.passes.values())
+    return passes + cost.sums * lines / partition.sums + (THREAD_COST if threads > 1 else 0)
+
+
+def is_faster_side_by_side(costs: Sequence[RunCost], extent: tuple[int, int], threads: int) -> bool:
+    """Whether runs of one extent are faster side by side, each by one thread, than one after the other, each by all."""
+    together = THREAD_COST + max(elapsed(cost, extent, 1) for cost in costs)
+    return threads >= len(costs) and together < sum(elapsed(cost, extent, threads) for cost in costs)
+
+
 def _partition_pass(cost: PassCost, extent: tuple[int, int], threads: int, lines: int) -> PassPartition:
+    return _fastest(cost, extent, threads, lines)[1]
+
+
+def _fastest(cost: PassCost, extent: tuple[int, int], threads: int, lines: int) -> tuple[float, PassPartition]:
+    """The partition of a pass that takes least, and what it takes."""
     times, rows = extent if cost.in_loop else (1, lines)
     choices = _choices(cost, rows, times, threads, cost.operations * lines)
-    return min(choices, key=lambda choice: choice[0])[1]
+    return min(choices, key=lambda choice: choice[0])
 
 
 def _choices(

@@ -7,6 +7,7 @@ from gatewright.backends.llvm.codegen.buffers import LINES, STARTS, BufferId
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.runner import Runner, aligned
+from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.backends.llvm.runtime.step_commands import BlockCopy, ParameterSum, StepCommands
 from gatewright.backends.llvm.runtime.tables import POINTER_BYTES, AddressTables, Location
 
@@ -46,6 +47,7 @@ class BufferPlan:
         self._alone = runner.alone
         self.workspace_bytes = tables + runner.inside_bytes
         self.packed_bytes = runner.panel_bytes
+        self.cost = kernels.cost
         self.panels = kernels.panels  # the packed matrices
         self.packing = kernels.layout  # how they are packed: plans with the same packing can share them
 
@@ -58,14 +60,22 @@ class BufferPlan:
         is_packed: bool = False,
         active: ActiveLines | None = None,
         adds: bool = False,
+        beside: SideBySide | None = None,
     ) -> None:
-        """Run the kernels; all arrays are given by the addresses where they begin.
+        """Run the kernels, or have them run `beside` others later.
 
+        All arrays are given by the addresses where they begin.
         `is_packed` says that the packed matrices are there already. Kernels for ragged batches need the `active` lines.
         With `adds`, sums are added to what is there.
         """
         listed = active.addresses if active is not None else ()
         bases = [*arrays, workspace, packed, *listed]
+        if beside is not None:
+            assert active is None
+            assert not adds
+            self._tables.fill(workspace, bases)
+            beside.add(self._runner, workspace, is_packed=is_packed)
+            return
         if self._runner.is_small and not adds:
             self._tables.fill_and_call(workspace, bases, *self._alone, is_packed=is_packed)
             return

@@ -1,16 +1,18 @@
 """Runs an engine on the arrays of a caller, and computes what no kernel computes."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.parallel.work_partition import is_faster_side_by_side
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.binding import Binding, Locations
 from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.backends.llvm.runtime.command_list import KernelCall
+from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.schedule.program import Storage
 from gatewright.trace.ir import Atom, Literal, names_of
@@ -41,6 +43,7 @@ class Executor:
         self._shapes = {value.name: bind(value.shape, sizes) for value in (*program.trace.params, *targets)}
         read = [arg for equation in (*program.prologue, *program.epilogue) for arg in equation.args]
         self._used = names_of([*read, *(value for _, value in binding.unwritten_sums)])
+        self._faster_beside: dict[tuple[Executor, int], bool] = {}
         self._computes_parameters = bool(binding.computed or binding.unwritten_sums)
 
     @cached_property
@@ -53,6 +56,20 @@ class Executor:
     def computes(self) -> bool:
         """Whether a run needs more than its kernels."""
         return self._computes_parameters or bool(self.binding.fills)
+
+    def is_faster_beside(self, other: "Executor", threads: int) -> bool:
+        """Whether this run and another one of the same extent are faster side by side; neither is ragged."""
+        key = (other, threads)
+        if key not in self._faster_beside:
+            self._faster_beside[key] = self._compare_beside(*key)
+        return self._faster_beside[key]
+
+    def _compare_beside(self, other: "Executor", threads: int) -> bool:
+        executors = (self, other)
+        if not all(self._extent) or any(executor.computes for executor in executors):
+            return False  # what is computed after the kernels cannot wait for them
+        costs = [executor.buffers.cost for executor in executors]
+        return is_faster_side_by_side(costs, self._extent, threads)
 
     @property
     def packing(self) -> str:
@@ -71,8 +88,11 @@ class Executor:
         packed: tuple[Any, bool] | None = None,
         *,
         adds: bool = False,
+        beside: SideBySide | None = None,
     ) -> None:
         """Run the kernels; those for ragged batches over the lines that are active.
+
+        With `beside` they run later, beside those of another call: for executors that can.
 
         `packed` is memory for packed matrices, and whether they are in it already. With `adds`, the sums that kernels
         write are added to what is in their arrays.
@@ -80,7 +100,7 @@ class Executor:
         if self._computes_parameters:
             arrays = [*arrays, *self._before(arrays)]
         if all(self._extent):
-            self._run_kernels(arrays, active, packed, adds)
+            self._run_kernels(arrays, active, packed, adds, beside)
         if self._computes_parameters:
             self._after(arrays)
         for slot, value in self.binding.fills:
@@ -88,7 +108,12 @@ class Executor:
             self.arrays.fill(self._view(arrays, slot.location, shape), self._value(arrays, value, shape))
 
     def _run_kernels(
-        self, arrays: Sequence[Any], active: ActiveLines | None, packed: tuple[Any, bool] | None, adds: bool
+        self,
+        arrays: Sequence[Any],
+        active: ActiveLines | None,
+        packed: tuple[Any, bool] | None,
+        adds: bool,
+        beside: SideBySide | None,
     ) -> None:
         buffers, memory = self.buffers, self.arrays
         block = memory.take_workspace(buffers.workspace_bytes + (0 if packed else buffers.packed_bytes))
@@ -98,8 +123,12 @@ class Executor:
         else:
             *addresses, workspace, panels = memory.addresses([*arrays, block, packed[0]])
             is_packed = packed[1]
-        buffers.run(addresses, workspace, panels, is_packed=is_packed, active=active, adds=adds)
-        memory.give_back(block)
+        buffers.run(addresses, workspace, panels, is_packed=is_packed, active=active, adds=adds, beside=beside)
+        if beside is None:
+            memory.give_back(block)
+        else:
+            beside.keep(arrays)
+            beside.release_later(partial(memory.give_back, block))
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[KernelCall, list[Any]]:
         """The call that runs the kernels again and again on these very arrays, and the memory that has to live as long.

@@ -14,7 +14,12 @@ from gatewright.backends.llvm.parallel.contention import ContentionMonitor
 from gatewright.backends.llvm.parallel.region import ParallelRegion, PhaseList, run_region
 from gatewright.backends.llvm.parallel.region_code import RegionPhase
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock, time_blocks
-from gatewright.backends.llvm.parallel.work_partition import PartitionAxis, WorkPartition, partition_work
+from gatewright.backends.llvm.parallel.work_partition import (
+    PartitionAxis,
+    PassPartition,
+    WorkPartition,
+    partition_work,
+)
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.backends.llvm.runtime.command_list import KernelCall
 from gatewright.backends.llvm.runtime.tables import POINTER_BYTES
@@ -41,7 +46,7 @@ class Runner:
 
     def __init__(self, program: Program, kernels: Kernels, library: Library, steps: int, batch: int) -> None:
         self.kernels, self.library = kernels, library
-        self._steps, self._batch = steps, batch
+        self._steps, self._batch = self.extent = steps, batch
         inside, self._outside = [*inside_buffers(program), *kernels.rounded], outside_buffers(program)
         self.inside_keys = inside
         line_bytes = sum(kernels.line_bytes(key) for key in (*self._outside, *inside))
@@ -57,8 +62,9 @@ class Runner:
         self.alone = (address_of(self._whole), batch)  # the kernel that runs all others, and the rows it is called with
         self.is_small = kernels.cost.is_small(steps * batch)
         work = kernels.cost.operations * steps * batch
-        self._spin_limit = min(max(work // _OPERATIONS_PER_SPIN, SPIN_LIMITS[0]), SPIN_LIMITS[1])
+        self.spin_limit = min(max(work // _OPERATIONS_PER_SPIN, SPIN_LIMITS[0]), SPIN_LIMITS[1])
         self._phases: dict[tuple[int, int, bool], PhaseList] = {}
+        self._phases_beside: dict[tuple[Runner, bool, bool], PhaseList] = {}
 
     def stride(self, key: BufferId) -> int:
         """The bytes from one step to the next in a buffer, 0 where every time block begins at its beginning again."""
@@ -97,9 +103,34 @@ class Runner:
             return False
         pack = (0, 0) if is_packed else self._pack
         lines, edges = (0, None) if active is None else (active.count, active.edges(phases.pieces))
-        region = ParallelRegion(phases, tables, self._batch, pack, self._spin_limit, lines, edges)
+        region = ParallelRegion(phases, (tables,), self._batch, pack, self.spin_limit, lines, edges)
         with contention.watched(region):
             return run_region(region, phases.threads)
+
+    def phases_beside(self, other: "Runner", is_packed: bool, other_is_packed: bool) -> PhaseList:
+        """The phases of this run and of another one of the same extent, each by one thread."""
+        key = (other, is_packed, other_is_packed)
+        phases = self._phases_beside.get(key)
+        if phases is None:
+            both = [*self._phases_of_one(0, is_packed), *other._phases_of_one(1, other_is_packed)]
+            phases = self._phases_beside[key] = PhaseList(both, 2)
+        return phases
+
+    def _phases_of_one(self, run: int, is_packed: bool) -> Iterator[RegionPhase]:
+        """The phases of a run by one thread, in a region that runs another one beside it. `run` is the number of the
+        run and of the thread. Not for ragged batches."""
+        partition = WorkPartition(dict.fromkeys(self.kernels.cost.passes, PassPartition(PartitionAxis.ROWS, 1)), 1, 1)
+        for number, block in enumerate(self.time_blocks):
+            phases = [*self._pass_phases(partition, block.steps), *self._pair_phases(partition, block.steps)]
+            phases += self._sum_phases(partition)
+            if self.kernels.panels and not is_packed and number == 0:
+                pack, groups = self._pack
+                phases.insert(0, RegionPhase(kernel=pack, size=groups, multiple=groups, parts=1))
+            for phase in phases:
+                phase.steps, phase.table_offset = block.steps, number * self._table_bytes
+                phase.adds, phase.barrier = number > 0, 0
+                phase.run = phase.turn = run
+                yield phase
 
     def _phases_for(self, threads: int, active: ActiveLines | None, adds: bool) -> PhaseList:
         """The phases of a run on up to so many threads; made once for each number of threads.
