@@ -54,7 +54,20 @@ try:
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
-_LAZY = ("cells", "trace", "derive", "backends", "nn", "model_file", "convert", "tasks", "inspect", "stream", "export")
+_LAZY = (
+    "cells",
+    "trace",
+    "derive",
+    "backends",
+    "nn",
+    "model_file",
+    "convert",
+    "tasks",
+    "inspect",
+    "stream",
+    "export",
+    "look",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

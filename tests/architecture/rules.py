@@ -22,6 +22,7 @@ ORDER = (
     ("convert",),
     ("tasks",),
     ("inspect", "stream", "export"),
+    ("look",),
     ("cli",),
     ("__main__",),
 )
