@@ -4,11 +4,12 @@ It is done at every call, since weights may have changed, and for one row of a s
 the work. So matrices are read and panels written by whole vectors: squares of numbers are transposed in registers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gatewright.backends.llvm.codegen.pairs import load_neighbours
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
+from gatewright.backends.llvm.codegen.transposes import transposed_square
 from gatewright.backends.llvm.codegen.whole_numbers import matrix_rounding
 from gatewright.backends.llvm.emit import bfloat16
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER, Emitter, Index
@@ -135,7 +136,7 @@ def _transpose(emitter: Emitter) -> Any:
     ):
         column = e.smaller_index(k.index, e.add_index(given.length, -lanes), "column")
         places = [e.add_index(e.mul_index(given.length, line), column) for line in range(lanes)]
-        columns = transposed(e, [e.load(e.address(given.lines, place), "line") for place in places])
+        columns = transposed_square(e, [e.load(e.address(given.lines, place), "line") for place in places])
         for index, vector in enumerate(columns):
             place = e.mul_index(e.add_index(column, index), given.step)
             e.store(vector, e.address(given.target, place))
@@ -154,7 +155,7 @@ def _transpose_pairs(emitter: Emitter, depth: int, *, native: bool) -> Any:
 
         def square(column: Index, count: int) -> None:
             places = [e.address(args.lines, e.add_index(column, depth * line), "line") for line in range(lanes)]
-            words = transposed(e, [load_neighbours(e, place, count, native=native) for place in places])
+            words = transposed_square(e, [load_neighbours(e, place, count, native=native) for place in places])
             first = column // 2 if isinstance(column, int) else e.div_index(column, 2)
             for index, vector in enumerate(words[: -(-count // 2)]):
                 place = e.mul_index(e.add_index(first, index), args.step)
@@ -166,26 +167,3 @@ def _transpose_pairs(emitter: Emitter, depth: int, *, native: bool) -> Any:
         if whole < depth:
             square(whole, depth - whole)
     return module[name]
-
-
-def transposed(e: Emitter, lines: Sequence[Value]) -> list[Value]:
-    """The columns of a square of as many lines as there are lanes.
-
-    In each round half of every vector changes places with half of another one: first single numbers, then pairs, then
-    fours.
-    """
-    lanes, vectors = e.vector.width, list(lines)
-    distance = 1
-    while distance < lanes:
-        swapped = [lane ^ distance for lane in range(lanes)]
-        for line_number in (line for line in range(lanes) if not line & distance):
-            other = line_number | distance
-            first, second = vectors[line_number], vectors[other]
-            low = [lanes + swapped[lane] if lane & distance else lane for lane in range(lanes)]
-            high = [lanes + lane if lane & distance else swapped[lane] for lane in range(lanes)]
-            vectors[line_number], vectors[other] = (
-                e.choose(first, second, low, "low"),
-                e.choose(first, second, high, "high"),
-            )
-        distance *= 2
-    return vectors
