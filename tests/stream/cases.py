@@ -34,7 +34,7 @@ CELLS = {
     "tau_gru(delay=2)": cells.tau_gru(delay=2),
 }
 # No size is a multiple of another, nor of the width of a vector register.
-SIZES = {"input": 7, "hidden": 19, "context": 5}
+SIZES = {"input": 7, "hidden": 19, "context": 5, "projection": 6, "input_rank": 4, "hidden_rank": 9}
 
 
 def sizes_of(trace: Trace) -> dict[str, int]:

@@ -15,6 +15,16 @@ from tests.parity.assertions import assert_parity
 from tests.stream.cases import CELLS, draw, sizes_of, trace_named
 
 STEPS = 5
+ALL_CELLS = {
+    **gw.cells.CATALOGUE,
+    **{
+        f"{word}({name})": change(getattr(gw.cells, name))
+        for word, change in (("layer_norm", gw.layer_norm), ("residual", gw.residual))
+        for name in ("elman", "gru", "lstm")
+    },
+}
+"""Peepholes, projections, diagonal and low-rank recurrences, multiplicative and normalised cells: whatever a cell does
+around its products is done in float32."""
 
 
 def one_step(trace: Trace, params, x: np.ndarray, states) -> dict[str, np.ndarray]:
@@ -34,11 +44,11 @@ def one_step(trace: Trace, params, x: np.ndarray, states) -> dict[str, np.ndarra
     }
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", {**ALL_CELLS, **CELLS})
 def test_a_step_of_int8_is_that_of_whole_numbers(name: str, rng: np.random.Generator) -> None:
-    trace = trace_named(name)
+    trace = trace_cell({**ALL_CELLS, **CELLS}[name])
     params = draw(trace, rng, "float32")
-    stream = gw.stream.from_parameters(CELLS[name], params, batch=2, weights="int8")
+    stream = gw.stream.from_parameters(trace, params, batch=2, weights="int8")
     for x in rng.standard_normal((STEPS, 2, sizes_of(trace)["input"])).astype("float32"):
         want = one_step(trace, params, x, stream.state)
         stream.step(x)
