@@ -12,7 +12,7 @@ from gatewright.lang.ops import Op
 from gatewright.trace import Trace, trace_cell
 from gatewright.trace.ir import Literal
 from tests.parity.assertions import assert_parity
-from tests.stream.cases import CELLS, draw, sizes_of, trace_named
+from tests.stream.cases import CELLS, draw, sizes_of
 
 STEPS = 5
 ALL_CELLS = {
