@@ -14,6 +14,15 @@ def test_one_row_streams_a_large_matrix_in_few_ascending_lines(products: int) ->
     assert tile.blocks * products <= 8
 
 
+@pytest.mark.parametrize(
+    ("products", "depth", "blocks"), [(3, 128, 1), (1, 96, 4), (1, 128, 8), (3, 256, 2), (1, 384, 8), (4, 128, 2)]
+)
+def test_one_row_takes_groups_that_stay_in_the_first_cache_where_several_sums_fit(
+    products: int, depth: int, blocks: int
+) -> None:
+    assert choose(TileWork(products, depth, blocks=8, rows=1), REGISTERS, VECTOR_BYTES).blocks == blocks
+
+
 @pytest.mark.parametrize("rows", [2, 3, 4])
 def test_few_rows_do_not_unroll_what_they_stream(rows: int) -> None:
     tile = choose(TileWork(3, depth=512, blocks=32, rows=rows), REGISTERS, VECTOR_BYTES)

@@ -24,6 +24,8 @@ UNROLL = 4
 goes to chain k % chains."""
 _STREAMED_ROWS = 4  # up to so many rows, reading the matrix is the bottleneck where it does not fit the first cache
 _STREAMED_VECTORS = 8  # that one row reads in a turn; more lines in flight were slower on every processor measured
+_FEWEST_STREAMED_VECTORS = 3  # with fewer sums, their latency is the bottleneck
+_KEPT_BYTES = L1_BYTES * 3 // 4  # the rest is for states, inputs and gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,21 @@ def choose(work: TileWork, registers: int, vector_bytes: int) -> Tile:
     if work.rows > _STREAMED_ROWS or _fits_first_cache(tile, work, vector_bytes):
         return tile
     # Prefetchers follow a few ascending streams. A turn of several elements reads as many streams, far apart.
-    blocks = min(tile.blocks, max(1, _STREAMED_VECTORS // work.products)) if work.rows == 1 else tile.blocks
+    blocks = _streamed_blocks(tile.blocks, work, vector_bytes) if work.rows == 1 else tile.blocks
     return replace(tile, blocks=blocks, unroll=tile.chains)
+
+
+def _streamed_blocks(most: int, work: TileWork, vector_bytes: int) -> int:
+    """How many blocks one row takes at a time from a matrix that is larger than the first cache."""
+    blocks = min(most, max(1, _STREAMED_VECTORS // work.products))
+    # A step begins with the group that ended the step before. Where it is still in the first cache, it is read faster.
+    kept = _KEPT_BYTES // (work.products * work.depth * vector_bytes)
+    if blocks <= kept:
+        return blocks
+    # groups of equal size only: where blocks are left over, the last group would read padding
+    smaller = (count for count in range(kept, 0, -1) if work.blocks % count == 0)
+    count = next(smaller, blocks)
+    return count if count * work.products >= _FEWEST_STREAMED_VECTORS else blocks
 
 
 def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
