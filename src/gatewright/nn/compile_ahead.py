@@ -1,10 +1,12 @@
 """`compile_ahead`: have the kernels of a model compiled before the first call needs them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import nn
 
 from gatewright.errors import OptionError
+from gatewright.nn.calls.layer_call import runs_as_step
 from gatewright.nn.derived_layers import layer_of
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
@@ -51,15 +53,14 @@ def compile_ahead(
         for index, cell in enumerate(layer.packed_cells):
             operation = cell.operation(_PLAIN, dtype)
             needed = [parameter.requires_grad for parameter in layer.packed_parameters(index)]
+            by_input = input_gradient or index >= across
+            differentiates = gradient and (any(needed) or by_input)
+            options: Any = {"gradient": differentiates, "input_gradient": by_input, "needed": needed}
             for steps, batch in extents:
-                operation.compile(
-                    steps,
-                    batch,
-                    gradient=gradient and (any(needed) or index >= across or input_gradient),
-                    input_gradient=input_gradient or index >= across,
-                    needed=needed,
-                    ragged=ragged,
-                )
+                if steps == 1 and not ragged and runs_as_step(layer, batch):
+                    cell.one_step(dtype, of_layer=True).compile(**options)
+                else:
+                    operation.compile(steps, batch, ragged=ragged, **options)
     return len(layers)
 
 

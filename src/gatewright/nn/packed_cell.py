@@ -85,14 +85,15 @@ class PackedCell:
             self.made[key] = FoldedOperation.of(operation)
         return self.made[key]
 
-    def one_step(self, dtype: torch.dtype) -> StepOperation:
-        """The operation that runs a single step on packed parameters.
+    def one_step(self, dtype: torch.dtype, *, of_layer: bool = False) -> StepOperation:
+        """The operation that runs a single step on packed parameters, of a cell or of a layer.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
-        key = ("one step", dtype)
+        key = ("one step", dtype, of_layer)
         if key not in self.made:
-            self.made[key] = StepOperation(self.spec((True, False, False, False), dtype), self.layout)
+            spec = self.spec((True, False, False, False), dtype)
+            self.made[key] = StepOperation(spec, self.layout, of_layer=of_layer)
         return self.made[key]
 
 

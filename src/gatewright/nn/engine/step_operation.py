@@ -32,9 +32,13 @@ class StepOperation:
 
     Operands are the input (batch, size), the packed parameters and the states (batch, ...), where None is zeros. The
     results are the states after the step. Kernels read matrices where they are: one serves all numbers of rows.
+
+    That `of_layer` has an axis of size 1 in front of inputs, states and results: time, or the level. Its results are
+    those of a layer: the output, which is the first state, then the states.
     """
 
-    def __init__(self, spec: Differentiable, layout: Layout) -> None:
+    def __init__(self, spec: Differentiable, layout: Layout, *, of_layer: bool = False) -> None:
+        self.of_layer = of_layer
         self.sequence = SequenceOperation(spec, layout)
         self.numbering, self.dtype = self.sequence.numbering, spec.dtype
         self.input_size = self.numbering.input_size
@@ -70,12 +74,12 @@ class StepOperation:
         operands that are needed."""
         x = operands[0]
         assert x is not None
-        key = (kind, x.shape[0])
+        key = (kind, x.shape[-2])
         run = self._runs.get(key)
         if run is None:
             if len(self._runs) >= _MOST_BATCHES:
                 self._runs.clear()
-            run = self._runs[key] = _StepRun(self, kind, x.shape[0])
+            run = self._runs[key] = _StepRun(self, kind, x.shape[-2])
         return run
 
 
@@ -89,7 +93,9 @@ class _StepRun:
     def __init__(self, operation: StepOperation, kind: str | tuple[bool, ...], batch: int) -> None:
         spec, numbering = operation.sequence.spec, operation.numbering
         # Like these tensors results are made: torch takes half as long for that as for a shape and a dtype.
-        self._states = [torch.empty((batch, *shape), dtype=spec.dtype) for shape in numbering.state_shapes]
+        first = (1, batch) if operation.of_layer else (batch,)
+        self._states = [torch.empty((*first, *shape), dtype=spec.dtype) for shape in numbering.state_shapes]
+        self._results = self._states[:1] + self._states if operation.of_layer else self._states
         self._sizes = [state.nbytes for state in self._states]
         self._inputs, self._count = len(numbering.inputs), numbering.count
         saving = numbering.forward(spec.engines(spec.output_state).forward, 1, batch) if kind != "inference" else None
@@ -129,8 +135,13 @@ class _StepRun:
         first = arrays + 2
         before = [BlockCopy(first + n, first + states + n, size) for n, size in enumerate(self._sizes)]
         results = first + 3 * states
-        after = [BlockCopy(results + n, first + 2 * states + n, size) for n, size in enumerate(self._sizes)]
-        return buffers.commands(first + 4 * states, sums=self._sums, before=before, after=after)
+        copied = list(enumerate(self._sizes))
+        if len(self._results) > states and not is_gradient:
+            copied.insert(0, copied[0])  # the output is the first state once more
+        after = [
+            BlockCopy(results + number, first + 2 * states + state, size) for number, (state, size) in enumerate(copied)
+        ]
+        return buffers.commands(results + len(copied), sums=self._sums, before=before, after=after)
 
     def forward(self, operands: Operands, kept: Tensor | None) -> tuple[Tensor, ...]:
         """The states after the step. `kept` is a block like `block`; without it the workspace has one."""
@@ -139,7 +150,7 @@ class _StepRun:
         workspace = block.data_ptr()
         saved = workspace + self._block_at if kept is None else kept.data_ptr()
         befores = [saved + at for at in places.before]
-        results = tuple(map(torch.empty_like, self._states))
+        results = tuple(map(torch.empty_like, self._results))
         bases = list(map(_address, tensors[: self._count]))
         bases += [workspace + at for at in self._sums_at]
         bases += (*befores, saved, workspace, workspace, *befores)
@@ -238,7 +249,11 @@ class _StepFunction(Function):
         kept, *operands = ctx.saved_tensors
         needed: tuple[bool, ...] = ctx.needs_input_grad[1:]
         if not is_first_order(grads):
-            return (None, *_derived(operation, operands, needed, grads))
+            derived = _derived_of_layer if operation.of_layer else _derived
+            return (None, *derived(operation, operands, needed, grads))
+        if operation.of_layer:
+            output, last, *others = grads
+            grads = (last if output is None else output if last is None else output + last, *others)
         run = operation.run_of(needed[: operation.numbering.count], operands)
         return (None, *run.backward(operands, kept, grads, needed))
 
@@ -254,6 +269,16 @@ def _derived(
         operation.sequence, [x.unsqueeze(0), *others], needed, [None, *by_ends], None
     )
     return [None if by_sequence is None else by_sequence.squeeze(0), *gradients]
+
+
+def _derived_of_layer(
+    operation: StepOperation, operands: Operands, needed: Sequence[bool], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The same for a step of a layer."""
+    count = operation.numbering.count
+    states = [None if state is None else state.squeeze(0) for state in operands[count:]]
+    gradients = derived_gradients(operation.sequence, [*operands[:count], *states], needed, grads, None)
+    return [*gradients[:count], *(None if grad is None else grad.unsqueeze(0) for grad in gradients[count:])]
 
 
 # `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel

@@ -32,7 +32,7 @@ _FEW_LINE_COUNTS = (64, 16, 1)
 hundreds of calls with one that was made for fewer rows."""
 _LITTLE_WORK = 100_000_000
 """Operations of products, in a millisecond or two."""
-_MOST_UNPACKED_ROWS = 32
+MOST_UNPACKED_ROWS = 32
 """A single step of up to so many rows reads matrices where they are: packing would take longer than it saves."""
 
 _MAX_RUNNERS = 64
@@ -121,7 +121,7 @@ class Engine:
 
     def prefers_packing(self, steps: int, batch: int, *, ragged: bool = False) -> bool:
         """Whether matrices are better packed for a call whose weights may differ from those of the call before."""
-        return ragged or steps > 1 or batch > _MOST_UNPACKED_ROWS or self.products is not None
+        return ragged or steps > 1 or batch > MOST_UNPACKED_ROWS or self.products is not None
 
     def kernels(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now.
