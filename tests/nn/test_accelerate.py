@@ -80,6 +80,7 @@ def test_the_report_names_every_recurrent_module(model: Tagger) -> None:
         "plain": True,
         "cell": True,
         "normed": False,
+        "embedding": True,
     }
     lines = str(report).splitlines()
     assert "encoder (LSTM): swapped, llvm: compiled for this processor" in lines

@@ -11,11 +11,17 @@ from torch.profiler import ProfilerActivity, profile
 
 import gatewright.nn.linear_loss as module
 from gatewright.errors import OptionError, ShapeError
-from gatewright.nn import linear_cross_entropy
+from gatewright.nn import linear, linear_cross_entropy
 
 CLOSE = {torch.float32: {"rtol": 3e-5, "atol": 3e-5}, torch.float64: {"rtol": 1e-11, "atol": 1e-11}}
 CASES = [((1,), 3, 2), ((7, 5), 4, 11), ((300,), 20, 77), ((3, 100), 17, 1000)]
 REDUCTIONS = ["mean", "sum", "none"]
+
+
+@pytest.fixture(autouse=True)
+def small_work_runs_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "MIN_ROWS", 1)
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
 
 
 def by_torch(x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, **options: object) -> Tensor:
@@ -218,3 +224,15 @@ def test_a_target_that_is_no_class_is_named(wrong: int) -> None:
         "  expected: classes from 0 to 4, or -100 for what is ignored\n"
         f"  got: {wrong}"
     )
+
+
+def test_little_work_gets_torchs_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    (x, weight, bias), target = operands((9,), 6, 4)
+    losses = []
+    for least in (9 * 6 * 4, 9 * 6 * 4 + 1):
+        monkeypatch.setattr(linear, "MIN_PRODUCTS", least)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            losses.append(linear_cross_entropy(x, weight, bias, target))
+        names = {event.name for event in profiled.events()}
+        assert ("aten::linear" in names) == (least > 9 * 6 * 4)
+    torch.testing.assert_close(*losses)

@@ -1,8 +1,8 @@
-"""`accelerate`: replace every recurrent layer of a model by one that runs on the compiled engine."""
+"""`accelerate`: replace every recurrent layer of a model by one that runs on the compiled engine, and other parts."""
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.modules.module import _WrappedHook  # pyright: ignore[reportPrivat
 from torch.nn.utils.parametrize import is_parametrized
 
 from gatewright.errors import OptionError
+from gatewright.nn.class_swaps import ClassSwap, class_swaps
 from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
 from gatewright.nn.recurrent import Recurrent
@@ -29,6 +30,7 @@ _SWAPS: dict[type[nn.Module], tuple[Callable[..., Replacement], tuple[str, ...]]
     nn.LSTMCell: (LSTMCell, _CELL),
 }
 
+_ENGINE = ("auto", "llvm")
 _COMPUTED = "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
 
 
@@ -45,7 +47,7 @@ class _Swapped:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """The result for one recurrent module: `swapped`, or left as it was, and the `reason`."""
+    """The result for one module: `swapped`, or left as it was, and the `reason`."""
 
     name: str
     kind: str
@@ -65,6 +67,7 @@ class Report:
     swaps: tuple[Swap, ...]
     _swapped: list[_Swapped] = field(default_factory=list[_Swapped], repr=False)
     _derived: list[nn.Module] = field(default_factory=list[nn.Module], repr=False)
+    _reclassed: list[ClassSwap] = field(default_factory=list[ClassSwap], repr=False)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.swaps)) or "the model has no recurrent layer"
@@ -77,6 +80,8 @@ class Report:
         """
         for swapped in self._swapped:
             _require_as_left(swapped)
+        for swap in self._reclassed:
+            _require_class(swap)
         while self._swapped:
             swapped = self._swapped.pop()
             for name, parameter in _parameters(swapped.new):
@@ -87,6 +92,9 @@ class Report:
             setattr(swapped.owner, swapped.name, swapped.old)
         while self._derived:
             take_off_engine(self._derived.pop())
+        while self._reclassed:
+            swap = self._reclassed.pop()
+            swap.module.__class__ = swap.old
 
 
 def _require_as_left(swapped: _Swapped) -> None:
@@ -105,6 +113,16 @@ def _require_as_left(swapped: _Swapped) -> None:
     )
 
 
+def _require_class(swap: ClassSwap) -> None:
+    if type(swap.module) is not swap.new:
+        raise OptionError(
+            f"the layer {swap.path!r} cannot be put back",
+            expected="it as accelerate left it",
+            got=f"its class is {type(swap.module).__name__} by now",
+            do="remove weight norm, pruning or the like first",
+        )
+
+
 def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     """Replace every torch.nn.RNN, GRU, LSTM and their cells in a model, in place, by gatewright.nn's of the name.
 
@@ -118,6 +136,11 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     compiled engine cannot run where they are (a GPU, bfloat16 cells). With backend="llvm" these raise OptionError, and
     the model stays as it was.
 
+    Two further kinds of modules stay the objects that they are, and get the class of gatewright.nn that is derived from
+    theirs. A torch.nn.Linear of 65,536 weights or more becomes a gatewright.nn.Linear where that is measured to be
+    faster on this machine; it takes up to a second to measure sizes that are new to the process. A torch.nn.Embedding
+    becomes a gatewright.nn.FoldedEmbedding where a recurrent layer that runs on the engine reads vectors of its width.
+
         report = gw.nn.accelerate(model)
         print(report)
         report.undo()
@@ -126,6 +149,28 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     torch.onnx.export record it for any number of steps and rows; torch.jit.script cannot, so undo() first. Another
     process that loads such a trace or program needs `import gatewright.nn` where the graph holds gatewright::run.
     """
+    report = accelerate_recurrent(model, backend)
+    if backend not in _ENGINE:
+        return report
+    widths = {width for module in model.modules() if (width := _width_on_engine(module)) is not None}
+    swaps: list[Swap] = []
+    for swap in list(class_swaps(model, widths)):
+        swaps.append(Swap(swap.path, swap.old.__name__, swapped=swap.new is not None, reason=swap.reason))
+        if swap.new is not None:
+            swap.module.__class__ = swap.new
+            report._reclassed.append(swap)  # pyright: ignore[reportPrivateUsage]
+    return replace(report, swaps=(*report.swaps, *swaps))
+
+
+def _width_on_engine(module: nn.Module) -> int | None:
+    """The features of the input of a recurrent layer that runs on the engine."""
+    if isinstance(module, Recurrent):
+        return module.input_size
+    return module.input_size if isinstance(module, RNNBase) and is_on_engine(module) else None
+
+
+def accelerate_recurrent(model: nn.Module, backend: str = "auto") -> Report:
+    """`accelerate` for recurrent layers alone."""
     modules = list(_recurrent_modules(model))
     # All replacements are made before any is put in its place: an error leaves the model as it was.
     replacements = {id(module): _replacement(module, owner, backend) for owner, _, _, module in modules}

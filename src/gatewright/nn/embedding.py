@@ -22,9 +22,15 @@ class FoldedEmbedding(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         """Symbols (...) -> vectors (..., embedding_dim)."""
         output = super().forward(input)
-        if not (self.max_norm or self.sparse or self.scale_grad_by_freq):
+        if is_plain() and not (self.max_norm or self.sparse or self.scale_grad_by_freq):
             mark_rows(output, TableRows(self.weight, input, self.padding_idx))
         return output
+
+    def __prepare_scriptable__(self) -> nn.Embedding:
+        """The plain embedding with this table, since TorchScript cannot compile what remembers its rows."""
+        plain = nn.Embedding(self.num_embeddings, self.embedding_dim, device="meta")
+        plain.__dict__.update(self.__dict__)
+        return plain
 
 
 class _Lookup(NamedTuple):

@@ -16,17 +16,19 @@ from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.row_kernels import LinearKernels, linear_kernels
 from gatewright.nn.modes import is_eager, is_forward_mode
 
-MIN_ROWS = 16
-"""With fewer rows, packing the matrix takes longer than the product."""
-MIN_PRODUCTS = 1 << 20
+MIN_ROWS = 64
+"""With fewer rows, packing the matrix takes longer than what the product gains."""
+MIN_PRODUCTS = 1 << 23
 """With fewer multiplications, torch's operator is faster: it needs less Python."""
+
+_KINDS = (Tensor, nn.Parameter)
 
 
 class Linear(nn.Linear):
     """torch.nn.Linear, whose products the compiled engine computes: y = x @ weight.T + bias.
 
     It has the arguments, parameters and results of torch.nn.Linear; results are equal within rounding. The engine runs
-    float32 and float64 on the CPU, forward and backward, from 16 rows and a million multiplications. Anything else is
+    float32 and float64 on the CPU, forward and backward, from 64 rows and 8 million multiplications. Anything else is
     torch's own operator: less work, other devices and dtypes, autocast, second derivatives, transforms of torch.func,
     and graphs of torch.compile, torch.export and torch.jit.trace.
     """
@@ -45,7 +47,13 @@ class Linear(nn.Linear):
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """torch.nn.functional.linear by the engine where it can run it, else by torch."""
-    if not is_eager() or not pays(input, weight) or not runs_on_engine(input, weight, bias):
+    # torch.fx calls this with proxies, which have no sizes to ask for
+    if (
+        type(input) not in _KINDS
+        or not is_eager()
+        or not pays(input, weight)
+        or not runs_on_engine(input, weight, bias)
+    ):
         return functional.linear(input, weight, bias)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (input, weight, bias)):
         return _apply(input, weight, bias)
@@ -61,8 +69,9 @@ def pays(input: Tensor, weight: Tensor) -> bool:
 def runs_on_engine(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the engine can compute the products of a linear layer here: at least one row of one feature."""
     operands = (input, weight) if bias is None else (input, weight, bias)
-    kinds = (Tensor, nn.Parameter)
-    if input.dtype not in DTYPES or not all(type(x) in kinds and x.is_cpu and x.dtype is input.dtype for x in operands):
+    if input.dtype not in DTYPES or not all(
+        type(x) in _KINDS and x.is_cpu and x.dtype is input.dtype for x in operands
+    ):
         return False
     if torch.is_autocast_enabled("cpu") or not is_eager() or is_forward_mode() or has_batches(operands):
         return False

@@ -18,7 +18,7 @@ from gatewright.errors import OptionError, ShapeError
 from gatewright.nn.engine.batched_gradients import has_batches
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.row_kernels import LinearKernels, PackedMatrix, exponentials, linear_kernels, take_memory
-from gatewright.nn.linear import runs_on_engine
+from gatewright.nn.linear import pays, runs_on_engine
 
 Reduction = Literal["mean", "sum", "none"]
 BLOCK_BYTES = 16 * 1024 * 1024
@@ -51,9 +51,10 @@ def linear_cross_entropy(
     logits of all rows three times.) For "mean" and "sum" the gradient is computed together with the loss, so that no
     logits are computed twice; for "none", or where a gradient is asked for again, they are computed once more.
 
-    The engine runs float32 and float64 on the CPU. Other devices and dtypes, autocast, transforms of torch.func, graphs
-    of torch.compile, torch.export and torch.jit.trace, and a batch without any target get torch's two functions, and
-    second derivatives torch's operations: all of these store the logits whole.
+    The engine runs float32 and float64 on the CPU, from 64 rows and 8 million multiplications. Less work, other devices
+    and dtypes, autocast, transforms of torch.func, graphs of torch.compile, torch.export and torch.jit.trace, and a
+    batch without any target get torch's two functions, and second derivatives torch's operations: all of these store
+    the logits whole.
 
     Raises ShapeError where shapes do not fit one another, OptionError for a target that is neither a class nor
     ignored, and for options that do not exist.
@@ -61,7 +62,7 @@ def linear_cross_entropy(
     _check(input, weight, bias, target, label_smoothing, reduction)
     rows, targets = input.reshape(-1, input.shape[-1]), target.reshape(-1)
     kept = None
-    if runs_on_engine(input, weight, bias) and targets.is_cpu and targets.dtype is torch.int64:
+    if pays(input, weight) and runs_on_engine(input, weight, bias) and targets.is_cpu and targets.dtype is torch.int64:
         kept = (targets != ignore_index).nonzero().squeeze(1)
     if kept is None or not len(kept):
         logits = functional.linear(rows, weight, bias)

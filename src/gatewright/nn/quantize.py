@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gatewright.errors import OptionError
 from gatewright.int8 import Loss
-from gatewright.nn.accelerate import accelerate
+from gatewright.nn.accelerate import accelerate_recurrent
 from gatewright.nn.recurrent import Recurrent
 
 _MODEL = "model"
@@ -56,7 +56,7 @@ def quantize(model: nn.Module, sample: Tensor | Sequence[Any] | None = None) -> 
     Raises OptionError for a model without recurrent layers, and for layers that are not float32 on the CPU.
     """
     holder = nn.ModuleDict({_MODEL: copy.deepcopy(model).eval().requires_grad_(requires_grad=False)})
-    report = accelerate(holder)  # within a holder, a layer alone has an owner too
+    report = accelerate_recurrent(holder)  # within a holder, a layer alone has an owner too
     left = {_name(swap.name): swap.reason for swap in report.swaps if not swap.swapped}
     left |= {_name(name): _CELL for name, module in holder.named_modules() if isinstance(module, nn.RNNCellBase)}
     layers = {_name(name): layer for name, layer in holder.named_modules() if isinstance(layer, Recurrent)}
