@@ -49,7 +49,7 @@ def quantised(matrix: Array, dtype: str = "float32") -> Quantised:
     """The nearest such matrix whose rows' largest numbers are kept. A row of zeros stays one."""
     largest = np.abs(matrix).max(axis=1, initial=0.0)
     scales = np.where(largest == 0, 1.0, largest / LARGEST).astype(dtype)  # a row with NaN has that as its scale
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # a scale of subnormal numbers may be 0, as their products are
         numbers = np.clip(np.rint(matrix / scales[:, None].astype(np.float64)), -LARGEST, LARGEST)
     return Quantised(np.nan_to_num(numbers, nan=0.0).astype(np.int8), scales)
 

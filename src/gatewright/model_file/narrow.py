@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.int8 import LARGEST, quantised
+from gatewright.int8 import LARGEST
 
 Array = NDArray[Any]
 KINDS = ("int8", "bfloat16")
@@ -78,7 +78,8 @@ def _stored(matrix: Array, kind: str) -> tuple[Array, ...]:
     if kind == "bfloat16":
         bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
         return (((bits + _HALF + ((bits >> 16) & 1)) >> 16).astype(np.uint16),)
-    scales = quantised(matrix).scales
+    largest = np.abs(matrix).max(axis=1, initial=0.0)
+    scales = np.where(largest == 0, 1.0, largest / LARGEST).astype(np.float32)
     mantissa, exponent = np.frexp(np.maximum(scales, _LEAST_SCALE).astype(np.float64))
     short = np.ldexp(np.ceil(np.ldexp(mantissa, _SCALE_BITS)), exponent - _SCALE_BITS)  # up: no number exceeds 127
     numbers = np.rint(matrix / short[:, None].astype(np.float64))
