@@ -1,5 +1,6 @@
 """Which backend runs a layer: chosen with a reason that can be read, never fallen back to in silence."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.engine.differentiable import planned
-from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_forward_mode
+from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_eager, is_forward_mode
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
@@ -87,6 +88,24 @@ def _obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | N
     if is_forward_mode():
         return "forward-mode differentiation is at work"
     return _unplannable(trace)
+
+
+def check_checkpoint(backend: str, trace: Trace, tensors: Iterable[Tensor]) -> None:
+    """Raise OptionError unless the engine runs a checkpointed layer on such tensors, or no gradient is needed."""
+    if backend == "onnx" or torch.jit.is_tracing() or torch.compiler.is_exporting() or not torch.is_grad_enabled():
+        return
+    if (backend != "llvm" or not is_eager()) and any(tensor.requires_grad for tensor in tensors):
+        _refuse_checkpoint(backend, trace.name)
+
+
+@torch.compiler.assume_constant_result
+def _refuse_checkpoint(backend: str, name: str) -> NoReturn:
+    raise OptionError(
+        f"the layer of {name!r} was made with checkpoint=, which cannot be done here",
+        expected="backend 'llvm', outside torch.compile, transforms of torch.func and TorchDispatchModes",
+        got=f"backend {backend!r}" if backend != "llvm" else "a call that one of these records",
+        do="set layer.checkpoint = None, or wrap the call in torch.utils.checkpoint.checkpoint",
+    )
 
 
 @torch.compiler.assume_constant_result

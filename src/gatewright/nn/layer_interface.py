@@ -23,6 +23,7 @@ class LayerInterface(Protocol):
     training: bool
     backend: str
     products: Products
+    checkpoint: bool | int | None
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     _forward_hooks: Any

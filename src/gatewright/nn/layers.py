@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gatewright import cells
 from gatewright.errors import OptionError
 from gatewright.lang import Cell, relu, tanh
+from gatewright.nn.engine.checkpointed import Checkpoint
 from gatewright.nn.init import Init, resolve
 from gatewright.nn.recurrent import Recurrent
 from gatewright.packing import Layout, Packed
@@ -122,11 +123,12 @@ class RNN(_TorchLayer):
         *,
         init: Init = "torch",
         backend: str = "auto",
+        checkpoint: Checkpoint = None,
     ) -> None:
         cell = elman_of_torch(nonlinearity)
         super().__init__(
             cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            init=init, backend=backend, device=device, dtype=dtype,
+            init=init, backend=backend, checkpoint=checkpoint, device=device, dtype=dtype,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
         self.mode = f"RNN_{nonlinearity.upper()}"
@@ -155,10 +157,11 @@ class GRU(_TorchLayer):
         *,
         init: Init = "torch",
         backend: str = "auto",
+        checkpoint: Checkpoint = None,
     ) -> None:
         super().__init__(
             cells.gru(reset="after"), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            init=init, backend=backend, device=device, dtype=dtype,
+            init=init, backend=backend, checkpoint=checkpoint, device=device, dtype=dtype,
         )  # fmt: skip
 
 
@@ -189,6 +192,7 @@ class LSTM(_TorchLayer):
         *,
         init: Init = "torch",
         backend: str = "auto",
+        checkpoint: Checkpoint = None,
     ) -> None:
         if not 0 <= proj_size < hidden_size:
             raise OptionError(
@@ -198,5 +202,6 @@ class LSTM(_TorchLayer):
             )
         super().__init__(
             cells.lstm_projected if proj_size else cells.lstm, input_size, hidden_size, num_layers, bias, batch_first,
-            dropout, bidirectional, proj_size=proj_size, init=init, backend=backend, device=device, dtype=dtype,
+            dropout, bidirectional, proj_size=proj_size, init=init, backend=backend, checkpoint=checkpoint,
+            device=device, dtype=dtype,
         )  # fmt: skip

@@ -80,6 +80,18 @@ def check_options(
     check_backend(backend)
 
 
+def check_checkpoint(checkpoint: object) -> None:
+    """Check that `checkpoint` is None, True, False or a number of steps."""
+    if checkpoint is None or isinstance(checkpoint, bool) or (isinstance(checkpoint, int) and checkpoint >= 1):
+        return
+    error = OptionError if isinstance(checkpoint, int) else OptionTypeError
+    raise error(
+        "checkpoint is no number of steps",
+        expected="True for stretches of sqrt(T) steps, their number of steps, or None to keep all saved values",
+        got=repr(checkpoint),
+    )
+
+
 def check_backend(backend: str) -> None:
     """Check that there is a backend of that name."""
     if backend not in BACKENDS:

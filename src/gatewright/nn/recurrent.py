@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -20,7 +21,8 @@ from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
 from gatewright.nn.calls.layer_call import call_fast, call_fast_packed, call_generic
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
-from gatewright.nn.options import as_cell, check_axes, check_options, check_stacked, trace_of
+from gatewright.nn.engine.checkpointed import Checkpoint
+from gatewright.nn.options import as_cell, check_axes, check_checkpoint, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.precision import precision_of
@@ -59,6 +61,8 @@ class Recurrent(nn.Module):
     outputs of every layer but the last, in training; `dropout_per="sequence"` keeps its mask over all steps.
     `products` of a float32 layer may be set to "bfloat16": operands of products are rounded to that dtype, as under
     torch.autocast, and everything else stays float32.
+    `checkpoint=True` trains with less memory: see gatewright.nn.engine.checkpointed. Saved values are not kept but
+    computed again, for sqrt(T) steps at a time, or for the number of steps that is given; it may be set later.
     `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "torch-fused" (torch.gru and its like, cuDNN
     on CUDA, for the equations of torch.nn's layers) or "torch" (operation by operation); `plan()` tells what runs.
 
@@ -66,6 +70,7 @@ class Recurrent(nn.Module):
     """
 
     products: Products = None
+    checkpoint: Checkpoint = None
 
     def __init__(
         self,
@@ -83,12 +88,15 @@ class Recurrent(nn.Module):
         backend: str = "auto",
         layout: Layout | None = None,
         dropout_per: str = "step",
+        checkpoint: Checkpoint = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         nn.Module.__init__(self)  # a drop-in is a torch.nn.RNNBase too, whose constructor makes parameters of its own
         check_options(input_size, hidden_size, num_layers, dropout, backend, {"bias": bias, "batch_first": batch_first})
         check_per(dropout_per)
+        check_checkpoint(checkpoint)
+        self.checkpoint = checkpoint
         self.cell = as_cell(cell)
         trace = trace_of(self.cell)
         check_axes(trace, sizes or {})
@@ -265,6 +273,8 @@ class Recurrent(nn.Module):
             raise no_packed_export(self)
         arguments = read_arguments(self, input, hx, lengths, mask, resets, stay_packed=stay_packed)
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
+        if self.checkpoint:
+            backends.check_checkpoint(plan.backend, self.trace, [like, *states, *chain.from_iterable(packed)])
         if isinstance(fused, Fused) and plan.backend == "torch-fused":
             results = call_fused(self, fused, arguments, packed)
         else:
@@ -298,6 +308,7 @@ class Recurrent(nn.Module):
             "dropout": 0.0,
             "dropout_per": "step",
             "bidirectional": False,
+            "checkpoint": None,
         }
         shown += [f"{name}={getattr(self, name)}" for name, value in options.items() if getattr(self, name) != value]
         return ", ".join([*shown, *(f"{axis}={size}" for axis, size in self._extra.items())])

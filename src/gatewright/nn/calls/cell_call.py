@@ -10,6 +10,7 @@ from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine import sequence_function
+from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.modes import is_eager, is_transformed, is_watched
@@ -35,6 +36,7 @@ class CellCall:
     - `ragged`: rows end before the last step; what is emitted after the end is 0.
     - `gates`: return every gate.
     - `products`: the dtype that the engine rounds operands of products to.
+    - `checkpoint`: compute saved values again by stretches; see gatewright.nn.engine.checkpointed.
     """
 
     cell: PackedCell
@@ -46,6 +48,7 @@ class CellCall:
     ragged: RaggedRows | None = None
     gates: bool = False
     products: Products = None
+    checkpoint: Checkpoint = None
 
     @property
     def like(self) -> Tensor:
@@ -103,7 +106,10 @@ def _run_packed(call: CellCall) -> CellResults:
         return _run_by_name(call)
     sequences, ragged = call.sequences, call.ragged
     tensors = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
-    return sequence_function.run(operation, tensors, None if ragged is None or ragged.is_whole else ragged)
+    ragged = None if ragged is None or ragged.is_whole else ragged
+    if call.checkpoint:
+        return run_checkpointed(operation, tensors, ragged, call.checkpoint)
+    return sequence_function.run(operation, tensors, ragged)
 
 
 def _run_padded(backend: str, call: CellCall) -> CellResults:

@@ -20,6 +20,7 @@ from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
+from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.operation import Operands, SequenceOperation
 from gatewright.nn.engine.sequence_function import run
@@ -146,11 +147,13 @@ def _run_fast(
         marked = resets != 0
         starts = _resets_of_directions(layer, marked if ragged is None else marked & ragged.mask(), values)
         packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
-    fold = None
-    if lookups.data and vectors is not None:  # to ask for the size of the dictionary would take a call
+    fold, checkpoint = None, layer.checkpoint
+    # To ask for the size of the dictionary would take a call.
+    if lookups.data and vectors is not None and not checkpoint:
         fold = EmbeddingFold.of(layer, vectors, operations)
-    calls = _Directions(operations, [(*own, *starts) for own, starts in zip(packed, states, strict=True)], ragged, fold)
-    run_both = calls.run_both if ragged is None else None
+    operands = [(*own, *starts) for own, starts in zip(packed, states, strict=True)]
+    calls = _Directions(operations, operands, ragged, fold, checkpoint)
+    run_both = calls.run_both if ragged is None and not checkpoint else None
     results = _run_directions(layer, values, calls.run, gates, run_both)
     return results if precision is None else rounded(results, precision)
 
@@ -162,11 +165,14 @@ class _Directions(NamedTuple):
     operands: Sequence[Operands]
     ragged: RaggedRows | None
     fold: EmbeddingFold | None
+    checkpoint: Checkpoint
 
     def run(self, index: int, x: Tensor) -> CellResults:
         """Run one direction on the input of its level."""
         if self.fold is not None and index < len(self.fold):
             return self.fold.run(index, x, self.operands[index], self.ragged)
+        if self.checkpoint:
+            return run_checkpointed(self.operations[index], (x, *self.operands[index]), self.ragged, self.checkpoint)
         return run(self.operations[index], (x, *self.operands[index]), self.ragged)
 
     def run_both(self, index: int, x: Tensor) -> Sequence[CellResults]:
@@ -317,6 +323,7 @@ def call_generic(
             ragged=arguments.ragged,
             gates=gates,
             products=precision.products if precision else None,
+            checkpoint=layer.checkpoint,
         )
         return run_cell(backend, call)
 
