@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.errors import ShapeError
+from gatewright.nn.modes import is_transformed
 
 Lengths = Tensor | Sequence[int]
 
@@ -50,7 +51,7 @@ def _check_range(lengths: Tensor, steps: int) -> None:
     while is_functorch_wrapped_tensor(lengths):  # torch.func.vmap over lengths
         lengths = get_unwrapped(lengths)
     # As numbers without a sign those below 0 are the largest. NumPy has one call for this, torch needs five.
-    readable = lengths.is_cpu and type(lengths) is Tensor
+    readable = lengths.is_cpu and type(lengths) is Tensor and not is_transformed()
     if readable and int(lengths.numpy().view(np.uint64).max(initial=0)) <= steps:
         return
     outside = ((lengths < 0) | (lengths > steps)).nonzero()
