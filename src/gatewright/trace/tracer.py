@@ -183,6 +183,7 @@ def _show(arg: Operand) -> str:
 def _place(label: str, where: Where | None) -> str:
     if where is None:
         return f"cell {label!r}"
+    linecache.checkcache(where.file)  # the file may have changed since its lines were cached
     line = linecache.getline(where.file, where.line).strip()
     return f"cell {label!r} ({where.file}, line {where.line}{': `' + line + '`' if line else ''})"
 
