@@ -12,7 +12,7 @@ reference, a PyTorch layer, LaTeX, and a picture of what each gate does.
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from gatewright import errors
 from gatewright.errors import GatewrightError
@@ -49,6 +49,9 @@ from gatewright.lang import (
 )
 from gatewright.threads import get_num_threads, set_num_threads
 
+if TYPE_CHECKING:
+    from gatewright.drawing import diagram
+
 try:
     __version__ = version("gatewright")
 except PackageNotFoundError:  # run from a source tree that was not installed
@@ -68,17 +71,20 @@ _LAZY = (
     "export",
     "look",
 )
+_FUNCTIONS = {"diagram": "gatewright.drawing"}
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     """Load a subpackage when it is first asked for, so that `import gatewright` stays quick and needs no framework."""
     if name in _LAZY:
         return import_module(f"gatewright.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'gatewright' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_FUNCTIONS])
 
 
 __all__ = [
@@ -88,6 +94,7 @@ __all__ = [
     "abs",
     "bernoulli",
     "cell",
+    "diagram",
     "errors",
     "exp",
     "get_num_threads",

@@ -17,6 +17,7 @@ ORDER = (
     ("derive",),
     ("schedule",),
     ("backends",),
+    ("drawing",),
     ("network",),
     ("nn",),
     ("convert",),

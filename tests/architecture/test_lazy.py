@@ -36,6 +36,7 @@ WITHOUT_FRAMEWORK = (
     "derive",
     "schedule",
     "backends",
+    "drawing",
     "network",
     "convert",
     "model_file",

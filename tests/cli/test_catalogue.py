@@ -10,6 +10,7 @@ import pytest
 from gatewright import cells, cli
 from gatewright.backends.formulas import latex, unicode
 from gatewright.derive import vjp
+from gatewright.drawing import diagram
 from gatewright.trace import trace_cell
 from gatewright.trace.text import parse
 
@@ -84,6 +85,18 @@ def test_show_as_a_trace(said) -> None:
     trace = trace_cell(cells.get("lstm"))
     assert parse(said("show", "lstm", "--trace")) == trace
     assert parse(said("show", "lstm", "--trace", "--gradient")) == vjp(trace)
+
+
+def test_show_as_a_diagram(said, refused, tmp_path: Path) -> None:
+    path = tmp_path / "gru.svg"
+    assert said("show", "gru(reset=after)", "--diagram", str(path)) == f"written: {path}\n"
+    assert path.read_text(encoding="utf-8") == diagram(cells.get("gru")(reset="after")).svg
+    assert refused("show", "gru", "--diagram", str(tmp_path / "gru.png")) == (
+        f"error: a diagram is an SVG file, and {tmp_path / 'gru.png'} is not\n  do: give a path that ends in .svg\n"
+    )
+    assert refused("show", "gru", "--diagram", str(path), "--latex") == (
+        "error: --diagram writes a file, and the other options print text\n  do: ask for one of them\n"
+    )
 
 
 def test_show_as_json(said) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 PRIVATE = re.compile(r"_[^_]\w*")
-# Of namedtuples; of torch's modules, which our layers imitate, and storages; of os and ctypes.
+# Of namedtuples; of torch's modules, which our layers imitate, and storages; of os and ctypes; of notebooks.
 NOT_OURS = {
     "_replace",
     "_all_weights",
@@ -16,6 +16,9 @@ NOT_OURS = {
     "_cdata",
     "_exit",
     "_flags_",
+    "_repr_html_",
+    "_repr_latex_",
+    "_repr_svg_",
 }
 FRAMEWORKS = {"torch"}
 PATCHES = {"setattr", "delattr", "getattr", "hasattr", "object"}

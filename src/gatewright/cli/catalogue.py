@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,18 +85,27 @@ def show(
     latex: Annotated[bool, typer.Option("--latex", help="The equations as LaTeX.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="One step, operation by operation.")] = False,
     gradient: Annotated[bool, typer.Option("--gradient", help="The gradient, as derived from the equations.")] = False,
+    diagram: Annotated[
+        Path | None, typer.Option("--diagram", metavar="FILE.svg", help="Draw the cell, as an SVG file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a cell: its equations, each weight and bias, its number of parameters, its gates, options and cost.
 
-    --gradient can be combined with --latex or --trace.
+    --gradient can be combined with --latex or --trace. --diagram writes a picture of the cell and nothing else.
     """
+    if diagram is not None and (latex or trace or gradient or as_json):
+        raise OptionError("--diagram writes a file, and the other options print text", do="ask for one of them")
     if latex and trace and not as_json:
         raise OptionError("--latex and --trace are two ways to write a cell", do="ask for one of them, or for --json")
     from gatewright.tasks.cell_spec import read_cell
 
     target, sizes = read_cell(cell), {**_sizes(input_size, hidden_size), **dict(map(_axis, axes or []))}
-    if as_json:
+    if diagram is not None:
+        from gatewright.drawing import diagram as drawn
+
+        print_text(f"written: {drawn(target).save(diagram)}")
+    elif as_json:
         print_json(_everything(target, sizes, trace=trace, gradient=gradient))
     elif latex or trace:
         text = _latex(target, gradient=gradient) if latex else _trace(target, gradient=gradient)
@@ -156,6 +166,7 @@ COMMANDS = (
             "gatewright show gru --input 28 --hidden 256",
             "gatewright show 'gru(reset=after)' --latex",
             "gatewright show lstm --gradient",
+            "gatewright show lstm --diagram lstm.svg",
             "gatewright show my_cells.py:my_cell --trace",
         ),
     ),
