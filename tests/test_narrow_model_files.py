@@ -43,7 +43,9 @@ def test_matrices_lie_in_fewer_bits_and_come_back_in_float32(path: Path) -> None
     assert set(read.tensors) == set(exact.tensors)
     for name, kind in KINDS.items():
         np.testing.assert_array_equal(read.tensors[name], narrow.rounded(exact.tensors[name], kind))
-        np.testing.assert_allclose(read.tensors[name], exact.tensors[name], atol=0.012)
+        largest = np.abs(exact.tensors[name]).max(axis=1, keepdims=True)
+        bound = largest / 127 / 2 if kind == "int8" else np.abs(exact.tensors[name]) * 2.0**-8
+        assert (np.abs(read.tensors[name] - exact.tensors[name]) <= 1.001 * bound).all()
     np.testing.assert_array_equal(read.tensors["rnn.b_l0"], exact.tensors["rnn.b_l0"])
     assert json.loads(header_of(path.read_bytes())["__metadata__"][model_file.KEY])["format_version"] == 2
 

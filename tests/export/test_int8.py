@@ -41,11 +41,7 @@ def test_every_cell_in_onnx_computes_with_the_rounded_matrices(
     name: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     model = model_named(name, rng)
-    try:
-        rounded = narrowed(model, "int8")
-    except OptionError:  # a cell without matrices
-        assert not any(tensor.ndim > 1 for tensor in model.tensors.values())
-        return
+    rounded = narrowed(model, "int8")
     network, session = network_of(rounded), Session(onnx(model, tmp_path / "m.onnx", states=True, weights="int8").path)
     x, states = inputs_of(network, 7, 3, rng), states_of(network, 3, rng)
     want = wanted(network, x, states)
@@ -132,7 +128,7 @@ def test_a_recipe_s_model_still_predicts(tmp_path: Path) -> None:
     assert again.model.recipe == gw.tasks.open(run.folder).model.recipe
     want, got = run.evaluate()["test"]["loss"], again.evaluate()["test"]["loss"]
     assert got != want
-    assert got == pytest.approx(want, rel=0.02)
+    assert got == pytest.approx(want, rel=0.002)
 
 
 def test_a_model_whose_layers_are_connected_somewhere_else_is_not_measured(tmp_path: Path) -> None:
