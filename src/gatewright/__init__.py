@@ -47,6 +47,7 @@ from gatewright.lang import (
     where,
     zoneout,
 )
+from gatewright.lang import display as _display
 from gatewright.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ _LAZY = (
     "export",
     "look",
 )
+# What `print` and notebooks show of cells and layers is written by a later part, loaded at the first use.
+_display.use(lambda: import_module("gatewright.inspect.display"))
 _FUNCTIONS = {"diagram": "gatewright.drawing"}
 
 

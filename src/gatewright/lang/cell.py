@@ -9,6 +9,7 @@ from typing import Any, NoReturn, overload
 from gatewright.axes import HIDDEN, INPUT, OPEN, Shape
 from gatewright.errors import CellError, OptionError
 from gatewright.lang.delay import delay_line, moved_on
+from gatewright.lang.display import TextDisplay
 from gatewright.lang.param import Param
 from gatewright.lang.symbol import ParameterSpace, Symbol
 
@@ -57,7 +58,7 @@ Rebind = Callable[[Mapping[str, object]], tuple[Mapping[str, Shape], Equations]]
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Cell(TextDisplay):
     """A recurrent cell: its contract (inputs, states, parameter spaces) and its equations for one time step.
 
     Calling a cell with keyword arguments binds its options: `gru(reset="after")` is another cell.

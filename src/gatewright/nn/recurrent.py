@@ -14,6 +14,7 @@ from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
+from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
@@ -36,7 +37,7 @@ from gatewright.trace.simplify import without
 States = Tensor | tuple[Tensor, ...]
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module, NotebookDisplay):
     """A recurrent layer of any cell, called as torch.nn.GRU is.
 
         output, h_n = gw.nn.Recurrent(cell, input_size, hidden_size)(x, h_0)

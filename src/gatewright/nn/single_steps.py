@@ -11,6 +11,7 @@ from gatewright.axes import HIDDEN, INPUT
 from gatewright.errors import ShapeError
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
+from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
 from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
@@ -28,7 +29,7 @@ _RECORDED = "torch.nn's own cell, whose operations are recorded or transformed"
 _NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 
 
-class _OneStep(nn.RNNCellBase):
+class _OneStep(nn.RNNCellBase, NotebookDisplay):
     """A cell of torch.nn that runs on the compiled engine.
 
     "auto" leaves a step to torch.nn's own cell where the engine cannot run it (a GPU, autocast), where operations are

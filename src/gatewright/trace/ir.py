@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 from gatewright.axes import Shape
+from gatewright.lang.display import TextDisplay
 from gatewright.lang.ops import Attrs, Op
 from gatewright.lang.param import Param
 from gatewright.lang.symbol import Redraw, Where
@@ -68,7 +69,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(TextDisplay):
     """One time step: what goes in, the equations, what comes out. Pure; no loop.
 
     - `inputs` come anew at every step, `states` from the step before, `params` are the same for all rows and steps.

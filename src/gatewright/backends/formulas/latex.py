@@ -25,6 +25,10 @@ from gatewright.lang.ops import Op
 from gatewright.trace.ir import Trace
 
 _COMMANDS = {"exp", "log", "max", "min", "tanh"}
+# A Trace that was read from a file may have any letters in its names.
+_SPECIAL = {letter: f"\\{letter}" for letter in "_{}$%&#"} | {
+    "\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim ", "<": "{<}", ">": "{>}",
+}  # fmt: skip
 _TALL = re.compile(r"\\(frac|begin|sum|sqrt)")
 _WIDTH = 100  # printed letters in a line; longer sums are broken
 _TIMES = {StepIndex.NONE: "", StepIndex.NOW: "t", StepIndex.BEFORE: "t-1"}
@@ -121,9 +125,9 @@ def _letters(letters: str, longest: int) -> str:
     """Greek by its command; words upright, so that they are not read as products of their letters."""
     if letters in GREEK:
         return rf"\{letters}"
-    if (len(letters) <= longest and letters != "_") or letters.isdigit():
-        return letters
-    return rf"\mathrm{{{letters}}}".replace("_", r"\_")
+    if (len(letters) <= longest and letters not in _SPECIAL) or letters.isdigit():
+        return "".join(_SPECIAL.get(letter, letter) for letter in letters)
+    return rf"\mathrm{{{''.join(_SPECIAL.get(letter, letter) for letter in letters)}}}"
 
 
 def _where(pen: Pen) -> Formula:
