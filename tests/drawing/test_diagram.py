@@ -19,6 +19,7 @@ from gatewright.lang import Cell
 from gatewright.trace import trace_cell
 from gatewright.trace.ir import renamed
 from tests.backends.formulas.cases import CASES
+from tests.paths import ROOT
 
 GRU, LSTM = cells.get("gru"), cells.get("lstm")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -246,3 +247,8 @@ def test_a_diagram_is_written_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gru", "lstm_peephole", "layer_norm_gru"])
 def test_golden_files(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"svg/{name}.svg", gw.diagram(CASES[name]).svg)
+
+
+def test_the_picture_in_the_documents_is_up_to_date() -> None:
+    """To write it anew: gatewright show gru --diagram docs/gru.svg."""
+    assert (ROOT / "docs" / "gru.svg").read_text(encoding="utf-8") == gw.diagram(GRU).svg
