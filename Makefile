@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick lint golden docs bench clean
+.PHONY: help env demo test quick lint golden docs site bench clean
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write: under three minutes'
@@ -24,6 +24,7 @@ help:
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
 	@echo 'make docs     write the parts of docs/ that are made from the code anew'
+	@echo 'make site     the documentation as a web site, in site/; open site/index.html'
 	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
 	@echo 'make env      the environment in $(VENV), with everything for development'
 	@echo 'make clean    remove the environment, caches and the runs of the demo'
@@ -44,6 +45,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.train
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) '.[bench]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 env: $(VENV)/.dev
@@ -76,9 +81,13 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tools.conventions
 	$(BIN)/python -m tools.rosetta
 	$(BIN)/python -m tools.results write
+	$(BIN)/python -m tools.reference
+
+site: $(VENV)/.docs
+	$(BIN)/python -m tools.website
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)
 
 clean:
-	rm -rf $(VENV) $(RUNS) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(RUNS) .pytest_cache .ruff_cache .hypothesis build dist site

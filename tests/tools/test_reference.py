@@ -1,0 +1,64 @@
+"""docs/reference/ has every public name, command, setting and error, and is up to date."""
+
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+
+from gatewright import errors
+from gatewright.cells import CATALOGUE
+from gatewright.tasks.recipes import RECIPES
+
+pytest.importorskip("torch")
+reference = pytest.importorskip("tools.reference", reason="the tools do not come with an installed package")
+
+
+def page(name: str) -> str:
+    return (reference.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert reference.outdated() == [], "make docs"
+
+
+@pytest.mark.parametrize("package", ["nn", "inspect", "look", "tasks", "stream", "export", "convert"])
+def test_every_public_name_has_a_line(package: str) -> None:
+    text = page(package)
+    names = import_module(f"gatewright.{package}").__all__
+    assert [name for name in names if f"`gw.{package}.{name}`" not in text and name != "init"] == []
+
+
+def test_every_cell_recipe_and_error_is_there() -> None:
+    assert [name for name in CATALOGUE if f"## gw.cells.{name}\n" not in page("cells")] == []
+    assert [name for name in RECIPES if f"## {name}\n" not in page("settings")] == []
+    kinds = [name for name in vars(errors) if name.endswith("Error")]
+    assert [name for name in kinds if f"`gw.errors.{name}`" not in page("errors")] == []
+    assert len(kinds) > 8
+
+
+def test_an_old_page_is_seen(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "pages", lambda: {tmp_path / "a.md": "new", tmp_path / "b.md": "b"})
+    (tmp_path / "a.md").write_text("old", encoding="utf-8")
+    (tmp_path / "b.md").write_text("b", encoding="utf-8")
+    assert reference.outdated() == ["a.md"]
+
+
+def test_a_page_of_names() -> None:
+    module = ModuleType("a_module", "A module.\n\nIt is used so:\n\n    a = 1\n\n    b = 2\n\nThat is all.")
+    module.__all__ = ["Now", "Before", "make", "Make"]
+    module.Now = type("Now", (), {"__doc__": "It is. More.", "__module__": "a_module"})
+    module.Before = module.Now
+    module.Make = type("Make", (), {"__doc__": "A class: for\ntests\n\nMore.", "__module__": "a_module"})
+    module.make = 3
+    assert reference.names_page("gw.a", module) == (
+        "# gw.a\n\nA module.\n\nIt is used so:\n\n"
+        "<!-- not run: an excerpt -->\n```python\na = 1\n\nb = 2\n```\n\nThat is all.\n\n"
+        "| name | what it is |\n| --- | --- |\n"
+        "| [`gw.a.Now`](#gwanow) | It is. |\n"
+        "| `gw.a.Before` | The earlier name of `gw.a.Now`. |\n"
+        "| [`gw.a.make`](#gwamake) | A value. |\n"
+        "| [`gw.a.Make`](#gwamake_1) | A class: for tests |\n\n"
+        "## gw.a.Now\n\n::: a_module.Now\n\n"
+        "## gw.a.make\n\n::: a_module.make\n\n"
+        "## gw.a.Make\n\n::: a_module.Make"
+    )
