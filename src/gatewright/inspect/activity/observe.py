@@ -46,6 +46,14 @@ def observations(
 
     Only the batch that is being looked at is in memory.
     """
+    for network, inputs in network_batches(source, data, text=text, limit=limit, **reading):
+        yield _activations(network, inputs)
+
+
+def network_batches(
+    source: Source, data: object = None, *, text: str | None = None, limit: int | None = None, **reading: Any
+) -> Iterator[tuple[nn.Module, NetworkInputs]]:
+    """The network of a trained model and what it reads, a batch after the other; see `observations`."""
     run = source if isinstance(source, Run) else open_run(source)
     predictor = run.predictor(**reading)
     if text is not None:
@@ -60,7 +68,7 @@ def observations(
             shell="name a file or folder with --data, or give a text with --text",
         )
     for inputs in islice(predictor.network_inputs(data), limit):
-        yield _activations(run.model.network, inputs)
+        yield run.model.network, inputs
 
 
 def _activations(network: nn.Module, inputs: NetworkInputs) -> Activations:

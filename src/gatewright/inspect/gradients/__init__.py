@@ -1,0 +1,1 @@
+"""How outputs and states depend on what a network read: saliency, integrated gradients, effective memory."""
