@@ -314,6 +314,35 @@ def test_a_table_that_was_changed_since_is_not_used(folds: list[str]) -> None:
     assert not folds
 
 
+UNCOUNTED = {  # changes that no version counter of torch notices
+    "table.data": lambda table, vectors, symbols: table.data.mul_(2),
+    "vectors.data": lambda table, vectors, symbols: vectors.data[0].zero_(),
+    "array of the vectors": lambda table, vectors, symbols: vectors.detach().numpy().fill(3),
+    "array of the symbols": lambda table, vectors, symbols: symbols.numpy().fill(1),
+}
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("change", UNCOUNTED.values(), ids=UNCOUNTED)
+def test_changes_that_torch_does_not_count_are_noticed(
+    change: Callable[[Tensor, Tensor, Tensor], Any], trains: bool, folds: list[str]
+) -> None:
+    torch.manual_seed(0)
+    network = Network(gw.nn.GRU(4, 7))
+    warm(network, torch.randint(5, (6, 3)))
+    folds.clear()
+    for is_changed in (False, True):
+        symbols = torch.randint(1, 5, (6, 3))
+        with torch.set_grad_enabled(trains):
+            vectors = network.embedding(symbols)
+            if is_changed:
+                change(network.embedding.weight, vectors, symbols)
+            expected = network.layer(vectors.clone())[0]
+            torch.testing.assert_close(network.layer(vectors)[0], expected)
+        assert len(folds) == (not is_changed)
+        folds.clear()
+
+
 @pytest.mark.parametrize("options", [{"max_norm": 1.0}, {"sparse": True}, {"scale_grad_by_freq": True}])
 def test_tables_that_torch_treats_in_a_special_way_are_not_folded(options: dict[str, object], folds: list[str]) -> None:
     network = Network(gw.nn.GRU(4, 7), **options)

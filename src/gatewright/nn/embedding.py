@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -15,8 +16,8 @@ class FoldedEmbedding(nn.Embedding):
     A recurrent layer of gatewright.nn that is called with its output knows of which rows of the table it consists.
     Where the table has at most half as many rows as the batch has steps, the layer multiplies the table with its input
     weights, and not every vector of the batch. The results and all gradients are equal within rounding. Nothing is
-    different for an output that was changed, dropped out or packed on the way, with `max_norm`, `sparse` or
-    `scale_grad_by_freq`, and in graphs, transforms and autocast.
+    different for an output that was changed, by whatever means, dropped out or packed on the way, with `max_norm`,
+    `sparse` or `scale_grad_by_freq`, and in graphs, transforms and autocast.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -54,6 +55,16 @@ def rows_of(vectors: Tensor) -> TableRows | None:
     if lookup is None or lookup.versions != _versions(vectors, lookup.rows):
         return None
     return lookup.rows
+
+
+def are_rows(vectors: Tensor, rows: TableRows) -> bool:
+    """Whether the vectors have the numbers of these rows now.
+
+    Version counters alone do not tell: tensors also change through `.data`, or through an array that shares their
+    memory.
+    """
+    table, symbols = rows.table.detach(), rows.symbols.reshape(-1)
+    return torch.equal(table.index_select(0, symbols), vectors.detach().view(len(symbols), -1))
 
 
 def _versions(vectors: Tensor, rows: TableRows) -> tuple[int, ...]:

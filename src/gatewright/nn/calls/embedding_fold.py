@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gatewright.nn.embedding import rows_of
+from gatewright.nn.embedding import are_rows, rows_of
 from gatewright.nn.engine.folded_embedding import FoldedOperation, TableRows, run_folded
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.layer_interface import LayerInterface
@@ -43,7 +43,7 @@ class EmbeddingFold:
             return None
         cells = layer.packed_cells
         folded = [cells[number].folded(operation) for number, operation in enumerate(first)]
-        if rows.symbols.dim() != 2 or not all(folded):
+        if rows.symbols.dim() != 2 or not all(folded) or not are_rows(vectors, rows):
             return None
         if layer.batch_first:
             rows = TableRows(rows.table, rows.symbols.T, rows.padding)
