@@ -199,6 +199,14 @@ def test_a_layer_and_a_trace_have_the_diagram_of_their_cell() -> None:
     assert boxes(root_of(GRU)) == boxes(ElementTree.fromstring(gw.diagram(trace_cell(GRU)).svg))
 
 
+def test_a_name_is_that_of_a_cell_of_the_catalogue_and_other_things_have_no_diagram() -> None:
+    assert gw.diagram("gru") == gw.diagram(GRU)
+    with pytest.raises(OptionError, match="the catalogue has no cell 'gruu'"):
+        gw.diagram("gruu")
+    with pytest.raises(OptionError, match="list has no diagram\n  expected: a cell, the name of one, a Trace"):
+        gw.diagram([])  # pyright: ignore[reportArgumentType]
+
+
 def test_a_notebook_shows_a_diagram() -> None:
     drawn = gw.diagram(GRU)
     assert drawn._repr_svg_() == drawn.svg  # pyright: ignore[reportPrivateUsage]

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
+from gatewright import cells as catalogue
 from gatewright.backends.formulas import unicode
 from gatewright.backends.formulas.naming import named
 from gatewright.backends.formulas.tree import Name, StepIndex
@@ -53,16 +54,21 @@ class Diagram:
         return target
 
 
-def diagram(cell: Cell | Trace | HasTrace) -> Diagram:
-    """Draw one step of a cell, of a Trace, or of a layer's cell.
+def diagram(cell: Cell | Trace | HasTrace | str) -> Diagram:
+    """Draw one step of a cell, of the cell of that name in the catalogue, of a Trace, or of a layer.
 
     States enter on the left and leave on the right, inputs enter from below. A square box multiplies what enters it by
     its weights, adds biases and applies its function; a round one applies a function alone; circles work element by
     element. Lines under the picture say which gates keep or replace a state.
 
-    Raises OptionError for the Trace of a gradient, and for a cell that is too large.
+    Raises OptionError for what is none of these, for the Trace of a gradient, and for a cell that is too large.
     """
-    trace = cell if isinstance(cell, Trace) else trace_cell(cell) if isinstance(cell, Cell) else cell.trace
+    cell = catalogue.get(cell) if isinstance(cell, str) else cell
+    trace = trace_cell(cell) if isinstance(cell, Cell) else getattr(cell, "trace", cell)
+    if not isinstance(trace, Trace):
+        raise OptionError(
+            f"{type(cell).__name__} has no diagram", expected="a cell, the name of one, a Trace, or a layer of gw.nn"
+        )
     if trace.emits or trace.sums:
         raise OptionError("a gradient has no diagram", do="draw the cell that it is the gradient of")
     try:
