@@ -80,7 +80,7 @@ the step's.
         "One row",
         """
 A step of one row reads its recurrent matrix and does little else. The table has the rate at which a GRU reads it, 100
-steps in a call, beside a plain loop of products that only streams a matrix of the same size. "forward" and "backward"
+to 500 steps in a call, beside a plain loop of products that only streams a matrix of the same size. "forward" and "backward"
 are shares of that loop's rate; the gradient is that by the input alone, which reads one matrix a step as well.
 """,
     ),
@@ -95,7 +95,7 @@ within 100 steps, as a share of the largest output. ONNX Runtime has no GRU in i
     "single_cells": (
         "One call of a cell",
         """
-`gw.nn.GRUCell` and `gw.nn.LSTMCell` by the compiled engine beside torch.nn's, with as many inputs as units: one step of
+`gw.nn.RNNCell`, `GRUCell` and `LSTMCell` by the compiled engine beside torch.nn's, with as many inputs as units: one step of
 some rows at a call, as in reinforcement learning.
 """,
     ),

@@ -8,7 +8,7 @@ from benchmarks.races import as_record
 from benchmarks.setup import Setup, rounded, tell
 from benchmarks.timing import race
 
-KINDS = ("GRUCell", "LSTMCell")
+KINDS = ("RNNCell", "GRUCell", "LSTMCell")
 SIZES = ((32, 1), (64, 1), (64, 8), (128, 1), (128, 8), (256, 1), (256, 8), (512, 1), (512, 16))
 """Units and rows."""
 TOLERANCE = 2e-5

@@ -9,11 +9,12 @@ import gatewright as gw
 from benchmarks.machine import native_engine
 from benchmarks.names import FORWARD, PLAIN, TRAINING, Record
 from benchmarks.races import as_record
-from benchmarks.setup import Setup, tell
+from benchmarks.setup import Setup, rounded, tell
 from benchmarks.timing import Call, race
 
 SIZES = (128, 256, 512, 1024)
-STEPS, INPUTS = 100, 16
+STEPS, INPUTS = (100, 500), 16
+"""The loop's own time is the difference of two lengths: a call has a cost of its own besides."""
 _SUMS, _LANES = 8, 16
 
 
@@ -24,25 +25,41 @@ def single_row(setup: Setup) -> list[Record]:
 
 def _sized(setup: Setup, size: int) -> Record:
     layer = gw.nn.GRU(INPUTS, size, backend="llvm").requires_grad_(requires_grad=False)
-    torch.manual_seed(0)
-    x = torch.randn(STEPS, 1, INPUTS)
-    learned, weight = x.clone().requires_grad_(), torch.randn(STEPS, 1, size)
-
-    @torch.inference_mode()
-    def forward() -> object:
-        return layer(x)
-
-    def training() -> object:
-        learned.grad = None
-        return layer(learned)[0].backward(weight)
-
     plain = StreamedProduct(3 * size, size)
-    calls: dict[str, Call] = {PLAIN: plain, FORWARD: forward, TRAINING: training}
-    timings = race(calls, setup.method)
-    runs = {name: as_record(timing if name == PLAIN else timing.shared_by(STEPS)) for name, timing in timings.items()}
+    modes = {FORWARD: _forward, TRAINING: _training}
+    calls: dict[str, Call] = {
+        f"{name} {steps}": make(layer, steps, size) for name, make in modes.items() for steps in STEPS
+    }
+    timings = race({PLAIN: plain, **calls}, setup.method)
+    runs = {PLAIN: as_record(timings[PLAIN])}
+    for name in modes:
+        short, long = (timings[f"{name} {steps}"] for steps in STEPS)
+        more = STEPS[1] - STEPS[0]
+        median, least = (long.median - short.median) / more, (long.least - short.least) / more
+        runs[name] = {"median": rounded(median), "least": rounded(least), "rounds": long.rounds}
     rates = ", ".join(f"{name} {plain.bytes / run['median'] / 1e9:.0f}" for name, run in runs.items())
     tell(f"single row H={size}: {rates} GB/s of one matrix a step")
     return {"hidden": size, "bytes": plain.bytes, "runs": runs}
+
+
+def _forward(layer: gw.nn.GRU, steps: int, size: int) -> Call:
+    x = torch.randn(steps, 1, INPUTS)
+
+    @torch.inference_mode()
+    def call() -> object:
+        return layer(x)
+
+    return call
+
+
+def _training(layer: gw.nn.GRU, steps: int, size: int) -> Call:
+    x, weight = torch.randn(steps, 1, INPUTS, requires_grad=True), torch.randn(steps, 1, size)
+
+    def call() -> object:
+        x.grad = None
+        return layer(x)[0].backward(weight)
+
+    return call
 
 
 class StreamedProduct:

@@ -85,7 +85,7 @@ def _job(network: Any, run: Callable[..., Tensor], dtype: str, describe: Callabl
     inputs, targets = torch.tensor(case.inputs_of_batch), torch.tensor(case.targets)
     if dtype == "float64":
         inputs, targets = (x.double() if x.is_floating_point() else x for x in (inputs, targets))
-    optimiser = torch.optim.Adam(network.parameters())
+    optimiser = torch.optim.Adam(network.parameters(), fused=True)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
 
     def step() -> Tensor:

@@ -42,12 +42,12 @@ def test_the_plain_loop_multiplies() -> None:
 def test_cells_are_measured_beside_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(single_cells, "SIZES", ((4, 2),))
     records = single_cells.single_cells(tiny.setup())
-    assert [record["cell"] for record in records] == ["GRUCell", "LSTMCell"]
+    assert [record["cell"] for record in records] == ["RNNCell", "GRUCell", "LSTMCell"]
     for record in records:
         record["runs"][OURS]["median"], record["runs"][TORCH]["median"] = 2e-6, 3e-6
     rows, found = shown("single_cells", records)
-    assert rows[0] == ["GRUCell, 4 units", "2", "2", "3", "1.50"]
-    assert found["GRUCell and LSTMCell, times torch.nn's, worst"] == (">= 1", "1.5", "yes")
+    assert rows[1] == ["GRUCell, 4 units", "2", "2", "3", "1.50"]
+    assert found["cells at T=1, times torch.nn's, worst"] == (">= 1", "1.5", "yes")
 
 
 def test_weights_in_fewer_bits_are_held_to_float32(monkeypatch: pytest.MonkeyPatch) -> None:
