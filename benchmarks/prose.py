@@ -79,9 +79,10 @@ the step's.
     "single_row": (
         "One row",
         """
-A step of one row reads its recurrent matrix and does little else. The table has the rate at which a GRU reads it, 100
-to 500 steps in a call, beside a plain loop of products that only streams a matrix of the same size. "forward" and "backward"
-are shares of that loop's rate; the gradient is that by the input alone, which reads one matrix a step as well.
+A step of one row reads its recurrent matrix and does little else. The table has the rate at which a GRU reads it,
+beside a plain loop of products that only streams a matrix of the same size. "forward" and "backward" are shares of
+that loop's rate; the gradient is that by the input alone, which reads one matrix a step as well. A call of 100 steps is
+taken from one of 500, which leaves the loop.
 """,
     ),
     "narrow_weights": (
@@ -95,8 +96,8 @@ within 100 steps, as a share of the largest output. ONNX Runtime has no GRU in i
     "single_cells": (
         "One call of a cell",
         """
-`gw.nn.RNNCell`, `GRUCell` and `LSTMCell` by the compiled engine beside torch.nn's, with as many inputs as units: one step of
-some rows at a call, as in reinforcement learning.
+`gw.nn.RNNCell`, `GRUCell` and `LSTMCell` by the compiled engine beside torch.nn's, with as many inputs as units: one
+step of some rows at a call, as in reinforcement learning.
 """,
     ),
     "threads": (
