@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewright.nn.engine.torch_arrays import advised
+
 _LEAST_BYTES = 1 << 20
 """The allocator itself reuses smaller blocks."""
 _MOST_BLOCKS = 2  # the graph of one step may still be alive while the next one is built
@@ -70,6 +72,6 @@ class BlockPool:
 
 
 def _new_block(size: int, use_count: Callable[[int], int]) -> _Block:
-    whole = torch.empty(size, dtype=torch.uint8)
+    (whole,) = advised([torch.empty(size, dtype=torch.uint8)])
     storage = whole.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
     return _Block(whole, storage, use_count(storage))

@@ -23,7 +23,7 @@ from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
-from gatewright.nn.engine.torch_arrays import TorchArrays
+from gatewright.nn.engine.torch_arrays import TorchArrays, advised
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout, Overlap, Packed
 from gatewright.trace.ir import Var
@@ -190,7 +190,7 @@ class SequenceOperation:
         by_input = [room for room, _ in zip(by_inputs, emitted, strict=False)]
         for room in by_input if ragged is not None else ():
             room.zero_()
-        by_input += [new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted[len(by_input) :]]
+        by_input += advised([new((steps, batch, *slot.shape), dtype=dtype) for slot in emitted[len(by_input) :]])
         new = torch.empty if steps * batch and (ragged is None or ragged.active.count) else torch.zeros
         by_packed = [new(tensors[first_packed + number].shape, dtype=dtype) for number in gradient.packed]
         self._run(
@@ -315,7 +315,7 @@ class SequenceOperation:
             if pool and not is_output:
                 whole = self._pools[f"{pool} {number}"].take((steps + 1) * size).view(dtype).view(shape)
             else:
-                whole = torch.empty(shape, dtype=dtype)
+                (whole,) = advised([torch.empty(shape, dtype=dtype)])
             states.append(whole)
             if ragged is not None and is_output:
                 whole.zero_()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.llvm.runtime.huge_pages import map_block
+from gatewright.backends.llvm.runtime.huge_pages import LEAST_ADVISED_BYTES, advise, map_block
 from gatewright.backends.torch_eager import rules
 from gatewright.trace.ir import Equation
 
@@ -29,6 +29,14 @@ def empty_block(size: int) -> Tensor:
         return torch.empty(size, dtype=torch.uint8)
     memory, start = mapped
     return torch.frombuffer(memory, dtype=torch.uint8, count=size, offset=start)
+
+
+def advised(tensors: list[Tensor]) -> list[Tensor]:
+    """New tensors, for which the system was asked to use huge pages where they are large."""
+    for tensor in tensors:
+        if tensor.nbytes >= LEAST_ADVISED_BYTES:
+            advise(tensor.data_ptr(), tensor.nbytes)
+    return tensors
 
 
 class TorchArrays:

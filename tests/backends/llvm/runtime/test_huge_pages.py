@@ -12,7 +12,7 @@ import torch
 
 import gatewright as gw
 from gatewright.backends.llvm.runtime import huge_pages
-from gatewright.backends.llvm.runtime.huge_pages import HUGE_PAGE, LEAST_BYTES, map_block
+from gatewright.backends.llvm.runtime.huge_pages import HUGE_PAGE, LEAST_ADVISED_BYTES, LEAST_BYTES, advise, map_block
 from gatewright.nn.engine.packed_weights import PackedWeights
 from gatewright.nn.engine.torch_arrays import TorchArrays, empty_block
 from gatewright.stream.numpy_arrays import NumpyArrays
@@ -125,3 +125,18 @@ def test_matrices_on_huge_pages_give_the_same_bits(weights: str, monkeypatch: py
     large = results()
     for first, second in zip(small, large, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@with_huge_pages
+def test_large_results_are_on_huge_pages() -> None:
+    steps = LEAST_ADVISED_BYTES // (4 * 128) + 1
+    layer = gw.nn.GRU(128, 128, backend="llvm")
+    x = torch.zeros(steps, 1, 128, requires_grad=True)
+    output = layer(x)[0]
+    output.backward(torch.zeros_like(output))
+    for result in (output, x.grad):
+        assert is_advised(result.data_ptr() + HUGE_PAGE)
+
+
+def test_advice_about_memory_without_a_whole_huge_page_is_none() -> None:
+    advise(HUGE_PAGE + 1, HUGE_PAGE)  # no such memory: a call of the system would be an error, or worse

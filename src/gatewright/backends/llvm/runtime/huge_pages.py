@@ -6,8 +6,10 @@ of more bytes than that are read faster from pages of 2 MiB than from pages of 4
 
 import mmap
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from ctypes import addressof, c_char
+from ctypes import CDLL, addressof, c_char, c_int, c_size_t, c_void_p
+from typing import Any
 
 HUGE_PAGE = 2 * 1024 * 1024
 LEAST_BYTES = 8 * 1024 * 1024
@@ -33,3 +35,33 @@ def map_block(size: int) -> tuple[mmap.mmap, int] | None:
     with suppress(OSError):  # the kernel was built without huge pages
         memory.madvise(_ADVICE, offset, size - size % HUGE_PAGE)
     return memory, offset
+
+
+LEAST_ADVISED_BYTES = 32 * 1024 * 1024
+"""An allocator returns memory of such a size to the system when it is freed, so that each new block has new pages."""
+
+
+def _madvise() -> Callable[[int, int, int], int] | None:
+    """The function of the C library; None where there is none."""
+    if _ADVICE is None:
+        return None
+    try:
+        function: Any = CDLL(None).madvise
+    except (OSError, AttributeError):
+        return None
+    function.argtypes, function.restype = [c_void_p, c_size_t, c_int], c_int
+    return function
+
+
+_advise = _madvise()
+
+
+def advise(address: int, size: int) -> None:
+    """Ask the system for huge pages in memory of an allocator, which nothing was written to yet.
+
+    It is a hint: the first write takes a quarter of the time where the system follows it, and works as ever where not.
+    """
+    if _advise is not None:
+        first, end = -(-address // HUGE_PAGE) * HUGE_PAGE, (address + size) // HUGE_PAGE * HUGE_PAGE
+        if first < end:
+            _advise(first, end - first, _ADVICE or 0)
