@@ -27,6 +27,7 @@ _FILES = (
     "models",
     "predicting",
     "generating",
+    "looking",
     "converting",
     "exporting",
     "check",

@@ -8,10 +8,29 @@ from pathlib import Path
 
 from gatewright.files import write_atomically
 from gatewright.inspect.activity.activations import Activations
-from gatewright.look.payload import LARGEST, STEPS, payload
+from gatewright.look.payload import LARGEST, NO_EXTRAS, STEPS, Extras, payload
 from gatewright.look.quantised import in_script
 
 _ASSETS = "assets"
+_AROUND = 70_000  # bytes of the page around its data: text, style and script
+_SCRIPTS = (
+    "data",
+    "measures",
+    "colours",
+    "text",
+    "surface",
+    "charts",
+    "series",
+    "roll",
+    "summaries",
+    "lists",
+    "answers",
+    "matches",
+    "control",
+    "events",
+    "start",
+)
+"""The files of the page's script, in the order in which they are joined."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,12 @@ class Page:
 
 
 def page(
-    activations: Activations, *, title: str = "A recurrent network", steps: int = STEPS, largest: int = LARGEST
+    activations: Activations,
+    *,
+    title: str = "A recurrent network",
+    steps: int = STEPS,
+    largest: int = LARGEST,
+    extras: Extras = NO_EXTRAS,
 ) -> Page:
     """A page with the gates and states of every layer, step by step.
 
@@ -43,18 +67,18 @@ def page(
 
     Raises OptionError where even the coarsest page is too large.
     """
-    parts = payload(activations, title=title, steps=steps, largest=largest - 60_000)
+    parts = payload(activations, title=title, steps=steps, largest=largest - _AROUND, extras=extras)
     return Page(assembled(title, parts.header, parts.blob))
 
 
 def assembled(title: str, header: object, blob: str, *, live: bool = False) -> str:
     """The page around a header and packed numbers."""
     folder = resources("gatewright.look") / _ASSETS
-    texts = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    texts = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css")}
     filled = {
         "TITLE": html.escape(title),
         "STYLE": texts["css"],
-        "SCRIPT": texts["js"],
+        "SCRIPT": _script(),
         "HEADER": in_script(header),
         "BLOB": blob,
         "LIVE": "true" if live else "false",
@@ -62,3 +86,10 @@ def assembled(title: str, header: object, blob: str, *, live: bool = False) -> s
     text = texts["html"]
     parts = text.split("@@")  # the template between the marks: nothing that was filled in is read as a mark
     return "".join(part if place % 2 == 0 else filled[part] for place, part in enumerate(parts))
+
+
+def _script() -> str:
+    """All files of the script in one function, so that no name of theirs is one of the window's."""
+    folder = resources("gatewright.look") / _ASSETS / "script"
+    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return "\n".join(['(() => {\n"use strict";\n', *parts, "})();"])

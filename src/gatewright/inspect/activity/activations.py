@@ -73,6 +73,11 @@ class Activations:
     - `series` (time, batch, variables): the input where it is numbers, as the user gave it; None for symbols.
     - `outputs`: what the model gave, where that is an array with rows; (time, batch, outputs) or (batch, outputs).
     - `labels`: the names of the outputs, such as classes or symbols.
+    - `output_kind`: what the outputs are. "next": scores of the symbol that comes next; "label": scores of each step's
+      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a logit of each
+      step's bit; "forecast": low, middle, high of the last steps, in the units of the data; "": something else.
+    - `measured` (time, batch, variables): the series in the units of the data, where the network reads it on another
+      scale, with the names `measured_names`; NaN in the steps that are forecast.
     - `rows`: what identifies each row, such as its line or its file.
     - `variables`: the names of the series' variables.
     - `patch`: how many steps of the input the layers read as one, where `symbols` and `series` have more steps.
@@ -87,6 +92,9 @@ class Activations:
     rows: Sequence[str] | None = None
     variables: Sequence[str] | None = None
     patch: int = 1
+    output_kind: str = ""
+    measured: Array | None = None
+    measured_names: Sequence[str] | None = None
 
     def __iter__(self) -> Iterator[LayerActivations]:
         return iter(self.layers.values())

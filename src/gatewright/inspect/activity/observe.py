@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gatewright.errors import DataError, OptionError
-from gatewright.inspect.activity.activations import Activations
+from gatewright.inspect.activity.activations import Activations, Array
 from gatewright.inspect.activity.record import record
 from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.run import Run, open_run
@@ -82,10 +82,30 @@ def _activations(network: nn.Module, inputs: NetworkInputs) -> Activations:
     patch: Any = getattr(network, "patch", None)
     return replace(
         recorded,
+        outputs=_outputs(network, inputs, recorded.outputs),
         symbols=inputs.symbols,
         series=None if is_symbols else inputs.values,
         labels=inputs.labels,
         rows=inputs.rows,
         variables=inputs.variables,
         patch=patch.steps if patch is not None else 1,
+        output_kind=inputs.output_kind,
+        measured=inputs.measured,
+        measured_names=inputs.measured_names,
     )
+
+
+def _outputs(network: nn.Module, inputs: NetworkInputs, outputs: Array | None) -> Array | None:
+    """Outputs in the units of the data; log-probabilities of labels where a random field reads the scores."""
+    if outputs is None:
+        return None
+    if inputs.output_scale is not None:
+        mean, deviation = inputs.output_scale
+        return outputs * deviation[..., None] + mean[..., None]
+    field: Any = getattr(network, "crf", None)
+    if field is not None:
+        marginals: torch.Tensor = field.log_marginals(
+            torch.as_tensor(outputs).double(), torch.as_tensor(inputs.lengths)
+        )
+        return marginals.numpy()
+    return outputs

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.data.ragged import Ragged
+
+OutputKind = Literal["", "next", "label", "class", "keys", "bit", "forecast"]
+"""What the outputs of a network are, see `NetworkInputs.output_kind`."""
 
 MANY = 64
 """Rows of a batch."""
@@ -23,6 +26,12 @@ class NetworkInputs:
     - `symbols`: for each row the names of its steps, such as characters or words; None where steps have no names.
     - `variables`: the names of the features, where these are numbers with names.
     - `labels`: the names of the outputs, such as classes or symbols.
+    - `output_kind`: what the outputs are. "next": scores of the symbol that comes next; "label": scores of each step's
+      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a logit of each
+      step's bit; "forecast": the ends and the middle of an interval; "": something else.
+    - `measured` (time, batch, variables): the values in the units of the data, NaN where there are none yet, with
+      their names `measured_names`, where the network reads them on another scale.
+    - `output_scale`: mean and deviation (batch, variables) that take outputs to the units of the data.
     - `reads_lengths`: whether the network takes lengths; otherwise all rows are equally long.
     """
 
@@ -33,6 +42,10 @@ class NetworkInputs:
     variables: Sequence[str] | None = None
     labels: Sequence[str] | None = None
     reads_lengths: bool = False
+    output_kind: OutputKind = ""
+    measured: NDArray[Any] | None = None
+    measured_names: Sequence[str] | None = None
+    output_scale: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 def padded(sequences: Ragged, first: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

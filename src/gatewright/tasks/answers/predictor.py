@@ -196,7 +196,14 @@ class ClassPredictor(Predictor):
             values, lengths = padded(sequences, first, stop)
             symbols = self.step_names([sequences[row] for row in range(first, stop)])
             yield NetworkInputs(
-                values, lengths, keys[first:stop], symbols, sizes.variables, sizes.classes, reads_lengths=True
+                values,
+                lengths,
+                keys[first:stop],
+                symbols,
+                sizes.variables,
+                sizes.classes,
+                reads_lengths=True,
+                output_kind="class",
             )
 
     def step_names(self, rows: Sequence[NDArray[Any]]) -> list[list[str]] | None:

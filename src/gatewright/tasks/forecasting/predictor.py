@@ -189,7 +189,25 @@ class ForecastPredictor(Predictor):
             inputs = self._inputs(part)
             lengths = np.full(len(part), len(inputs), np.int64)
             ids = [window.id or str(start + place) for place, window in enumerate(part, 1)]
-            yield NetworkInputs(inputs, lengths, ids, named, [*columns["target"], *columns["covariates"]])
+            variables = [*columns["target"], *columns["covariates"]]
+            to_come = np.full((self.recipe.horizon, len(part), len(columns["target"])), np.nan)
+            measured = np.concatenate([np.stack([window.values for window in part], 1), to_come])
+            scalings = [window.scaling for window in part]
+            scale = (
+                np.stack([scaling.mean for scaling in scalings]),
+                np.stack([scaling.deviation for scaling in scalings]),
+            )
+            yield NetworkInputs(
+                inputs,
+                lengths,
+                ids,
+                named,
+                variables,
+                output_kind="forecast",
+                measured=measured,
+                measured_names=columns["target"],
+                output_scale=scale,
+            )
 
     def _ahead(self, source: object, horizon: int) -> "list[DataFrame]":
         windows = self.windows(source, horizon)

@@ -98,6 +98,7 @@ class LanguagePredictor(Predictor):
                     [str(place)],
                     [names],
                     labels=self.model.sizes.vocabulary,
+                    output_kind="next",
                 )
 
     def score(self, text: str, name: str = "the text") -> ScoredText:

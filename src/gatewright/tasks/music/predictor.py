@@ -64,6 +64,7 @@ class MusicPredictor(Predictor):
                 [notes_of_frames(roll).split(BETWEEN_FRAMES)],
                 keys,
                 keys,
+                output_kind="keys",
             )
 
     def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

@@ -75,7 +75,12 @@ class AdditionPredictor(Predictor):
             names = [["+".join(f"{bit:g}" for bit in step) for step in row] for row in values.swapaxes(0, 1)]
             lengths = np.full(len(lines), size, np.int64)
             yield NetworkInputs(
-                values, lengths, [f"{a} + {b}" for a, b in map(pairs.__getitem__, lines)], names, ("first", "second")
+                values,
+                lengths,
+                [f"{a} + {b}" for a, b in map(pairs.__getitem__, lines)],
+                names,
+                ("first", "second"),
+                output_kind="bit",
             )
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:

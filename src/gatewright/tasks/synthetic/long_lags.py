@@ -50,7 +50,8 @@ class LagPredictor(Predictor):
             else:
                 numbers = sequence[:, 0].astype(np.int64)
                 classes = self.model.sizes.classes
-                yield NetworkInputs(numbers[:, None], lengths, [name], [list(map(str, numbers))], labels=classes)
+                names = list(map(str, numbers))
+                yield NetworkInputs(numbers[:, None], lengths, [name], [names], labels=classes, output_kind="label")
 
     def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
         """What follows the last signs that it is time to repeat."""

@@ -99,7 +99,9 @@ class TokenPredictor(Predictor):
             stop = min(first + MANY, len(encoded))
             values, lengths = padded(encoded, first, stop)
             rows, tokens = [str(key) for key in sentences.keys[first:stop]], sentences.tokens[first:stop]
-            yield NetworkInputs(values, lengths, rows, tokens, labels=self.classes, reads_lengths=True)
+            yield NetworkInputs(
+                values, lengths, rows, tokens, labels=self.classes, reads_lengths=True, output_kind="label"
+            )
 
     def _sentences(self, source: object) -> Sentences:
         tables = steps.step_tables_of(source, self.recipe, needed=())
@@ -162,7 +164,16 @@ class ChannelPredictor(Predictor):
         for place, recording in enumerate(self._recordings(source)[0], 1):
             values, lengths = recording.values[:, None], np.array([len(recording.values)], np.int64)
             name = str(recording.id) or str(place)
-            yield NetworkInputs(values, lengths, [name], None, sizes.variables, sizes.classes, reads_lengths=True)
+            yield NetworkInputs(
+                values,
+                lengths,
+                [name],
+                None,
+                sizes.variables,
+                sizes.classes,
+                reads_lengths=True,
+                output_kind="label",
+            )
 
     def _recordings(self, source: object) -> tuple[list[steps.Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""

@@ -1,0 +1,198 @@
+"""`gatewright look`: a page that shows what the gates and states of a trained network do while it reads."""
+
+import sys
+import webbrowser
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gatewright.cli.options import ModelPath, Reading
+from gatewright.cli.results import print_line
+from gatewright.cli.shell import Command, messages
+from gatewright.errors import DataError, OptionError
+from gatewright.untrusted.printable import print_text
+
+if TYPE_CHECKING:
+    from gatewright.inspect import Activations
+    from gatewright.look import Page
+    from gatewright.tasks.run import Run
+
+STANDARD_INPUT = "-"
+PAGE_NAME = "look.html"
+_STEPS, _ROWS = 2000, 16
+_LEAST_STEPS = 100
+_SAMPLE = 600  # symbols that a language model writes where it is given nothing to read
+_CHARACTERS_A_STEP = 12  # of a text that are read for each step asked for: a word with the space after it
+
+
+def look(
+    model: ModelPath,
+    *,
+    text: Annotated[
+        str | None, typer.Option(help="A file with a text to read; - is standard input.", metavar="FILE")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="A file or folder, as `predict` takes it.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help="The HTML file.", show_default=f"{PAGE_NAME} in the run's folder"),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="The title of the page.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each row that are shown.", show_default=str(_STEPS))
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of the data that are shown.", show_default=str(_ROWS))
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    reading: Reading = None,
+) -> None:
+    """Write a page that shows the gates and states of a trained network while it reads a text, series or table.
+
+    The page is one HTML file that needs no server. Without --text and --data a forecaster reads the end of its series,
+    and a language model a passage of its own text, or a sample that it writes itself.
+    """
+    target = output or (model / PAGE_NAME if model.is_dir() else model.parent / PAGE_NAME)
+    _check_target(target, text, data)
+    with messages().status("reading"):
+        run, settings = _opened(model, reading)
+        seen = _observed(run, text, data, steps or _STEPS, rows or _ROWS, settings)
+        page, shown = _fitting(seen, title or _title(run), steps, rows)
+    page.save(target)
+    if shown:
+        print_line(messages(), shown)
+    size = target.stat().st_size
+    print_text(f"{target}  {size / 1e6:.1f} MB" if size >= 1e5 else f"{target}  {size / 1e3:.0f} kB")
+    if show:
+        webbrowser.open(target.resolve().as_uri())
+
+
+def _check_target(target: Path, text: str | None, data: str | None) -> None:
+    """Refuse a file that is no page, or that is about to be read."""
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--out {target} is no page", expected=".html", got=target.suffix or "no suffix")
+    if text is not None and data is not None:
+        raise OptionError("there are --text and --data", do="leave one of them out")
+    for name, source in (("--text", text), ("--data", data)):
+        is_file = source not in (None, STANDARD_INPUT) and target.exists() and Path(source).exists()
+        if is_file and target.samefile(str(source)):
+            raise OptionError(f"--out {target} is the file that {name} names", do="write the page to another file")
+
+
+def _opened(model: Path, reading: list[str] | None) -> tuple["Run", dict[str, Any]]:
+    from gatewright.tasks.run import open_run
+    from gatewright.tasks.settings import from_texts
+
+    run = open_run(model)
+    return run, dict(from_texts(type(run.model.recipe), reading or []))
+
+
+def _title(run: "Run") -> str:
+    recipe = run.model.recipe
+    return f"{recipe.name}: a network of {recipe.cell} cells" if hasattr(recipe, "cell") else recipe.name
+
+
+def _observed(
+    run: "Run", text: str | None, data: str | None, steps: int, rows: int, settings: dict[str, Any]
+) -> "Activations":
+    from gatewright.inspect import observations
+    from gatewright.look.joined import first_rows
+
+    content: str | None = None
+    if text is not None:
+        content = _cut(_text(run, text), steps)
+    elif _is_language_model(run):
+        content = _cut(_own_text(run, data), steps)
+    batches = observations(run, None if content is not None else data, text=content, **settings)
+    seen = first_rows(batches, rows)
+    if seen is None:
+        raise DataError("there is nothing to look at: the data has no rows")
+    return seen
+
+
+def _text(run: "Run", source: str) -> str:
+    """The text of a file, or of standard input."""
+    from gatewright.tasks.data.reading import decoded
+    from gatewright.tasks.data.texts.text import read_text
+
+    recipe = run.model.recipe
+    if not (_is_language_model(run) or getattr(recipe, "reads_lines", False) or recipe.name == "tagging"):
+        raise OptionError(
+            f"a model of the recipe {recipe.name!r} reads no text",
+            expected=recipe.data_forms or None,
+            do="leave out --text, and name the data with --data",
+        )
+    if source != STANDARD_INPUT:
+        return read_text(source)
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] (closed by the shell: <&-)
+        raise OptionError("standard input is closed", do="name a file with --text, or send a text: < FILE")
+    content = decoded("standard input", sys.stdin.buffer.read())
+    if not content:
+        raise DataError("standard input is empty")
+    return content
+
+
+def _own_text(run: "Run", data: str | None) -> str:
+    """What a language model reads without --text: the data, a passage of its own text, or what it writes itself."""
+    from gatewright.tasks.data.texts.text import read_text
+    from gatewright.tasks.language.generator import TextGenerator
+
+    if data is not None:
+        return read_text(data)
+    source = str(run.model.source)
+    if Path(source).is_file():
+        print_line(messages(), f"shown: the end of the text that the model was trained on, {source}")
+        return read_text(source)[-_STEPS:]
+    writer = TextGenerator(run.model)
+    prompt = writer.beginning(None)
+    print_line(messages(), f"shown: a sample that the model writes itself, from {prompt!r} on; give a text with --text")
+    return "".join(chain([prompt], writer.stream(prompt, length=_SAMPLE, temperature=0.8)))
+
+
+def _is_language_model(run: "Run") -> bool:
+    from gatewright.tasks.language.recipe import LanguageModel
+
+    return isinstance(run.model.recipe, LanguageModel)
+
+
+def _cut(text: str, steps: int) -> str:
+    """As much of a text as can be shown: gates of a whole book need more memory than there is."""
+    return text[: _CHARACTERS_A_STEP * steps]
+
+
+def _fitting(seen: "Activations", title: str, steps: int | None, rows: int | None) -> tuple["Page", str]:
+    """A page with fewer steps, then with fewer rows, where it would be too large and nobody asked for so many."""
+    from gatewright.look import page
+    from gatewright.look.joined import cut
+    from gatewright.look.payload import PageSizeError
+
+    shown, count, whole = steps or _STEPS, seen.batch, seen.batch
+    while True:
+        try:
+            made = page(cut(seen, count), title=title, steps=shown)
+        except PageSizeError:
+            if steps is None and min(shown, seen.steps * seen.patch) > _LEAST_STEPS:
+                shown = min(shown, seen.steps * seen.patch) // 2
+            elif rows is None and count > 1:
+                count //= 2
+            else:
+                raise
+            continue
+        parts = [f"the first {count} of {whole} rows"] if count < whole else []
+        if seen.steps * seen.patch > shown:
+            parts.append(f"the first {shown:,} steps")
+        return made, f"shown: {', '.join(parts)}" if parts else ""
+
+
+COMMANDS = (
+    Command(
+        look,
+        (
+            "gatewright look runs/text --text letter.txt --open",
+            "echo 'To be, or not to be' | gatewright look runs/text --text - --out page.html",
+            "gatewright look runs/texts --data mails.csv --rows 8",
+            "gatewright look runs/series",
+        ),
+    ),
+)

@@ -1,0 +1,87 @@
+// What the network answers: at the chosen step, or for the whole row.
+
+const ANSWERS = {
+  next: ["What the network expects next", "The most probable symbols after step"],
+  label: ["The label of the step", "The most probable labels of step"],
+  keys: ["Keys of the next frame", "How probable each key is in the frame after step"],
+};
+
+function showExpected() {
+  const { expected, classes, forecast, bits, answer, outputs } = row();
+  const panel = element("expected-panel");
+  panel.hidden = !(expected || classes || forecast || bits || answer || outputs);
+  if (classes) showClasses(classes);
+  else if (forecast) showForecast(forecast);
+  else if (bits) showBit(bits);
+  else if (expected) showRanked();
+  else if (answer || outputs) showNumbers(answer, outputs);
+}
+
+function titled(title, how) {
+  element("expected-title").textContent = title;
+  element("expected-how").textContent = how;
+}
+
+const shownStep = () => `${chosen.step + 1}${row().symbols ? ` (${spelled(symbolAt(chosen.step))})` : ""}`;
+
+function showClasses(classes) {
+  titled("What the network takes the row for", "The probability of each class, after the whole row.");
+  const ranked = classes.map((share, place) => ({ label: header.labels[place], share, text: share.toFixed(3) }));
+  bars("expected", ranked.sort((a, b) => b.share - a.share).slice(0, MOST));
+}
+
+function showRanked() {
+  const [title, how] = ANSWERS[header.outputKind] || ["What the network answers", "The most probable outputs at step"];
+  titled(title, `${how} ${shownStep()}.`);
+  bars(
+    "expected",
+    expectedAt(chosen.step).map(({ label, chance }) => ({
+      label: spelled(label),
+      share: chance,
+      text: `${(100 * chance).toFixed(0)} %`,
+    })),
+  );
+}
+
+function showBit(bits) {
+  titled("The bit of the sum", `How probable it is that the bit of step ${shownStep()} is 1.`);
+  const share = bits[chosen.step] ?? 0;
+  bars("expected", [{ label: "1", share, text: share.toFixed(3) }]);
+}
+
+const inShort = (number) => (number === null ? "?" : Number(number.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 }));
+
+// The forecast from the chosen step on, or from the first one where the chosen step is in the past.
+function showForecast(forecast) {
+  const horizon = forecast[0][1].length;
+  const first = Math.max(0, Math.min(chosen.step - (row().steps - horizon), horizon - 1));
+  titled("The forecast", "The middle, and the ends of the interval, in the units of the data.");
+  const lines = forecast.slice(0, PALETTE.length).flatMap(([low, middle, high], place) =>
+    middle.slice(first, first + (forecast.length > 1 ? 1 : 6)).map((number, step) => {
+      const when = row().symbols?.[row().steps - horizon + first + step] ?? `+${first + step + 1}`;
+      const line = document.createElement("p");
+      const name = forecast.length > 1 ? `${header.variables[place] ?? place}, ` : "";
+      line.textContent = `${name}${when}: ${inShort(number)} (${inShort(low[first + step])} to ${inShort(high[first + step])})`;
+      return line;
+    }),
+  );
+  element("expected").replaceChildren(...lines);
+}
+
+function showNumbers(answer, outputs) {
+  titled("What the network answers", answer ? "After the whole row." : `At step ${shownStep()}.`);
+  const line = document.createElement("p");
+  line.textContent = (answer || outputs.map((column) => column[chosen.step])).map(inShort).join(", ");
+  element("expected").replaceChildren(line);
+}
+
+function showStatus() {
+  const description = value();
+  const x = numbers(description, chosen.unit)[chosen.step];
+  const symbol = row().symbols ? ` “${spelled(symbolAt(chosen.step))}”` : "";
+  const [best] = expectedAt(chosen.step);
+  const before = { next: "next: ", label: "label: ", keys: "next: " }[header.outputKind] ?? "";
+  const answer = best ? `; ${before}${spelled(best.label)} ${(100 * best.chance).toFixed(0)} %` : "";
+  element("status").textContent =
+    `Step ${chosen.step + 1} of ${row().steps}${symbol}; ${description.name} of unit ${chosen.unit}: ${x.toFixed(3)}${answer}`;
+}

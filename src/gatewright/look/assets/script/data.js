@@ -1,0 +1,71 @@
+// The data of the page: what is chosen, and numbers by unit and step.
+
+const element = (id) => document.getElementById(id);
+const chosen = { row: 0, layer: 0, value: 0, unit: 0, step: 0, span: null };
+let header = null;
+let bytes = null;
+let cache = new Map();
+let order = [];
+let spans = [];
+let hits = new Set(); // places of what was searched for
+
+async function inflated(text) {
+  const raw = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
+  const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+const row = () => header.rows[chosen.row];
+const layer = () => header.layers[chosen.layer];
+const value = () => layer().values[chosen.value];
+// Whether the steps of the row are read as a text: a series with dates is read as a chart.
+const isText = () => Boolean(row().symbols) && !row().series && !row().keys;
+const stepOf = (symbol) => Math.floor(symbol / header.patch);
+
+// The levels of a value in the chosen row, unit after unit. The blob holds differences modulo 256.
+function levels(description) {
+  const key = `${chosen.row} ${chosen.layer} ${description.name}`;
+  if (!cache.has(key)) {
+    const steps = row().steps;
+    const start = description.offsets[chosen.row];
+    const decoded = new Uint8Array(description.units * steps);
+    for (let unit = 0; unit < description.units; unit++) {
+      let level = 0;
+      for (let step = 0; step < steps; step++) {
+        level = (level + bytes[start + unit * steps + step]) & 255;
+        decoded[unit * steps + step] = level;
+      }
+    }
+    cache.set(key, decoded);
+  }
+  return cache.get(key);
+}
+
+function numbers(description, unit) {
+  const steps = row().steps;
+  const scale = (description.high - description.low) / (header.levels - 1);
+  const own = levels(description).subarray(unit * steps, (unit + 1) * steps);
+  return Array.from(own, (level) => description.low + level * scale);
+}
+
+function expectedAt(step) {
+  const { expected } = row();
+  if (!expected) return [];
+  const labels = bytes.subarray(expected.labels + step * expected.count * expected.bytes);
+  return Array.from({ length: expected.count }, (_, place) => {
+    let label = 0;
+    for (let byte = expected.bytes - 1; byte >= 0; byte--) label = label * 256 + labels[place * expected.bytes + byte];
+    return { label: header.labels[label], chance: bytes[expected.chances + step * expected.count + place] / 255 };
+  });
+}
+
+// How much the steps before contributed to the output of a step, by their places; null where nothing was measured.
+function contributionsTo(step) {
+  const table = header.saliency[chosen.row];
+  if (!table || step >= table.steps) return null;
+  const contributions = new Map();
+  for (let lag = 0; lag < table.lags && lag <= step; lag++) {
+    contributions.set(step - lag, bytes[table.offset + step * table.lags + lag] / 255);
+  }
+  return contributions;
+}

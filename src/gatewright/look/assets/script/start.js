@@ -1,0 +1,31 @@
+// Showing a payload.
+
+function show(newHeader, newBytes) {
+  header = newHeader;
+  bytes = newBytes;
+  cache = new Map();
+  hits = new Set();
+  chosen.span = null;
+  chosen.row = within(chosen.row, header.rows.length);
+  chosen.layer = within(chosen.layer, header.layers.length);
+  options("row", header.rows.map((description) => description.name), chosen.row);
+  options("layer", header.layers.map((description) => description.name), chosen.layer);
+  const units = header.layers.map((description) => description.values[0].units);
+  element("about").textContent =
+    `${header.layers.length === 1 ? "One recurrent layer" : `${header.layers.length} recurrent layers and directions`} of ` +
+    `${[...new Set(units)].join(", ")} units. Choose a value and a unit, and move over the ` +
+    `${isText() ? "text" : "chart"} to see what it does.`;
+  buildText();
+  element("find").parentElement.hidden = !isText();
+  element("contributions").parentElement.hidden = !header.saliency[chosen.row];
+  const states = header.layers[chosen.layer].values.flatMap((each, place) => (each.kind === "state" ? [place] : []));
+  choose({ layer: chosen.layer, value: states.at(-1) ?? 0, order: true });
+}
+
+window.gatewright = { show, choose, chosen, value: () => value().name };
+
+inflated(element("blob").textContent).then((content) => {
+  show(JSON.parse(element("header").textContent), content);
+  listen(); // not before: an event would find no data
+  document.body.dataset.ready = "true";
+});

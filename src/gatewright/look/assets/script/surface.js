@@ -1,0 +1,76 @@
+// Canvases: axes, curves, the line at the chosen step.
+
+const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c00"];
+const DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3]];
+
+function surface(id) {
+  const canvas = element(id);
+  const ratio = window.devicePixelRatio || 1;
+  const box = canvas.getBoundingClientRect();
+  canvas.width = Math.max(1, Math.round(box.width * ratio));
+  canvas.height = Math.max(1, Math.round(box.height * ratio));
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  context.font = "12px system-ui, sans-serif";
+  context.fillStyle = context.strokeStyle = colour("--soft");
+  return { context, width: box.width, height: box.height };
+}
+
+const LEFT = 44;
+
+function axes({ context, width, height }, low, high, bottom = 18) {
+  const y = (x) => 8 + ((high - x) / (high - low || 1)) * (height - bottom - 16);
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  for (const mark of low < 0 && high > 0 ? [low, 0, high] : [low, high]) {
+    context.globalAlpha = 0.4;
+    context.beginPath();
+    context.moveTo(LEFT, y(mark));
+    context.lineTo(width - 4, y(mark));
+    context.stroke();
+    context.globalAlpha = 1;
+    context.fillText(Number(mark.toPrecision(3)), LEFT - 6, y(mark));
+  }
+  return y;
+}
+
+const across = (width, count) => (place) => LEFT + ((place + 0.5) / count) * (width - LEFT - 4);
+
+function curve(context, values, x, y, strokeStyle, dash) {
+  context.strokeStyle = strokeStyle;
+  context.lineWidth = 1.6;
+  context.setLineDash(dash);
+  context.beginPath();
+  let drawing = false;
+  values.forEach((number, place) => {
+    if (number === null) drawing = false;
+    else if (drawing) context.lineTo(x(place), y(number));
+    else {
+      context.moveTo(x(place), y(number));
+      drawing = true;
+    }
+  });
+  context.stroke();
+  context.setLineDash([]);
+}
+
+function cursor({ context, height }, x) {
+  context.strokeStyle = colour("--cursor");
+  context.lineWidth = 1.2;
+  context.beginPath();
+  context.moveTo(x, 4);
+  context.lineTo(x, height - 14);
+  context.stroke();
+}
+
+// Names beside the lines that stand for them.
+function named(names) {
+  return names.map((text, place) => {
+    const name = document.createElement("span");
+    const line = document.createElement("b");
+    line.style.borderTopColor = PALETTE[place % PALETTE.length];
+    line.style.borderTopStyle = place % DASHES.length ? "dashed" : "solid";
+    name.append(line, text);
+    return name;
+  });
+}

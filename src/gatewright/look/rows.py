@@ -1,0 +1,128 @@
+"""The rows of a page: the names of their steps, their numbers, and what the network answers at each step."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.inspect.activity.activations import Activations
+from gatewright.look.quantised import Blob
+
+_PREDICTIONS = 5
+_FEW = 8  # outputs of no known kind: more are not shown
+_FORECAST_AXES = 4
+
+Described = dict[str, Any]
+
+
+def described_row(activations: Activations, row: int, length: int, blob: Blob) -> Described:
+    """One row of the header. `length` counts the steps of the layers that are shown."""
+    steps = length * activations.patch
+    described: Described = {
+        "name": (activations.rows or [str(row + 1)] * activations.batch)[row],
+        "steps": length,
+        "all": int(activations.lengths[row]),
+    }
+    if activations.symbols is not None:
+        described["symbols"] = list(activations.symbols[row][:steps])
+    series = activations.series if activations.measured is None else activations.measured
+    if activations.output_kind == "keys" and series is not None:
+        described["keys"] = _played(series[:steps, row], activations.outputs, row, blob)
+    elif series is not None and not (activations.output_kind == "bit" and activations.symbols is not None):
+        values = series[:steps, row]
+        described["series"] = [shortened(column) for column in values.reshape(len(values), -1).T]
+    if activations.outputs is not None:
+        described |= _answers(activations, activations.outputs, row, length, blob)
+    return described
+
+
+def described_saliency(contributions: NDArray[Any], length: int, blob: Blob) -> Described:
+    """How much the steps before each step contributed to its output: (steps, lags), lag 0 is the step itself.
+
+    The largest contribution to each output gets the highest level.
+    """
+    absolute = np.abs(np.nan_to_num(contributions[:length].astype(np.float64)))
+    largest = absolute.max(-1, keepdims=True, initial=0)
+    levels = np.rint(255 * absolute / np.where(largest > 0, largest, 1)).astype(np.uint8)
+    return {"lags": levels.shape[-1], "steps": len(levels), "offset": blob.add(levels)}
+
+
+def _answers(activations: Activations, outputs: NDArray[Any], row: int, length: int, blob: Blob) -> Described:
+    """What the network answers, in the form that fits the kind of its outputs; nothing where that is not known."""
+    labels = len(activations.labels or ())
+    match activations.output_kind:
+        case "forecast" if outputs.ndim == _FORECAST_AXES:
+            return {"forecast": [[shortened(end) for end in ends.T] for ends in outputs[:, row].swapaxes(0, 1)]}
+        case "bit":
+            return {"bits": shortened(_sigmoid(outputs[:length, row, 0]))}
+        case "keys":
+            return _ranked(_sigmoid(outputs[:length, row]), blob)
+        case _ if labels and outputs.shape[-1] == labels:
+            if outputs.ndim == 2:
+                return {"classes": [round(float(p), 4) for p in _softmax(outputs[row])]}
+            return _ranked(_softmax(outputs[:length, row]), blob)
+        case _ if not labels and outputs.shape[-1] <= _FEW:
+            if outputs.ndim == 2:
+                return {"answer": shortened(outputs[row])}
+            if outputs.ndim == 3:
+                return {"outputs": [shortened(column) for column in outputs[:length, row].T]}
+    return {}
+
+
+def _ranked(probabilities: NDArray[np.float64], blob: Blob) -> Described:
+    """The most probable outputs of every step."""
+    labels = probabilities.shape[-1]
+    count = min(_PREDICTIONS, labels)
+    best = np.argsort(-probabilities, axis=-1, kind="stable")[:, :count]
+    chances = np.take_along_axis(probabilities, best, -1)
+    numbers = best.astype("<u2" if labels <= 1 << 16 else "<u4")
+    return {
+        "expected": {
+            "count": count,
+            "bytes": numbers.dtype.itemsize,
+            "labels": blob.add(numbers.view(np.uint8)),
+            "chances": blob.add(np.rint(chances * 255).astype(np.uint8)),
+        }
+    }
+
+
+def _played(roll: NDArray[Any], outputs: NDArray[Any] | None, row: int, blob: Blob) -> Described:
+    """A piano roll: from the lowest to the highest key of the row which were struck, and the chance of each before."""
+    struck = roll > 0
+    used = np.flatnonzero(struck.any(0))
+    first, stop = (max(0, int(used[0]) - 3), min(roll.shape[1], int(used[-1]) + 4)) if len(used) else (0, 12)
+    described: Described = {
+        "first": first,
+        "count": stop - first,
+        "struck": blob.add(struck[:, first:stop].T.astype(np.uint8)),
+    }
+    if outputs is not None and outputs.shape[-1] == roll.shape[1]:
+        chances = np.zeros(roll.shape)
+        chances[1:] = _sigmoid(outputs[: len(roll) - 1, row])  # expected of a frame after the one before it
+        described["chances"] = blob.add(np.rint(255 * chances[:, first:stop]).T.astype(np.uint8))
+    return described
+
+
+def _softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
+    shifted = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
+    return 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+
+
+def shortened(values: NDArray[Any]) -> list[float | None]:
+    """Numbers with four digits, ready for JSON; None where a number is not finite."""
+    return list(_rounded(values))
+
+
+def _rounded(values: NDArray[Any]) -> Iterator[float | None]:
+    for value in values.tolist():
+        yield float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def described_memory(lags: Mapping[str, NDArray[Any]]) -> list[Described]:
+    """For each name how strongly the last state depends on the input so many steps before, from lag 0 on."""
+    return [{"name": name, "norms": shortened(np.asarray(norms))} for name, norms in lags.items()]

@@ -1,0 +1,186 @@
+"""`gatewright look`: a page for a model of any recipe, from a text, from data, or from the model's own text."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import shutil
+
+from tests.cli.conftest import Said
+from tests.quick_runs import QuickRun
+
+Invoke = Callable[..., Said]
+
+
+def header_of(path: Path) -> Any:
+    found = re.search(r'id="header">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return json.loads(found.group(1))
+
+
+@pytest.fixture
+def copied(quick_run: QuickRun, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a run, into which a test may write."""
+    return lambda name: Path(shutil.copytree(quick_run(name)[1], tmp_path / "a run"))
+
+
+def test_a_text_becomes_a_page_in_the_folder_of_the_run(copied: Any, tmp_path: Path, invoke: Invoke) -> None:
+    run, text = copied("text"), tmp_path / "a text.txt"
+    text.write_text("the sea")
+    code, out, messages = invoke("look", run, "--text", text, "--title", "A sea")
+    size = (run / "look.html").stat().st_size
+    assert (code, messages, out) == (0, "", f"{run / 'look.html'}  {size / 1e3:.0f} kB\n")
+    header = header_of(run / "look.html")
+    assert header["rows"][0]["symbols"] == list("the sea")
+    assert (header["title"], header["outputKind"]) == ("A sea", "next")
+
+
+def test_beside_a_model_file_and_elsewhere(copied: Any, tmp_path: Path, invoke: Invoke, monkeypatch: Any) -> None:
+    model = copied("text") / "model.safetensors"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the lamp"), encoding="utf-8"))
+    assert invoke("look", model, "--text", "-")[0] == 0
+    assert header_of(model.with_name("look.html"))["rows"][0]["symbols"] == list("the lamp")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"sea"), encoding="utf-8"))
+    other = tmp_path / "page.html"
+    assert invoke("look", model, "--text", "-", "--out", other)[0] == 0
+    assert header_of(other)["rows"][0]["symbols"] == list("sea")
+
+
+def test_a_language_model_without_a_text_writes_one(copied: Any, invoke: Invoke) -> None:
+    run = copied("text")
+    code, _, messages = invoke("look", run)
+    assert code == 0
+    found = re.fullmatch(
+        r"shown: a sample that the model writes itself, from '(.*)' on; give a text with --text\n", messages
+    )
+    assert found
+    symbols = "".join(header_of(run / "look.html")["rows"][0]["symbols"])
+    assert symbols.startswith(found.group(1))
+    assert len(symbols) > 500
+
+
+def test_a_language_model_reads_its_own_file(copied: Any, quick_run: QuickRun, invoke: Invoke) -> None:
+    import gatewright as gw
+
+    run = copied("words")
+    source = str(gw.tasks.open(run).model.source)
+    code, _, messages = invoke("look", run)
+    assert code == 0
+    if Path(source).is_file():
+        assert messages == f"shown: the end of the text that the model was trained on, {source}\n"
+    else:
+        assert messages.startswith("shown: a sample that the model writes itself")
+    assert len(header_of(run / "look.html")["rows"][0]["symbols"]) > 20
+
+
+def test_a_long_text_is_cut(copied: Any, tmp_path: Path, invoke: Invoke) -> None:
+    run, text = copied("text"), tmp_path / "long.txt"
+    text.write_text("the sea was calm. " * 600_000)
+    code, _, messages = invoke("look", run, "--text", text, "--steps", "50")
+    assert (code, messages) == (0, "shown: the first 50 steps\n")
+    row = header_of(run / "look.html")["rows"][0]
+    assert len(row["symbols"]) == row["steps"] == 50
+    assert row["all"] > 50
+
+
+def test_a_page_that_would_be_too_large_has_fewer_steps(copied: Any, invoke: Invoke, monkeypatch: Any) -> None:
+    from gatewright.look import page
+
+    monkeypatch.setattr(page, "__kwdefaults__", {**page.__kwdefaults__, "largest": 86_000})
+    run = copied("text")
+    code, _, messages = invoke("look", run)
+    assert code == 0
+    assert re.search(r"\nshown: the first \d+ steps\n$", messages)
+    code, _, messages = invoke("look", run, "--steps", "600", "--rows", "1")
+    assert code == 2
+    assert "error: the page would be too large" in messages
+    assert "do: show fewer steps: --steps N, or fewer rows: --rows N" in messages
+
+
+def test_rows_of_classified_texts(copied: Any, tmp_path: Path, invoke: Invoke) -> None:
+    run, data = copied("texts"), tmp_path / "texts.csv"
+    data.write_text("text,class\ntext number 7,1\na text,0\nnumber,1\n")
+    code, _, _ = invoke("look", run, "--data", data, "--rows", "2")
+    header = header_of(run / "look.html")
+    assert code == 0
+    assert [len(row["symbols"]) for row in header["rows"]] == [3, 2]
+    assert header["rows"][0]["symbols"][:2] == ["text", "number"]
+    assert all(abs(sum(row["classes"]) - 1) < 1e-3 for row in header["rows"])
+
+
+def test_a_forecast_is_in_the_units_of_the_data(copied: Any, invoke: Invoke) -> None:
+    import gatewright as gw
+
+    run = copied("series")
+    assert invoke("look", run)[0] == 0
+    row = header_of(run / "look.html")["rows"][0]
+    answers = gw.tasks.open(run).predict()
+    ((low, middle, high),) = row["forecast"]
+    for ends, name in ((low, "low"), (middle, "median"), (high, "high")):
+        assert ends == pytest.approx(answers[name].tolist(), rel=1e-3)
+    history = [value for value in row["series"][0] if value is not None]
+    assert history == pytest.approx([place % 12 + place / 50 for place in range(150 - len(history), 150)], rel=1e-3)
+    assert len(row["series"][0]) == len(history) + len(middle) == row["steps"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            ["--out", "page.pdf"],
+            "error: --out page.pdf is no page\n  expected: .html\n  got: .pdf\n",
+        ),
+        (["--text", "a", "--data", "b"], "error: there are --text and --data\n  do: leave one of them out\n"),
+    ],
+)
+def test_errors(quick_run: QuickRun, invoke: Invoke, arguments: list[str], error: str) -> None:
+    assert invoke("look", quick_run("text")[1], *arguments) == (2, "", error)
+
+
+def test_a_model_that_reads_no_text_says_so(quick_run: QuickRun, invoke: Invoke, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("a")
+    code, out, messages = invoke("look", quick_run("series")[1], "--text", text, "--out", tmp_path / "a.html")
+    assert (code, out) == (2, "")
+    assert messages.startswith("error: a model of the recipe 'series' reads no text\n")
+    assert messages.endswith("do: leave out --text, and name the data with --data\n")
+
+
+def test_a_model_without_data_of_its_own_says_what_it_reads(
+    quick_run: QuickRun, invoke: Invoke, tmp_path: Path
+) -> None:
+    code, out, messages = invoke("look", quick_run("adding")[1], "--out", tmp_path / "a.html")
+    assert (code, out) == (2, "")
+    assert messages.startswith("error: there is nothing to look at\n")
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_the_text_is_not_overwritten(quick_run: QuickRun, invoke: Invoke, tmp_path: Path) -> None:
+    text = tmp_path / "a.html"
+    text.write_text("the sea")
+    code, _, messages = invoke("look", quick_run("text")[1], "--text", text, "--out", text)
+    assert code == 2
+    assert messages == f"error: --out {text} is the file that --text names\n  do: write the page to another file\n"
+    assert text.read_text() == "the sea"
+
+
+def test_standard_input_may_be_closed_or_empty(
+    quick_run: QuickRun, invoke: Invoke, monkeypatch: Any, tmp_path: Path
+) -> None:
+    arguments = ("look", quick_run("text")[1], "--text", "-", "--out", tmp_path / "a.html")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert invoke(*arguments) == (
+        2,
+        "",
+        "error: standard input is closed\n  do: name a file with --text, or send a text: < FILE\n",
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8"))
+    assert invoke(*arguments) == (2, "", "error: standard input is empty\n")
