@@ -157,8 +157,8 @@ def test_contributions_colour_the_symbols(browser: Browser, tmp_path: Path) -> N
         "[...document.querySelectorAll('#reading span')].map((s) => "
         "Number(getComputedStyle(s).backgroundColor.match(/[\\d.]+\\)$/)[0].slice(0, -1)))"
     )
-    assert alphas[18] == pytest.approx(0.85, abs=0.01)
-    assert alphas[19] == pytest.approx(0.425, abs=0.01)
+    assert alphas[18] == pytest.approx(0.85, abs=1 / 255)
+    assert alphas[19] == pytest.approx(0.425, abs=1 / 255)
     assert max(alphas[:18] + alphas[20:]) == 0
     assert browser.value("!document.getElementById('effective-panel').hidden")
     assert browser.problems == []

@@ -40,7 +40,7 @@ def test_labels_are_ranked_at_each_step() -> None:
         exponentials = [np.exp(x) for x in scores[step, 0]]
         ranked = sorted(range(3), key=lambda place, own=exponentials: -own[place])
         assert labels[step].tolist() == ranked
-        assert chances[step] == pytest.approx([255 * exponentials[p] / sum(exponentials) for p in ranked], abs=0.51)
+        assert chances[step].tolist() == [round(255 * exponentials[p] / sum(exponentials)) for p in ranked]
 
 
 def test_keys_have_the_chance_of_the_frame_before() -> None:
@@ -55,7 +55,7 @@ def test_keys_have_the_chance_of_the_frame_before() -> None:
     assert np.argwhere(struck).tolist() == [[3, 2], [7, 3]]
     chances = content[keys["chances"] :][: 11 * 5].reshape(11, 5)
     assert chances[:, 0].tolist() == [0] * 11
-    assert chances[3, 2] == pytest.approx(255 / (1 + np.exp(-logits[1, 0, 40])), abs=0.51)
+    assert chances[3, 2] == round(255 / (1 + np.exp(-logits[1, 0, 40])))
     assert "series" not in row
 
 

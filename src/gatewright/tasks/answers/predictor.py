@@ -113,6 +113,7 @@ class Predictor(ABC):
         raise OptionError(
             f"the network of the recipe {self.model.recipe.name!r} cannot be looked into",
             do="record its layers: gw.inspect.record(run.model.network, inputs)",
+            shell="record its layers in Python, as docs/commands.md says",
         )
 
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
