@@ -67,6 +67,8 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, length: 
                 return {"answer": shortened(outputs[row])}
             if outputs.ndim == 3:
                 return {"outputs": [shortened(column) for column in outputs[:length, row].T]}
+        case _:
+            pass
     return {}
 
 
