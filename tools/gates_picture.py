@@ -11,6 +11,7 @@ network is not the same on every machine.
 import sys
 from collections.abc import Callable, Iterator
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,22 @@ from tests.paths import ROOT
 
 SENTENCE = "The function returns a list of all names in the module, or None."
 CORPUS = ROOT / "README.md"  # prose that the model has not read
-FEATURES: dict[str, Callable[[str], bool]] = {
-    "at spaces": str.isspace,
-    "at vowels": lambda letter: letter.lower() in "aeiou",
-    "at letters that end a word": lambda letter: letter in "sdegnty",
-    "at punctuation": lambda letter: letter in ".,;:!?",
+FEATURES: dict[str, Callable[[str, str], bool]] = {  # of a letter and the one before it
+    "at spaces": lambda letter, _: letter == " ",
+    "at word starts": lambda letter, before: letter.isalpha() and before == " ",
+    "at vowels": lambda letter, _: letter in "aeiou",
+    "at e": lambda letter, _: letter == "e",
+    "at t": lambda letter, _: letter == "t",
+    "at n": lambda letter, _: letter == "n",
+    "at capitals": lambda letter, _: letter.isupper(),
+    "after vowels": lambda _, before: before in "aeiou",
+    "at punctuation": lambda letter, _: letter in ".,;:!?",
 }
+SHOWN = 4  # features: those that a unit follows most
+HEADING = (
+    "A GRU reads English, letter by letter. "
+    "Dark: the unit's gate is open, and it takes in something new. Pale: it keeps what it holds."
+)
 LEFT, TOP, WIDTH, HEIGHT = 250, 64, 13.0, 26
 LOW, HIGH = np.array([240, 243, 248]), np.array([23, 78, 166])  # pale to dark blue: readable without colours too
 
@@ -46,14 +57,15 @@ def chosen_units(run: str) -> Iterator[tuple[str, int, float]]:
     """For each feature the unit that follows it most, and their correlation over a text."""
     text = " ".join(CORPUS.read_text(encoding="utf-8").split())[:2000]
     values = openness(run, text)
-    used = set[int]()
+    best = list[tuple[float, str, int]]()
     for label, is_there in FEATURES.items():
-        feature = np.array([is_there(letter) for letter in text], np.float64)
+        feature = np.array([is_there(letter, before) for before, letter in pairwise(" " + text)], np.float64)
         scores = [np.corrcoef(feature, unit)[0, 1] if unit.std() > 0.02 else 0.0 for unit in values.T]
-        unit = next(int(unit) for unit in np.argsort(scores)[::-1] if int(unit) not in used)
-        used.add(unit)
-        yield f"writes {label}", unit, scores[unit]
-    unit = int(np.argmin(values.mean(0)))
+        best.append((max(scores), label, int(np.argmax(scores))))
+    by_unit = {unit: (label, score) for score, label, unit in sorted(best)}  # a unit's best feature comes last
+    for unit, (label, score) in sorted(by_unit.items(), key=lambda item: -item[1][1])[:SHOWN]:
+        yield f"opens {label}", unit, score
+    unit = next(int(unit) for unit in np.argsort(values.mean(0)) if int(unit) not in by_unit)
     yield "keeps longest", unit, float(values[:, unit].mean())
 
 
@@ -65,10 +77,9 @@ def picture(run: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {TOP + HEIGHT * len(units) + 34}" '
         'font-family="Helvetica, Arial, sans-serif" font-size="13" role="img">',
-        "<title>Update gates of five units of a GRU while it reads a sentence</title>",
+        "<title>Update gates of some units of a GRU while it reads a sentence</title>",
         '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="16" y="26" font-size="15" fill="#111">A GRU reads English, letter by letter. '
-        "Dark: the unit's gate is open, and it takes in something new. Pale: it keeps what it holds.</text>",
+        f'<text x="16" y="26" font-size="15" fill="#111">{escape(HEADING)}</text>',
     ]
     parts += [letter(x, TOP - 8, sign) for x, sign in enumerate(SENTENCE)]
     for row, (label, unit, score) in enumerate(units):
@@ -77,7 +88,7 @@ def picture(run: str) -> str:
         parts.append(f'<text x="16" y="{top + 17}" fill="#333">unit {unit} {label}, {shown}</text>')
         scaled = (values[:, unit] - values[:, unit].min()) / max(np.ptp(values[:, unit]), 0.25)
         parts += [square(x, top, share) for x, share in enumerate(scaled)]
-    note = "Each line is scaled to its own range. r: correlation of the gate with the feature over 2,000 letters of another text."
+    note = "Each line is scaled to its own range. r: correlation over 2,000 letters of another text."
     parts += [f'<text x="16" y="{TOP + HEIGHT * len(units) + 22}" font-size="11" fill="#666">{note}</text>', "</svg>"]
     return "\n".join(parts) + "\n"
 
@@ -95,7 +106,8 @@ def square(column: int, top: float, share: float) -> str:
     """A gate's value as a rectangle."""
     red, green, blue = (LOW + (HIGH - LOW) * share).round().astype(int)
     x = LEFT + WIDTH * column
-    return f'<rect x="{x:.1f}" y="{top}" width="{WIDTH - 1}" height="{HEIGHT - 4}" fill="#{red:02x}{green:02x}{blue:02x}"/>'
+    colour = f"#{red:02x}{green:02x}{blue:02x}"
+    return f'<rect x="{x:.1f}" y="{top}" width="{WIDTH - 1}" height="{HEIGHT - 4}" fill="{colour}"/>'
 
 
 if __name__ == "__main__":
