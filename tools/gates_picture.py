@@ -75,8 +75,10 @@ def picture(run: str) -> str:
     width = LEFT + WIDTH * len(SENTENCE) + 16
     units = list(chosen_units(run))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {TOP + HEIGHT * len(units) + 34}" '
-        'font-family="Helvetica, Arial, sans-serif" font-size="13" role="img">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {TOP + HEIGHT * len(units) + 34}" '
+            'font-family="Helvetica, Arial, sans-serif" font-size="13" role="img">'
+        ),
         "<title>Update gates of some units of a GRU while it reads a sentence</title>",
         '<rect width="100%" height="100%" fill="#fff"/>',
         f'<text x="16" y="26" font-size="15" fill="#111">{escape(HEADING)}</text>',
