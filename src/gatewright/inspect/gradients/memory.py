@@ -144,7 +144,7 @@ def _target(batch: Reading, of: Of, layer: str | None) -> _StateOrOutput:
     if module.bidirectional or any(other.bidirectional for other in below):
         raise OptionError(
             f"the layer {path!r} depends on both directions: its memory has no lags",
-            do="measure the outputs: of='output'",
+            do="measure the outputs in place of the states",
         )
     return _StateOrOutput(path, is_output=False)
 

@@ -91,7 +91,7 @@ def readings(
     """
     if isinstance(source, nn.Module):
         if text is not None or columns:
-            raise OptionError(f"a {type(source).__name__} reads tensors", do="give data, or open a run: gw.tasks.open")
+            raise OptionError(f"a {type(source).__name__} reads tensors", do="give data, or the folder of a run")
         yield _module_reading(source, data, lengths, batch_first)
         return
     if lengths is not None or batch_first is not None:

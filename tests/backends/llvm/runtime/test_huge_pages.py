@@ -138,5 +138,10 @@ def test_large_results_are_on_huge_pages() -> None:
         assert is_advised(result.data_ptr() + HUGE_PAGE)
 
 
-def test_advice_about_memory_without_a_whole_huge_page_is_none() -> None:
-    advise(HUGE_PAGE + 1, HUGE_PAGE)  # no such memory: a call of the system would be an error, or worse
+def test_advice_about_memory_without_a_whole_huge_page_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(huge_pages, "_advise", lambda *arguments: calls.append(arguments))
+    advise(HUGE_PAGE + 1, HUGE_PAGE)
+    assert calls == []
+    advise(HUGE_PAGE - 1, 2 * HUGE_PAGE)
+    assert [(address, size) for address, size, _ in calls] == [(HUGE_PAGE, HUGE_PAGE)]
