@@ -343,6 +343,29 @@ def test_changes_that_torch_does_not_count_are_noticed(
         folds.clear()
 
 
+def test_in_inference_mode(folds: list[str]) -> None:
+    torch.manual_seed(0)
+    network = Network(gw.nn.GRU(4, 7))
+    with torch.inference_mode():
+        symbols = torch.randint(5, (6, 3))
+        warm(network, symbols)
+        vectors = network.embedding(symbols)
+        torch.testing.assert_close(network.layer(vectors)[0], network.layer(vectors.clone())[0])
+        assert folds == ["folded"]
+        vectors[0] = 0
+        torch.testing.assert_close(network.layer(vectors)[0], network.layer(vectors.clone())[0])
+        assert folds == ["folded"]
+
+
+def test_a_factor_of_ones_has_its_gradient(folds: list[str]) -> None:
+    network, ones = Network(gw.nn.GRU(4, 7)), torch.ones(4, requires_grad=True)
+    warm(network, torch.randint(5, (6, 3)))
+    folds.clear()
+    network.layer(network.embedding(torch.randint(5, (6, 3))).mul_(ones))[0].sum().backward()
+    assert ones.grad is not None
+    assert not folds
+
+
 @pytest.mark.parametrize("options", [{"max_norm": 1.0}, {"sparse": True}, {"scale_grad_by_freq": True}])
 def test_tables_that_torch_treats_in_a_special_way_are_not_folded(options: dict[str, object], folds: list[str]) -> None:
     network = Network(gw.nn.GRU(4, 7), **options)

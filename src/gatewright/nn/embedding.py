@@ -60,12 +60,17 @@ def rows_of(vectors: Tensor) -> TableRows | None:
 def are_rows(vectors: Tensor, rows: TableRows) -> bool:
     """Whether the vectors have the numbers of these rows now.
 
-    Version counters alone do not tell: tensors also change through `.data`, or through an array that shares their
-    memory.
+    Version counters alone do not tell: tensors also change through `.data`, through an array that shares their memory,
+    or under torch.inference_mode. Numbers alone do not either: `vectors.mul_(ones)` has a gradient by the ones.
     """
     table, symbols = rows.table.detach(), rows.symbols.reshape(-1)
     return torch.equal(table.index_select(0, symbols), vectors.detach().view(len(symbols), -1))
 
 
 def _versions(vectors: Tensor, rows: TableRows) -> tuple[int, ...]:
-    return tuple(tensor._version for tensor in (vectors, rows.table, rows.symbols))  # pyright: ignore[reportPrivateUsage]
+    return tuple([_version(tensor) for tensor in (vectors, rows.table, rows.symbols)])
+
+
+def _version(tensor: Tensor) -> int:
+    """The number of counted changes; tensors of torch.inference_mode do not count them."""
+    return 0 if tensor.is_inference() else tensor._version  # pyright: ignore[reportPrivateUsage]

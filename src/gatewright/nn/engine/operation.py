@@ -125,12 +125,13 @@ class SequenceOperation:
     ) -> None:
         """Run kernels; large matrices stay packed for the next call, for as long as they do not change."""
         active = ragged.active if ragged is not None else None
-        is_small = executor.packed_bytes < LEAST_BYTES and self.spec.products != "int8"  # whose packing takes long
-        if not caches_weights or is_small:
+        size = executor.packed_bytes  # 0 for an empty batch, which has no kernels to ask how they pack
+        is_kept = size >= LEAST_BYTES or (size and self.spec.products == "int8")  # whose packing takes long
+        if not caches_weights or not is_kept:
             executor.run(tensors, active, beside=beside)
             return
         cache = self._weights[executor.packing]
-        weights = cache.take(executor.packed_bytes)
+        weights = cache.take(size)
         is_packed = weights.holds(tensors[self.parameters])
         executor.run(tensors, active, (weights.block, is_packed), beside=beside)
         if beside is None:
