@@ -39,6 +39,12 @@ def train(
         int | None, typer.Option(min=1, help="Number of machines; torchrun starts this command on each.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Measure gradients by layer, gate and step 100 times; see gradients.png.")
+    ] = False,
+    watch_every: Annotated[
+        int | None, typer.Option(min=1, help="Measure gradients every so many iterations.", show_default="off")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in the folder first.")] = False,
     quick: Quick = False,
     as_json: AsJson = False,
@@ -60,7 +66,17 @@ def train(
         from gatewright.tasks.training.processes import Processes
 
     processes = Processes(devices or 1, nodes or 1) if devices or nodes else None
-    result = _run(configured, folder, data, processes, resuming=resume, overwrite=overwrite, console=console)
+    watching = watch_every or watch
+    result = _run(
+        configured,
+        folder,
+        data,
+        processes,
+        resuming=resume,
+        overwrite=overwrite,
+        watch=watching,
+        console=console,
+    )
     if as_json:
         print_json({**dataclasses.asdict(result), "folder": str(folder)})
     else:
@@ -81,6 +97,7 @@ def _run(
     *,
     resuming: bool,
     overwrite: bool,
+    watch: bool | int,
     console: Terminal,
 ) -> "Result":
     from gatewright.tasks.training import session as training
@@ -88,11 +105,19 @@ def _run(
 
     try:
         if resuming:
-            result = training.resume(folder, asked=recipe, source=data, processes=processes, console=console)
+            result = training.resume(
+                folder, asked=recipe, source=data, processes=processes, console=console, watch=watch
+            )
         else:
             several = processes or training.ALONE
             result = training.train(
-                recipe, out=folder, source=data, overwrite=overwrite, processes=several, console=console
+                recipe,
+                out=folder,
+                source=data,
+                overwrite=overwrite,
+                processes=several,
+                console=console,
+                watch=watch,
             )
     except training.Interrupted as stop:
         if is_helper():
@@ -135,6 +160,7 @@ COMMANDS = (
             "gatewright train adding",
             "gatewright train text --data notes.txt --set hidden=512 --out runs/notes",
             "gatewright train text --resume --out runs/notes",
+            "gatewright train longlag --watch",
             "gatewright train text --devices 2 --precision bf16",
             "gatewright train texts --help",
         ),

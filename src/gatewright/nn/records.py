@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from gatewright.axes import HIDDEN, INPUT
@@ -29,6 +31,12 @@ def from_record(record: LayerRecord) -> Recurrent:
         layer.starts = dict(record.starts)
         layer.reset_parameters()
     return layer
+
+
+def direction_parameters(layer: Recurrent, index: int) -> dict[str, NDArray[np.float64]]:
+    """The parameters of one direction of one level by their names in the equations, copied to float64 arrays."""
+    tensors = [tensor.detach().cpu().double() for tensor in layer.packed_parameters(index)]
+    return {name: tensor.numpy() for name, tensor in layer.packed_cells[index].unpack(tensors).items()}
 
 
 def _options(source: Recurrent | LayerRecord) -> dict[str, Any]:

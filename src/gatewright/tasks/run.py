@@ -115,6 +115,7 @@ def train(
     quick: bool = False,
     overwrite: bool = False,
     progress: bool = False,
+    watch: bool | int = False,
     **settings: Any,
 ) -> Run:
     """Train a recipe and return the run, whose `result` holds what was measured.
@@ -125,6 +126,8 @@ def train(
     else the recipe takes; without it the recipe's own data is used. `settings` are those of the recipe, such as
     `hidden`, `cell` or `preset`. The run goes into the folder `out`, otherwise into the first of runs/RECIPE,
     runs/RECIPE-2, ... that is not there yet. Nothing is printed; `progress=True` shows the progress on standard error.
+    `watch` measures gradient norms by layer, gate and step every so many iterations, True 100 times in the run, into
+    gradients.jsonl and gradients.png; `gw.inspect.watched_gradients` reads them. The result stays the same to the bit.
 
     Raises OptionError for a setting or folder that cannot be, DataError for data that cannot be read, and
     `gatewright.tasks.training.session.Interrupted` where Ctrl-C stopped it: `resume` goes on from there.
@@ -132,7 +135,7 @@ def train(
     configured = _configured(recipe, quick, settings)
     folder = _free_folder(configured.name) if out is None else Path(out)
     console = Terminal(stderr=True, quiet=not progress)
-    training.train(configured, out=folder, source=data, overwrite=overwrite, console=console)
+    training.train(configured, out=folder, source=data, overwrite=overwrite, console=console, watch=watch)
     return open_run(folder)
 
 

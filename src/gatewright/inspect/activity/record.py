@@ -18,6 +18,8 @@ from gatewright.trace import Trace
 from gatewright.trace.ir import Var
 
 _DROP_INS: Mapping[type[nn.RNNBase], Any] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+RECURRENT_LAYERS = (Recurrent, *_DROP_INS)
+"""What is recorded: our layers, and those of torch.nn."""
 _STATE = "state "  # before the name of a state among the gates: no name in an equation has a space
 
 
@@ -85,7 +87,7 @@ def _observed(model: nn.Module) -> Generator[dict[str, _Calls]]:
     generator = torch.get_rng_state()
     try:
         for path, module in model.named_modules():
-            if isinstance(module, (Recurrent, *_DROP_INS)):
+            if isinstance(module, RECURRENT_LAYERS):
                 calls[path] = _Calls(module)
                 handles.append(module.register_forward_pre_hook(keep(path), with_kwargs=True))
         model.eval()

@@ -34,6 +34,7 @@ DESCRIPTION: Mapping[str, Any] = {
     "devices": int,
     "nodes": int,
     "version": str,
+    "watch": int,
 }
 """The entries of `run.json`."""
 
@@ -63,13 +64,16 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.curves = path / "curves.png"
         self.confusion = path / "confusion.png"  # of a classifier
+        self.gradients = path / "gradients.jsonl"  # of a run that is watched
+        self.gradient_picture = path / "gradients.png"
         self.tensorboard = path / "tensorboard"
         self.result = path / "result.json"
 
     @property
     def files(self) -> list[Path]:
         """Every file that a run writes, besides TensorBoard's."""
-        return [self.run, self.checkpoint, self.model, self.metrics, self.curves, self.confusion, self.result]
+        kept = [self.run, self.checkpoint, self.model, self.metrics, self.curves, self.confusion, self.result]
+        return [*kept, self.gradients, self.gradient_picture]
 
     @property
     def finished(self) -> bool:

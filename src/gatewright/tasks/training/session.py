@@ -21,11 +21,14 @@ from gatewright.tasks.data.digest import digest
 from gatewright.tasks.data.published.sources import IN_MEMORY
 from gatewright.tasks.data.ragged import doubtful_classes
 from gatewright.tasks.model import Model
+from gatewright.tasks.picture import picture
 from gatewright.tasks.recipe import Recipe
 from gatewright.tasks.run_data import Data
 from gatewright.tasks.training import checkpoints as checkpointing
 from gatewright.tasks.training.checkpoints import Interrupted, RunObserver
 from gatewright.tasks.training.curves import draw_curves
+from gatewright.tasks.training.gradient_picture import gradient_figure
+from gatewright.tasks.training.gradient_watch import GradientWatch, watch_interval
 from gatewright.tasks.training.history import ITERATION, History
 from gatewright.tasks.training.machine import machine
 from gatewright.tasks.training.processes import Processes, from_the_first, part_at_the_end, was_lost
@@ -76,8 +79,11 @@ def train(
     processes: Processes = ALONE,
     console: Terminal | None = None,
     observer: RunObserver | None = None,
+    watch: bool | int = False,
 ) -> Result:
     """Train the recipe on its own data, or on that of a name, a path or an object in memory, into the folder `out`.
+
+    `watch` measures gradient norms every so many iterations, True 100 times in the run: see GradientWatch.
 
     Where there are several processes, each of them calls this, and gets the same result.
 
@@ -90,7 +96,7 @@ def train(
         return _Session(folder, recipe, source, processes, None, observer).run(from_checkpoint=False)
     with folder.locked():
         folder.check_new(overwrite=overwrite)
-        session = _Session(folder, recipe, source, processes, console, observer)
+        session = _Session(folder, recipe, source, processes, console, observer, watch=watch)
         folder.write(folder.run, session.description())
         return session.run(from_checkpoint=False)
 
@@ -103,8 +109,11 @@ def resume(
     processes: Processes | None = None,
     console: Terminal | None = None,
     observer: RunObserver | None = None,
+    watch: bool | int = False,
 ) -> Result:
     """Go on with the run in the folder `out`, from its last checkpoint; of a finished run, read the result.
+
+    A run that was watched is watched on; `watch` begins to, or measures at another interval from here on.
 
     A run on data in memory needs that data as `source`, as its folder has nothing but a digest of it.
 
@@ -124,7 +133,7 @@ def resume(
             f"{out} holds a run of a version that trained in one process only, and cannot be resumed",
             do="train anew in another folder; a model.safetensors in this one can be used as it is",
         )
-    folder.read(folder.run, DESCRIPTION, optional=frozenset({"asked"}))
+    folder.read(folder.run, DESCRIPTION, optional=frozenset({"asked", "watch"}))
     _check_asked(out, kept, asked, source, processes)
     if kept["data"] == IN_MEMORY and source is None and not folder.finished:
         raise OptionError(
@@ -142,7 +151,8 @@ def resume(
         # The trace holds the equations; with which weights they begin, before there is a checkpoint, the cell knows.
         trace = trace if folder.checkpoint.exists() else None
         data = source if kept["data"] == IN_MEMORY else kept["data"]
-        session = _Session(folder, recipe, data, own, console, observer, trace)
+        watch = watch or kept.get("watch", 0)
+        session = _Session(folder, recipe, data, own, console, observer, trace, watch=watch)
         session.check_same(kept)
         return session.run(from_checkpoint=trace is not None)
 
@@ -216,6 +226,8 @@ class _Session:
         console: Terminal | None,
         observer: RunObserver | None,
         trace: Trace | None = None,
+        *,
+        watch: bool | int = False,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.folder, self.source, self.processes = folder, absolute(source), processes
@@ -235,6 +247,8 @@ class _Session:
         self.checkpoint_callback = checkpointing.CheckpointCallback(
             self.module, folder, self.history, lambda: self.model.save(folder.model), observer or RunObserver()
         )
+        interval = watch_interval(watch, self.module.total_iterations)
+        self.watch = GradientWatch(self.module, folder, interval) if interval else None
 
     def description(self) -> dict[str, Any]:
         """The content of `run.json`: all that is needed to resume."""
@@ -248,6 +262,7 @@ class _Session:
             "threads": torch.get_num_threads(),
             **asdict(self.processes),
             "version": __version__,
+            **({"watch": self.watch.interval} if self.watch else {}),
         }
 
     def check_same(self, kept: dict[str, Any]) -> None:
@@ -267,7 +282,8 @@ class _Session:
     def run(self, *, from_checkpoint: bool) -> Result:
         """Train to the end, from the checkpoint or from the start."""
         progress = ProgressCallback(self.module, self.history, self.console)
-        callbacks: list[Callback] = [self.history, progress, self.checkpoint_callback]
+        watching = [self.watch] if self.watch else []
+        callbacks: list[Callback] = [*watching, self.history, progress, self.checkpoint_callback]
         checkpoints = checkpointing.PlainCheckpoints()
         lightning = trainer(self.recipe, self.processes, callbacks, checkpoints)
         if self.processes.total > 1:
@@ -310,6 +326,7 @@ class _Session:
         self._draw()
         result = self._result()
         self.folder.write(self.folder.result, result.__dict__)
+        self._print_gradients()
         return result
 
     @property
@@ -336,6 +353,19 @@ class _Session:
             panels = self.recipe.panels(self.model.network, self.data)
             kept = self.checkpoint_callback.kept_epoch
             write_atomically(self.folder.curves, draw_curves(self.history.rows, self._title, kept=kept, panels=panels))
+        if self.watch and self.watch.measurements:
+            figure = gradient_figure(self.watch.measurements, f"{self._title}: gradients", self.watch.troubles)
+            write_atomically(self.folder.gradient_picture, picture(figure))
+
+    def _print_gradients(self) -> None:
+        """Where gradients vanish or explode, a line each."""
+        if self.watch is None or not self.watch.measurements:
+            return
+        for trouble in self.watch.troubles:
+            self.console.print(str(trouble), soft_wrap=True)
+        if not self.watch.troubles:
+            steps = int(self.watch.measurements[-1].lags[-1]) + 1
+            self.console.print(f"gradients neither vanish nor explode within the {steps} steps of a batch")
 
     @property
     def _title(self) -> str:

@@ -48,6 +48,11 @@ class TrainingModule(pl.LightningModule):
         self._random_numbers: list[Tensor] | None = None  # of a checkpoint, until training starts
 
     @property
+    def carried_state(self) -> State:
+        """The state after the last batch, where the next one goes on from it; None means zeros."""
+        return self._state
+
+    @property
     def total_iterations(self) -> int:
         """Iterations of the whole run, if nothing stops it early."""
         return self.recipe.epochs * len(self._batches)
