@@ -10,7 +10,7 @@ from torch import nn
 from gatewright.errors import OptionError
 from gatewright.inspect.dynamics.state_map import StateMap, Values, state_map
 
-_SETTLING = 20  # at most so many steps are taken from a random start, so that starts lie where the layer goes
+_SETTLING = (0, 1, 3, 10, 30, 100)  # steps that are taken from random starts: some then lie where the layer goes
 _DAMPING = 1e-3  # of the first step
 _LEAST_DAMPING = 1e-14
 _MOST_DAMPING = 1e10  # then no direction goes down: a local minimum that is no fixed point
@@ -118,7 +118,7 @@ def fixed_points(
     - `layer`: a layer of gatewright.nn or torch.nn, or a model with one such layer.
     - `x` (features,): the input, the same at every step.
     - `starts`: their number, or states (starts, size), such as those that the layer visits. A number of them is drawn
-      from the seed, and each takes up to 20 steps with the input, so that it lies where the layer goes.
+      from the seed, and most take some steps with the input first, so that they lie where the layer goes.
     - `tolerance`: the residual of a fixed point. `slow` also keeps states where |F(h) - h| has a local minimum that
       is below it: there the layer moves slowly.
     - `apart`: fixed points that are nearer to each other in every unit are one.
@@ -145,8 +145,9 @@ def _drawn_starts(system: StateMap, inputs: Values, count: int, seed: int) -> Va
     if count < 1:
         raise OptionError("there is nothing to start from", expected="1 start or more", got=str(count))
     states = np.random.default_rng(seed).uniform(-1, 1, (count, system.size))
-    for step in range(_SETTLING):
-        moving = np.arange(count) % (_SETTLING + 1) > step  # the first start stays where it was drawn
+    settling = np.resize(_SETTLING, count)
+    for step in range(int(settling.max())):
+        moving = settling > step
         states[moving] = system.step(states[moving], np.tile(inputs, (int(moving.sum()), 1)))
     return states
 

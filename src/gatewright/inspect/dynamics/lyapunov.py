@@ -85,7 +85,9 @@ def lyapunov_spectrum(
         raise OptionError(problem, expected=f"warm_up from 0 to {steps - 1}", got=str(warm_up))
     current = np.zeros((rows, system.size)) if states is None else system.as_states(states)
     if len(current) != rows:
-        raise ShapeError("there is not one state a sequence", expected=f"({rows}, {system.size})", got=str(current.shape))
+        raise ShapeError(
+            "there is not one state a sequence", expected=f"({rows}, {system.size})", got=str(current.shape)
+        )
     drawn = np.random.default_rng(seed).normal(size=(rows, system.size, count))
     directions = np.linalg.qr(drawn)[0].swapaxes(1, 2)
     growth = np.zeros((steps - warm_up, rows, count))

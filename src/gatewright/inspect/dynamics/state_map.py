@@ -84,9 +84,7 @@ class StateMap:
             if directions is not None:
                 trace = _pushed(level.trace)
                 sequence[tangent(x)] = read_tangent[None]
-                given |= {
-                    tangent(name): _shaped(directions[:, part], level.shapes[name]) for name, part in own.items()
-                }
+                given |= {tangent(name): _shaped(directions[:, part], level.shapes[name]) for name, part in own.items()}
             finals = numpy_ref.run(trace, sequence, level.params, given).finals
             for name, part in own.items():
                 after[:, part] = finals[name].reshape(len(states), -1)

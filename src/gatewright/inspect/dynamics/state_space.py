@@ -1,5 +1,6 @@
 """How much of its state a layer uses: rank, dead units, and the plane that holds most of what varies."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ class StatePlane:
     paths: tuple[Values, ...]
 
     def project(self, states: ArrayLike) -> Values:
-        """States (rows, size), such as fixed points, in the plane: (rows, 2). Raises ShapeError where they don't fit."""
+        """States (rows, size), such as fixed points, in the plane: (rows, 2). ShapeError where they do not fit."""
         values = np.asarray(states, np.float64)
         if values.ndim != 2 or values.shape[1] != len(self.mean):
             expected = f"(rows, {len(self.mean)})"
@@ -111,7 +112,7 @@ def dead_units(source: Source, *, at_most: float = _STILL) -> list[DeadUnits]:
     return found
 
 
-def _noting(source: Source, states: dict[str, list[str]]):  # noqa: ANN202
+def _noting(source: Source, states: dict[str, list[str]]) -> Iterator[Activations]:
     """The batches; the names of the states of each layer are noted on the way."""
     for activations in batches_of(source):
         states |= {layer.name: list(layer.states) for layer in activations}
@@ -126,7 +127,7 @@ def state_plane(activations: Activations, layer: str | None = None) -> StatePlan
     chosen = activations.layer(layer)
     rows = [whole_state(chosen, row, length) for row, length in enumerate(activations.lengths.tolist())]
     values = np.concatenate(rows)
-    if min(values.shape) < 2:  # noqa: PLR2004
+    if min(values.shape) < 2:
         raise DataError("a plane needs two units and two steps", got=f"{values.shape[1]} units, {len(values)} steps")
     mean = values.mean(0)
     _, deviations, directions = np.linalg.svd(values - mean, full_matrices=False)

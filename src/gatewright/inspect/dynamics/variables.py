@@ -71,7 +71,7 @@ def find_variable(
     valid = activations.mask() & ~np.isnan(targets)
     fitting = _fitted_part(valid, held_out)
     measuring = valid & ~fitting
-    if len(np.unique(targets[fitting])) < 2 or not measuring.any():  # noqa: PLR2004
+    if len(np.unique(targets[fitting])) < 2 or not measuring.any():
         raise OptionError(
             "the values do not vary where they are fitted, or none is left to measure on",
             got=f"{int(fitting.sum())} steps to fit, {int(measuring.sum())} to measure",
@@ -158,7 +158,7 @@ def _least_squares(states: Values, wanted: Values, *, is_bit: bool) -> tuple[Val
 
 
 def _right(read: Values, wanted: Values) -> float:
-    return float(((read > 0.5) == (wanted == 1)).mean())  # noqa: PLR2004
+    return float(((read > 0.5) == (wanted == 1)).mean())
 
 
 def _explained(read: Values, wanted: Values) -> float:

@@ -24,23 +24,29 @@ def gradient_figure(
 
     Measurements of shorter batches are left out of the heat maps: their steps are others.
     """
+    from matplotlib.ticker import MaxNLocator
+
     last = measurements[-1]
     figure = new_figure(14.0, 0.8 + 3.4 * len(last.layers))
     grid = figure.subplots(len(last.layers), 3, squeeze=False)
-    alike = [one for one in measurements if np.array_equal(one.steps, last.steps)]
+    alike = [measurement for measurement in measurements if np.array_equal(measurement.steps, last.steps)]
     for row, (layer, norms) in enumerate(last.layers.items()):
         state = next(iter(norms.states))
-        by_step = np.array([one.layers[layer].states[state].by_step for one in alike])
-        by_lag = np.array([one.layers[layer].states[state].by_lag for one in alike])
-        iterations = [one.iteration for one in alike]
+        by_step = np.array([measurement.layers[layer].states[state].by_step for measurement in alike])
+        by_lag = np.array([measurement.layers[layer].states[state].by_lag for measurement in alike])
+        iterations = [measurement.iteration for measurement in alike]
         by_step_axes, by_lag_axes, lines_axes = grid[row]
         _draw_map(figure, by_step_axes, by_step, iterations, last.steps)
         by_step_axes.set(title=f"{layer}: loss by state {state} at each step", ylabel="step of the batch")
         _draw_map(figure, by_lag_axes, by_lag, iterations, last.lags)
         by_lag_axes.set(title=f"{layer}: flowing back from the last step", ylabel="lag: steps before the last")
         by_lag_axes.invert_yaxis()
+        for axis in (by_step_axes.yaxis, by_lag_axes.yaxis, lines_axes.xaxis):
+            axis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         _draw_lines(lines_axes, last, layer)
-        for trouble in (one for one in troubles if one.layer == layer):
+        for trouble in troubles:
+            if trouble.layer != layer:
+                continue
             verb = "vanishes" if trouble.is_vanishing else "explodes"
             lines_axes.axvline(trouble.lag, color="#555555", linewidth=1.0, linestyle="--")
             lines_axes.annotate(

@@ -127,11 +127,13 @@ def _trouble(
     lag = None if own is None else _begin(measurement.lags, own.by_lag, is_vanishing=is_vanishing)
     if state is None or lag is None:
         return None
-    begins = {
-        name: begin
-        for name, gate in norms.gates.items()
-        if (begin := _begin(measurement.lags, gate.by_lag, is_vanishing=is_vanishing)) is not None
-    }
+    begins: dict[str, int] = {}
+    for name, gate in norms.gates.items():
+        # Without its last lag if that is 0: a gate that scales the first state, which is zero, has no gradient there.
+        count = len(gate.by_lag) - 1 if gate.by_lag[-1] == 0 else len(gate.by_lag)
+        begin = _begin(measurement.lags[:count], gate.by_lag[:count], is_vanishing=is_vanishing)
+        if begin is not None:
+            begins[name] = begin
     gate = min(begins, key=begins.__getitem__, default=None)
     first = measurement.iteration if before is None else before.first
     gate_lag = None if gate is None else begins[gate]
@@ -150,9 +152,7 @@ def _begin(lags: NDArray[np.int64], norms: NDArray[np.float64], *, is_vanishing:
 
 
 def _plain(norms: Mapping[str, StepNorms]) -> dict[str, dict[str, list[float | None]]]:
-    return {
-        name: {"by_step": _rounded(own.by_step), "by_lag": _rounded(own.by_lag)} for name, own in norms.items()
-    }
+    return {name: {"by_step": _rounded(own.by_step), "by_lag": _rounded(own.by_lag)} for name, own in norms.items()}
 
 
 def _rounded(norms: NDArray[np.float64]) -> list[float | None]:

@@ -219,4 +219,3 @@ def named_states(layer: Recurrent, states: Any) -> list[dict[str, Values]]:
         {name: array[index] for name, array in zip(names, arrays, strict=True)}
         for index, _ in enumerate(layer.directions())
     ]
-

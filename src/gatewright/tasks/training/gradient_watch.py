@@ -1,4 +1,4 @@
-"""`train --watch`: gradient norms by layer, gate and step, measured every so many iterations, kept in the run's folder."""
+"""`train --watch`: gradient norms by layer, gate and step, measured now and then, kept in the run's folder."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -182,7 +182,10 @@ def _thinned(iteration: int, layers: dict[str, LayerNorms]) -> WatchedGradients 
     if norms is None:
         return None
     count = len(norms.by_step)
-    steps, lags = _places(np.linspace(0, count - 1, _PLACES), count), _places(np.geomspace(1, count, _PLACES) - 1, count)
+    steps, lags = (
+        _places(np.linspace(0, count - 1, _PLACES), count),
+        _places(np.geomspace(1, count, _PLACES) - 1, count),
+    )
 
     def thin(values: Any) -> dict[str, StepNorms]:
         return {name: StepNorms(own.by_step[steps], own.by_lag[lags]) for name, own in values.items()}
