@@ -110,7 +110,7 @@ def drift(source: Source, trained: int, *, margin: float = 0.1) -> list[Drift]:
 def _by_units(layer: LayerActivations, state: str) -> Values:
     """A state (time, batch, units); a matrix of a state is a row of units."""
     values = layer.values(state)
-    return values.reshape(*values.shape[:2], -1).astype(np.float64)
+    return values.reshape(*values.shape[:2], int(np.prod(values.shape[2:]))).astype(np.float64)
 
 
 def _drift(layer: str, state: str, table: _BySteps, trained: int, margin: float) -> Drift:

@@ -140,5 +140,5 @@ def state_plane(activations: Activations, layer: str | None = None) -> StatePlan
 
 def whole_state(layer: LayerActivations, row: int, length: int) -> Values:
     """All states of one row, one after the other, (length, size)."""
-    states = [values[:length, row].reshape(length, -1) for values in layer.states.values()]
+    states = [values[:length, row].reshape(length, int(np.prod(values.shape[2:]))) for values in layer.states.values()]
     return np.concatenate(states, axis=-1).astype(np.float64)

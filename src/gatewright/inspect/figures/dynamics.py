@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gatewright.inspect.dynamics.drift import Drift
 from gatewright.inspect.dynamics.fixed_points import FixedPoints, JacobianEigenvalues
@@ -78,23 +79,30 @@ def lyapunov_figure(spectrum: LyapunovSpectrum) -> "Figure":
 
 
 def trajectory_figure(
-    plane: StatePlane, points: Sequence[FixedPoints] = (), *, names: Sequence[str] | None = None, rows: int = 8
+    plane: StatePlane,
+    points: Sequence[FixedPoints] = (),
+    *,
+    names: Sequence[str] | None = None,
+    values: ArrayLike | None = None,
+    label: str = "step",
+    rows: int = 8,
 ) -> "Figure":
     """The paths of the first rows in the plane of the first two principal components, and fixed points in it.
 
-    `points` are those of several constant inputs, and `names` what these are called. A stable point is filled.
+    `points` are those of several constant inputs, and `names` what these are called. A stable point is filled. States
+    are coloured by `values` (time, batch), which `label` names, such as the carry of an addition; by step without.
     """
     from matplotlib import colormaps
 
     figure = new_figure(6.6, 5.4)
     axes: Any = figure.subplots()
-    longest = max(len(path) for path in plane.paths[:rows])
-    for path in plane.paths[:rows]:
+    paths = plane.paths[:rows]
+    for path in paths:
         axes.plot(*path.T, color="#bbbbbb", linewidth=0.7, zorder=1)
-    visited = np.concatenate(plane.paths[:rows])
-    step = np.concatenate([np.arange(len(path)) for path in plane.paths[:rows]])
-    shown = axes.scatter(*visited.T, c=step, cmap="cividis", s=10, zorder=2, vmin=0, vmax=max(longest - 1, 1))
-    figure.colorbar(shown, ax=axes, label="step")
+    by_row = None if values is None else np.asarray(values, np.float64).T
+    colour = [np.arange(len(path)) if by_row is None else by_row[row][: len(path)] for row, path in enumerate(paths)]
+    shown = axes.scatter(*np.concatenate(paths).T, c=np.concatenate(colour), cmap="cividis", s=14, zorder=2)
+    figure.colorbar(shown, ax=axes, label=label)
     colours = colormaps["plasma"](np.linspace(0.15, 0.8, max(len(points), 1)))
     for index, group in enumerate(points):
         name = names[index] if names else f"input {np.array2string(group.input, precision=2)}"
@@ -132,14 +140,14 @@ def drift_figure(drift: Drift) -> "Figure":
         xlabel="step",
         ylabel="share of units",
         ylim=(-0.02, 1.02),
-        title="Units outside the range they had within the trained length",
+        title="Units outside their range in training",
     )
     for axes in (left, right):
         axes.axvspan(-0.5, drift.trained - 0.5, color="#dddddd", alpha=0.6, zorder=0)
         axes.annotate(
-            f"trained: {drift.trained} steps",
-            (drift.trained - 0.5, 0.02),
-            xycoords=("data", "axes fraction"),
+            f"grey: the {drift.trained} steps of training",
+            (0.01, 0.02),
+            xycoords="axes fraction",
             fontsize=8,
             color=_GREY,
         )

@@ -165,7 +165,7 @@ class _Direction:
     def _by_lag(self, gradient: Values) -> Values:
         """The same, by how many steps before its last one a row is."""
         lags = np.arange(len(gradient))[:, None]
-        steps = lags if self._reverse else self._lengths - 1 - lags
+        steps = np.broadcast_to(lags if self._reverse else self._lengths - 1 - lags, gradient.shape[:2])
         valid = (steps >= 0) & (steps < self._lengths)
         rows = np.broadcast_to(np.arange(len(self._lengths)), steps.shape)
         return _mean_length(gradient[np.where(valid, steps, 0), rows], valid)
