@@ -69,7 +69,7 @@ class _BySteps:
 
     def _grow(self, steps: int, units: int) -> None:
         more = steps - len(self.counts)
-        if more > 0:
+        if more > 0 or self.sums.shape[1] != units:
             self.counts = np.concatenate([self.counts, np.zeros(more)])
             self.norms = np.concatenate([self.norms, np.zeros(more)])
             for name, value in (("sums", 0.0), ("lowest", np.inf), ("highest", -np.inf)):
