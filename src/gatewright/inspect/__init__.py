@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from gatewright.inspect.activity.activations import Activations, LayerActivations
     from gatewright.inspect.activity.observe import observations, observe
     from gatewright.inspect.activity.record import record
-    from gatewright.inspect.gradients.memory import EffectiveMemory, compare_memory, effective_memory
-    from gatewright.inspect.gradients.saliency import (
-        Attribution,
-        LaggedSaliency,
-        Saliency,
-        integrated_gradients,
-        saliency,
-        saliency_by_lag,
-    )
     from gatewright.inspect.dynamics.drift import Drift, drift
     from gatewright.inspect.dynamics.fixed_points import FixedPoints, JacobianEigenvalues, eigenvalues, fixed_points
     from gatewright.inspect.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
@@ -46,6 +37,15 @@ if TYPE_CHECKING:
         trajectory_figure,
     )
     from gatewright.inspect.figures.gradients import gradient_figure
+    from gatewright.inspect.gradients.memory import EffectiveMemory, compare_memory, effective_memory
+    from gatewright.inspect.gradients.saliency import (
+        Attribution,
+        LaggedSaliency,
+        Saliency,
+        integrated_gradients,
+        saliency,
+        saliency_by_lag,
+    )
     from gatewright.inspect.measures.half_life import HalfLife, half_life
     from gatewright.inspect.measures.saturation import GateSaturation, saturation
 

@@ -15,7 +15,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.nn.records import direction_parameters
 from gatewright.tasks.recipes import get
 from gatewright.tasks.training.gradient_records import WatchedGradients, gradient_troubles, read_gradients
-from gatewright.tasks.training.gradient_sweep import LayerCall, LayerNorms, StepNorms, step_norms
+from gatewright.tasks.training.gradient_sweep import LayerNorms, StepNorms, SweptLayerCall, step_norms
 from gatewright.tasks.training.gradient_watch import watch_interval
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import resume, train
@@ -77,7 +77,7 @@ def test_norms_are_those_of_autograd() -> None:
     layer = gw.nn.Recurrent("gru", 2, 4, 2, dtype=torch.float64)
     x, first = torch.randn(steps, rows, 2).double(), torch.randn(2, rows, 4).double().requires_grad_()
     seeds, at_end = torch.randn(steps, rows, 4).double(), torch.randn(2, rows, 4).double()
-    call = LayerCall(
+    call = SweptLayerCall(
         layer=layer,
         inputs=x.numpy(),
         states=[{"h": first.detach().numpy()[level]} for level in (0, 1)],
@@ -112,7 +112,7 @@ def test_a_backward_direction_is_a_forward_one_on_turned_rows() -> None:
     seeds[np.arange(5)[:, None] >= lengths] = 0
     params = [direction_parameters(both, index) for index in (0, 1)]
     none: list[dict[str, Any]] = [{}, {}]
-    norms = step_norms(LayerCall(both, x, none, lengths, seeds, none, params))
+    norms = step_norms(SweptLayerCall(both, x, none, lengths, seeds, none, params))
 
     def turned(values: np.ndarray) -> np.ndarray:
         result = values.copy()
@@ -122,7 +122,7 @@ def test_a_backward_direction_is_a_forward_one_on_turned_rows() -> None:
 
     for suffix, index, turn in (("", 0, np.copy), ("_reverse", 1, turned)):
         part = turn(seeds[..., 4 * index :][..., :4])
-        alone = step_norms(LayerCall(single, turn(x), [{}], lengths, part, [{}], [params[index]]))["l0"]
+        alone = step_norms(SweptLayerCall(single, turn(x), [{}], lengths, part, [{}], [params[index]]))["l0"]
         for kind in ("states", "gates"):
             for name, expected in getattr(alone, kind).items():
                 found = getattr(norms[f"l0{suffix}"], kind)[name]

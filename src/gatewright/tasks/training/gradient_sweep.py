@@ -26,7 +26,7 @@ _RAW = "unprobed "
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCall:
+class SweptLayerCall:
     """One call of a layer on a batch, and the gradient of the loss by what it gave; arrays in float64.
 
     - `inputs` (time, batch, features), `states` by direction and name (batch, size), `lengths` (batch,).
@@ -63,7 +63,7 @@ class LayerNorms:
     gates: Mapping[str, StepNorms]
 
 
-def step_norms(call: LayerCall) -> dict[str, LayerNorms]:
+def step_norms(call: SweptLayerCall) -> dict[str, LayerNorms]:
     """The norms by direction, "l0" or "l1_reverse"; the top level first."""
     layer, directions = call.layer, call.layer.directions()
     inputs = list(_inputs_of_levels(call))
@@ -83,7 +83,7 @@ def step_norms(call: LayerCall) -> dict[str, LayerNorms]:
     return norms
 
 
-def _inputs_of_levels(call: LayerCall) -> Iterator[Values]:
+def _inputs_of_levels(call: SweptLayerCall) -> Iterator[Values]:
     """What each level reads: the inputs, then the outputs of all directions of the level below."""
     read = call.inputs
     directions = call.layer.directions()
@@ -96,7 +96,7 @@ def _inputs_of_levels(call: LayerCall) -> Iterator[Values]:
 class _Direction:
     """One direction of one level on a batch: the forward run, and sweeps back through it."""
 
-    def __init__(self, call: LayerCall, index: int, inputs: Values) -> None:
+    def __init__(self, call: SweptLayerCall, index: int, inputs: Values) -> None:
         _, suffix = call.layer.directions()[index]
         self.trace, self.probes = probed(call.layer.trace)
         self._lengths, self._reverse, self._params = call.lengths, bool(suffix), call.params[index]

@@ -21,7 +21,7 @@ from gatewright.tasks.training.gradient_records import (
     gradient_troubles,
     read_gradients,
 )
-from gatewright.tasks.training.gradient_sweep import LayerCall, LayerNorms, StepNorms, named_states, step_norms
+from gatewright.tasks.training.gradient_sweep import LayerNorms, StepNorms, SweptLayerCall, named_states, step_norms
 from gatewright.tasks.training.random_numbers import random_numbers, set_random_numbers
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.tensor_batches import TensorBatch
@@ -106,7 +106,7 @@ def measured_gradients(module: TrainingModule, batch: TensorBatch, iteration: in
         by_call = [(call, next(gradients), [next(gradients) for _ in call.finals]) for call in calls]
     layers: dict[str, LayerNorms] = {}
     for call, d_output, d_finals in by_call:
-        for direction, norms in step_norms(_layer_call(call, d_output, d_finals)).items():
+        for direction, norms in step_norms(_swept_call(call, d_output, d_finals)).items():
             layers[f"{call.name}.{direction}"] = norms
     return _thinned(iteration, layers)
 
@@ -145,7 +145,7 @@ def _watched(network: nn.Module) -> Generator[list[_WatchedCall]]:
             handle.remove()
 
 
-def _layer_call(call: _WatchedCall, d_output: Tensor | None, d_finals: list[Tensor | None]) -> LayerCall:
+def _swept_call(call: _WatchedCall, d_output: Tensor | None, d_finals: list[Tensor | None]) -> SweptLayerCall:
     """The call as float64 arrays, time first, with so many rows as are measured."""
     layer = call.layer
     first = (lambda tensor: tensor.transpose(0, 1)) if layer.batch_first else (lambda tensor: tensor)
@@ -157,7 +157,7 @@ def _layer_call(call: _WatchedCall, d_output: Tensor | None, d_finals: list[Tens
     ]
     steps, rows = inputs.shape[:2]
     lengths = np.full(rows, steps) if call.lengths is None else torch.as_tensor(call.lengths)[:_ROWS].cpu().numpy()
-    return LayerCall(
+    return SweptLayerCall(
         layer=layer,
         inputs=_float64(inputs),
         states=_first_rows(named_states(layer, call.states)),
