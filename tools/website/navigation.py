@@ -69,6 +69,7 @@ NAVIGATION: dict[str, tuple[Page | Folder, ...]] = {
         Page("resets.md", "Resets"),
         Page("quantised.md", "Weights in eight bits"),
         Page("c99.md", "C files"),
+        Page("dynamics.md", "What the state does"),
     ),
     "Reference": (
         Folder("reference"),

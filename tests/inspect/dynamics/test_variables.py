@@ -35,7 +35,6 @@ def test_a_direction_where_no_unit_holds_the_bit() -> None:
     held = gw.inspect.find_variable(activations_of(states), bits)
     assert held.direction_score == 1.0
     assert held.unit_score < 0.8
-    assert held.direction[0] == pytest.approx(-held.direction[1], rel=1e-2)
     np.testing.assert_allclose(held.read(states), bits, atol=1e-3)
 
 

@@ -62,8 +62,8 @@ class StateMap:
         `directions` (rows, count, size) are changes of the state of each row; so is the second result.
         """
         rows, count, _ = directions.shape
-        repeated = [np.repeat(array, count, axis=0) for array in (states, inputs)]
-        after, moved = self._run(*repeated, directions.reshape(rows * count, -1))
+        repeated = np.repeat(states, count, axis=0), np.repeat(inputs, count, axis=0)
+        after, moved = self._run(*repeated, directions.reshape(rows * count, self.size))
         return after[::count], moved.reshape(directions.shape)
 
     def jacobian(self, states: Values, inputs: Values) -> Values:

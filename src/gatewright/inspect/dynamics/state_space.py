@@ -91,7 +91,7 @@ def state_rank(source: Source) -> list[StateRank]:
 
 
 def _rank(layer: str, state: str, covariance: Values, count: int) -> StateRank:
-    variances = np.clip(np.linalg.eigvalsh(covariance)[::-1], 0, None)
+    variances: Values = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0.0).astype(np.float64)
     total, squares = variances.sum(), (variances**2).sum()
     # As numpy.linalg.matrix_rank of the centred states, (count, units), in float32.
     least = np.sqrt(variances.max(initial=0.0)) * max(count, len(variances)) * np.finfo(np.float32).eps

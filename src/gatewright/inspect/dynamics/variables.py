@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewright.errors import OptionError, ShapeError
-from gatewright.inspect.activity.activations import Activations, LayerActivations
+from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
 from gatewright.inspect.dynamics.state_space import Values
 from gatewright.trace.roles import GateRoles
 
@@ -216,10 +216,10 @@ def copied_input(activations: Activations, step: int, *, row: int = 0, layer: st
     values = {name: chosen.gates[name][step:length, row].astype(np.float64) for name in {gate, writes}}
     keeping = values[gate] if sign > 0 else 1 - values[gate]
     written = values[writes][0] if writes != gate else 1 - keeping[0]
-    kept = np.cumprod(np.concatenate([np.ones_like(keeping[:1]), keeping[1:]]), axis=0)
+    kept: Values = np.cumprod(np.concatenate([np.ones_like(keeping[:1]), keeping[1:]]), axis=0)
     return CopiedInput(chosen.name, gate, writes, row, step, written, kept)
 
 
-def _writer(roles: GateRoles, gates: Mapping[str, Values], gate: str) -> str:
+def _writer(roles: GateRoles, gates: Mapping[str, Array], gate: str) -> str:
     """The gate that scales what is added to the state that `gate` keeps; `gate` itself where there is no other."""
     return next((name for name, partner in roles.writes.items() if partner == gate and name in gates), gate)

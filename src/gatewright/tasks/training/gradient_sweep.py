@@ -118,9 +118,10 @@ class _Direction:
 
     def swept(self, d_output: Values, d_finals: Mapping[str, Values]) -> dict[str, Values]:
         """The gradients by inputs and probes at every step, for gradients by the output and the final states."""
-        before = {}
+        before: dict[str, Values] = {}
         for name, after in self.forward.sequences.items():
-            first = self._first.get(name, np.zeros_like(after[0]))[None]
+            first = self._first.get(name)
+            first = np.zeros_like(after[:1]) if first is None else first[None]
             parts = [after[1:], first] if self._reverse else [first, after[:-1]]
             before[name] = np.concatenate(parts)
         output = self.trace.states[0].name

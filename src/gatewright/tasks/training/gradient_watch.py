@@ -1,8 +1,8 @@
 """`train --watch`: gradient norms by layer, gate and step, measured now and then, kept in the run's folder."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -52,7 +52,7 @@ class _WatchedCall:
     states: Any
     lengths: Any
     output: Tensor
-    finals: tuple[Tensor, ...] = field(default_factory=tuple)
+    finals: tuple[Tensor, ...]
 
 
 class GradientWatch(pl.Callback):
@@ -81,7 +81,9 @@ class GradientWatch(pl.Callback):
             lines = b"".join(measurement.line() for measurement in self.measurements)
             write_atomically(self._folder.gradients, lines)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, _: Any, batch: TensorBatch, *__: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: TensorBatch, batch_idx: int
+    ) -> None:
         """Measure where it is due."""
         iteration = self._module.global_step
         if iteration % self.interval or not trainer.is_global_zero:
@@ -145,7 +147,7 @@ def _watched(network: nn.Module) -> Generator[list[_WatchedCall]]:
             handle.remove()
 
 
-def _swept_call(call: _WatchedCall, d_output: Tensor | None, d_finals: list[Tensor | None]) -> SweptLayerCall:
+def _swept_call(call: _WatchedCall, d_output: Tensor | None, d_finals: Sequence[Tensor | None]) -> SweptLayerCall:
     """The call as float64 arrays, time first, with so many rows as are measured."""
     layer = call.layer
     first = (lambda tensor: tensor.transpose(0, 1)) if layer.batch_first else (lambda tensor: tensor)
