@@ -57,7 +57,7 @@ class _BySteps:
         """Take (time, batch, units) into account; NaN after the end of a row."""
         steps, units = len(values), values.shape[-1]
         self._grow(steps, units)
-        valid: NDArray[np.bool_] = ~np.isnan(values).any(-1)
+        valid = np.asarray(~np.isnan(values).any(-1))
         zeros = np.where(valid[..., None], values, 0.0)
         self.counts[:steps] += valid.sum(1)
         self.norms[:steps] += np.linalg.norm(zeros, axis=-1).sum(1)

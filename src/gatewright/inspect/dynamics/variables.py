@@ -216,7 +216,7 @@ def copied_input(activations: Activations, step: int, *, row: int = 0, layer: st
     values = {name: chosen.gates[name][step:length, row].astype(np.float64) for name in {gate, writes}}
     keeping = values[gate] if sign > 0 else 1 - values[gate]
     written = values[writes][0] if writes != gate else 1 - keeping[0]
-    kept: Values = np.cumprod(np.concatenate([np.ones_like(keeping[:1]), keeping[1:]]), axis=0)
+    kept = np.cumprod(np.concatenate([np.ones_like(keeping[:1]), keeping[1:]]), axis=0).astype(np.float64)
     return CopiedInput(chosen.name, gate, writes, row, step, written, kept)
 
 

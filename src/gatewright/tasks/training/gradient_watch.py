@@ -133,9 +133,10 @@ def _watched(network: nn.Module) -> Generator[list[_WatchedCall]]:
     names = {part: name for name, part in network.named_modules() if isinstance(part, Recurrent)}
 
     def keep(layer: Recurrent, args: tuple[Any, ...], options: dict[str, Any], result: Any) -> None:
-        states = args[1] if len(args) > 1 else options.get("hx")
+        read, *others = args
+        states = others[0] if others else options.get("hx")
         output, finals = result[0], result[1] if isinstance(result[1], tuple) else (result[1],)
-        call = _WatchedCall(names[layer], layer, args[0], states, options.get("lengths"), output, finals)
+        call = _WatchedCall(names[layer], layer, read, states, options.get("lengths"), output, finals)
         if output.requires_grad:
             calls.append(call)
 
