@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick lint golden docs site bench clean
+.PHONY: help env demo test quick lint golden docs site wheel bench clean
 
 help:
 	@echo 'make demo     train a network to add, ask it for 1024 + 16; train one on text, let it write: under three minutes'
@@ -25,6 +25,7 @@ help:
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
 	@echo 'make docs     write the parts of docs/ that are made from the code anew'
 	@echo 'make site     the documentation as a web site, in site/; open site/index.html'
+	@echo 'make wheel    a wheel and a source archive in dist/, checked by twine'
 	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
 	@echo 'make env      the environment in $(VENV), with everything for development'
 	@echo 'make clean    remove the environment, caches and the runs of the demo'
@@ -49,6 +50,10 @@ $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) '.[docs]'
+	@touch $@
+
+$(VENV)/.release: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[release]'
 	@touch $@
 
 env: $(VENV)/.dev
@@ -85,6 +90,10 @@ docs: $(VENV)/.dev
 
 site: $(VENV)/.docs
 	$(BIN)/python -m tools.website
+
+wheel: $(VENV)/.release
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)

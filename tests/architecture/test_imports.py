@@ -47,7 +47,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
 
 def test_every_requirement_is_imported_or_needed_by_what_is() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools = {"dev", "bench", "docs"}
+    tools = {"dev", "bench", "docs", "release"}
     extras = {name: names for name, names in project["optional-dependencies"].items() if name not in tools}
     groups = [project["dependencies"], *extras.values()]
     required = {re.match(r"[\w-]+", requirement)[0] for group in groups for requirement in group}
