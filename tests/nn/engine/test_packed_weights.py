@@ -120,3 +120,14 @@ def test_threads_do_not_share_panels() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("extent", [(0, 3), (3, 0)])
+def test_an_empty_batch_packs_nothing(extent: tuple[int, int]) -> None:
+    layer = gw.nn.GRU(4, 5)
+    layer.products = "int8"
+    with torch.no_grad():
+        for _ in range(2):  # by the generic path, and by the fast one
+            output, final = layer(torch.randn(*extent, 4), h_0 := torch.randn(1, extent[1], 5))
+            assert output.shape == (*extent, 5)
+            torch.testing.assert_close(final, h_0)
