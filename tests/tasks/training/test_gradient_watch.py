@@ -202,6 +202,19 @@ def test_vanishing_and_exploding_are_named() -> None:
     assert gradient_troubles([of_lags([0.0, 0.0], [0.0, 0.0])]) == []
 
 
+def test_what_one_state_still_carries_has_not_vanished() -> None:
+    measurement = of_lags([1.0, 1e-4, 1e-5, 1e-6], [1.0, 1.0, 1.0, 1.0])
+    h, lags = measurement.layers["rnn.l0"].states["h"], measurement.lags
+    for c, expected in (([1.0, 0.9, 0.8, 0.7], []), ([1.0, 0.9, 1e-4, 1e-5], [("c", 2)])):
+        norms = LayerNorms({"h": h, "c": StepNorms(np.array(c), np.array(c))}, {})
+        troubles = gradient_troubles([WatchedGradients(0, lags, lags, {"rnn.l0": norms})])
+        assert [(trouble.state, trouble.lag) for trouble in troubles] == expected
+    c = np.array([1.0, 10.0, 1000.0, 1e4])
+    norms = LayerNorms({"h": StepNorms(c * 1e-5, np.array([1.0, 1.0, 1.0, 1e3])), "c": StepNorms(c, c)}, {})
+    (trouble,) = gradient_troubles([WatchedGradients(0, lags, lags, {"rnn.l0": norms})])
+    assert (trouble.is_vanishing, trouble.state, trouble.lag) == (False, "c", 2)
+
+
 def test_a_measurement_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "gradients.jsonl"
     path.write_bytes(of_lags([1.5, np.inf], [2.0, 0.0], 7).line())

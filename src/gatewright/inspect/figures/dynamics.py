@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito: told apart by everyone.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
+_FEW_UNITS = 32  # that are named one by one
 
 
 def eigenvalue_figure(spectrum: JacobianEigenvalues) -> "Figure":
@@ -173,6 +174,8 @@ def copied_input_figure(copied: CopiedInput, gate: Values, *, symbols: Sequence[
 
     `gate` (steps, units) is the gate over the whole row; units are ordered by what is left at the end.
     """
+    from matplotlib.ticker import MaxNLocator
+
     order = np.argsort(-copied.copied[-1], kind="stable")
     figure = new_figure(11.0, 4.2)
     left, right = figure.subplots(1, 2)
@@ -184,7 +187,9 @@ def copied_input_figure(copied: CopiedInput, gate: Values, *, symbols: Sequence[
         extent = (start - 0.5, start + len(values) - 0.5, values.shape[1] - 0.5, -0.5)
         image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto", extent=extent)
         axes.axvline(first, color="white", linestyle=":", linewidth=1.2)
-        axes.set(xlabel="step", ylabel="unit, those that keep most first", title=title)
+        axes.set(xlabel="step", ylabel="units in the order of what is left at the end", title=title)
+        axes.set_yticks(range(len(order)), order) if len(order) <= _FEW_UNITS else axes.set_yticks([])
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         figure.colorbar(image, ax=axes)
         if symbols is not None:
             shown = range(start, start + len(values))

@@ -74,7 +74,9 @@ def _draw_map(
     top = float(positive.max()) if positive.size else 1.0
     scale = LogNorm(max(top * 10.0**-_DECADES, float(positive.min()) * 0.999 if positive.size else 0.1), top)
     shown = np.ma.masked_where(~np.isfinite(norms), np.clip(norms, scale.vmin, None))
-    mesh = axes.pcolormesh(_edges(np.asarray(iterations)), _edges(places), shown.T, norm=scale, cmap="viridis")
+    mesh = axes.pcolormesh(
+        np.maximum(_edges(np.asarray(iterations)), -0.5), _edges(places), shown.T, norm=scale, cmap="viridis"
+    )
     axes.set_facecolor("#bbbbbb")
     axes.set_xlabel("iteration")
     count_axis(axes)

@@ -57,7 +57,8 @@ class GradientTrouble:
     """A layer in which gradients vanish or explode on their way back through time.
 
     - `is_vanishing`: below 1/1000 of what they are at lag 0; else above 100 times that.
-    - `lag`: how many steps before the last one that begins for `state`; from there on it stays so.
+    - `lag`: how many steps before the last one that begins for `state`; from there on it stays so. Of several states
+      it is the last one in which gradients vanish, or the first one in which they explode.
     - `gate`, `gate_lag`: the gate in which it begins first; None in a cell without gates, or where none is affected.
     - `first`, `last`: the first and the last iteration at which it was measured; the lags are those of the last.
     """
@@ -123,10 +124,15 @@ def _trouble(
     is_vanishing: bool,
     before: GradientTrouble | None,
 ) -> GradientTrouble | None:
-    state, own = next(iter(norms.states.items()), (None, None))  # the first state is what the layer emits
-    lag = None if own is None else _begin(measurement.lags, own.by_lag, is_vanishing=is_vanishing)
-    if state is None or lag is None:
+    lags = {
+        name: lag
+        for name, own in norms.states.items()
+        if (lag := _begin(measurement.lags, own.by_lag, is_vanishing=is_vanishing)) is not None
+    }
+    # A gradient that one state still carries has not vanished: in an LSTM h loses it at once, and c keeps it.
+    if not lags or (is_vanishing and len(lags) < len(norms.states)):
         return None
+    state = max(lags, key=lags.__getitem__) if is_vanishing else min(lags, key=lags.__getitem__)
     begins: dict[str, int] = {}
     for name, gate in norms.gates.items():
         # Without its last lag if that is 0: a gate that scales the first state, which is zero, has no gradient there.
@@ -137,7 +143,7 @@ def _trouble(
     gate = min(begins, key=begins.__getitem__, default=None)
     first = measurement.iteration if before is None else before.first
     gate_lag = None if gate is None else begins[gate]
-    return GradientTrouble(layer, is_vanishing, state, lag, gate, gate_lag, first, measurement.iteration)
+    return GradientTrouble(layer, is_vanishing, state, lags[state], gate, gate_lag, first, measurement.iteration)
 
 
 def _begin(lags: NDArray[np.int64], norms: NDArray[np.float64], *, is_vanishing: bool) -> int | None:

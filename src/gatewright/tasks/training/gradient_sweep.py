@@ -64,7 +64,7 @@ class LayerNorms:
 
 
 def step_norms(call: SweptLayerCall) -> dict[str, LayerNorms]:
-    """The norms by direction, "l0" or "l1_reverse"; the top level first."""
+    """The norms by direction, "l0" or "l1_reverse"."""
     layer, directions = call.layer, call.layer.directions()
     inputs = list(_inputs_of_levels(call))
     norms: dict[str, LayerNorms] = {}
@@ -80,7 +80,7 @@ def step_norms(call: SweptLayerCall) -> dict[str, LayerNorms]:
             flow = whole[adjoint(direction.trace.inputs[0].name)]
             d_below = flow if d_below is None else d_below + flow
         d_output = d_below if d_below is not None else d_output
-    return norms
+    return {name: norms[name] for name in (f"l{level}{suffix}" for level, suffix in directions)}
 
 
 def _inputs_of_levels(call: SweptLayerCall) -> Iterator[Values]:
