@@ -1,6 +1,6 @@
 """Which matrices of a model are kept in fewer bits, and the model with these matrices rounded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,8 @@ from gatewright.model_file.narrow import KINDS, rounded
 from gatewright.network.part import Array
 from gatewright.network.parts import Dense, Embedding, SumEmbedding
 from gatewright.network.stored import listed_parts
-from gatewright.packing import packed_shape, tensor_name
+from gatewright.packing import Layout, packed_shape, tensor_name
+from gatewright.trace import Trace
 from gatewright.trace.analysis import matrices_that_only_multiply
 
 WEIGHTS = ("float32", *KINDS)
@@ -76,12 +77,21 @@ def _matrices(model: ModelFile) -> Iterator[str]:
 
 def _layer_matrices(record: LayerRecord) -> Iterator[str]:
     """The packed matrices of a layer by which its equations multiply, and with which they do nothing else."""
-    factors = matrices_that_only_multiply(record.trace)
     for level in range(record.num_layers):
-        for packed in record.layout:
-            shape = packed_shape(packed, record.trace, record.sizes_of(level))
-            if len(shape) == 2 and shape[1] >= LEAST_COLUMNS and factors.issuperset(packed.slots):
-                yield from (record.prefix + tensor_name(packed, level, reverse) for reverse in record.directions)
+        for place in narrow_places(record.trace, record.layout, record.sizes_of(level)):
+            packed = record.layout[place]
+            yield from (record.prefix + tensor_name(packed, level, reverse) for reverse in record.directions)
+
+
+def narrow_places(trace: Trace, layout: Layout, sizes: Mapping[str, int]) -> list[int]:
+    """The places in a layout of the packed matrices by which equations multiply, and with which they do nothing else."""
+    factors = matrices_that_only_multiply(trace)
+    shapes = [packed_shape(packed, trace, sizes) for packed in layout]
+    return [
+        place
+        for place, (packed, shape) in enumerate(zip(layout, shapes, strict=True))
+        if len(shape) == 2 and shape[1] >= LEAST_COLUMNS and factors.issuperset(packed.slots)
+    ]
 
 
 def _is_wide(array: Array | None) -> bool:

@@ -11,6 +11,7 @@ from gatewright.nn.linear import Linear
 from gatewright.nn.linear_loss import linear_cross_entropy
 from gatewright.nn.plans import KernelPlan, LayerPlan
 from gatewright.nn.quantize import Quantization, quantize
+from gatewright.nn.quantized import QuantizedRecurrent
 from gatewright.nn.records import from_record, layer_records
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
@@ -32,6 +33,7 @@ __all__ = [
     "PerStepDense",
     "Plan",
     "Quantization",
+    "QuantizedRecurrent",
     "RNNCell",
     "Recurrent",
     "Report",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from gatewright.errors import OptionError
@@ -49,16 +50,18 @@ def compile_ahead(
         if not isinstance(layer, Recurrent):
             layer.compile_ahead(gradient=gradient, input_gradient=input_gradient)
             continue
-        dtype, across = next(layer.parameters()).dtype, 2 if layer.bidirectional else 1
+        dtype, across = layer.packed_parameters(0)[0].dtype, 2 if layer.bidirectional else 1
+        products = layer.products if dtype == torch.float32 else None
         for index, cell in enumerate(layer.packed_cells):
-            operation = cell.operation(_PLAIN, dtype)
+            operation = cell.operation(_PLAIN, dtype, products)
             needed = [parameter.requires_grad for parameter in layer.packed_parameters(index)]
             by_input = input_gradient or index >= across
-            differentiates = gradient and (any(needed) or by_input)
+            differentiates = gradient and products != "int8" and (any(needed) or by_input)
             options: Any = {"gradient": differentiates, "input_gradient": by_input, "needed": needed}
             for steps, batch in extents:
-                if steps == 1 and not ragged and runs_as_step(layer, batch):
-                    cell.one_step(dtype, of_layer=True).compile(**options)
+                is_step = products is None or cell.holds_weights
+                if steps == 1 and not ragged and is_step and runs_as_step(layer, batch):
+                    cell.one_step(dtype, of_layer=True).compile(batch, **options)
                 else:
                     operation.compile(steps, batch, ragged=ragged, **options)
     return len(layers)

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import Products
+from gatewright.errors import OptionError
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import Differentiable, differentiable
 from gatewright.nn.engine.folded_embedding import FoldedOperation
+from gatewright.nn.engine.integer_operation import IntegerOperation
+from gatewright.nn.engine.integer_weights import IntegerWeights
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.packing import Layout, unpacked
@@ -46,6 +49,11 @@ class PackedCell:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether operations hold their matrices themselves, in eight bits, and run on the engine alone."""
+        return False
 
     def unpack(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """Every parameter of the equations by name; autograd follows."""
@@ -94,6 +102,48 @@ class PackedCell:
         if key not in self.made:
             spec = self.spec((True, False, False, False), dtype)
             self.made[key] = StepOperation(spec, self.layout, of_layer=of_layer)
+        return self.made[key]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuantizedCell(PackedCell):
+    """A cell with its matrices in eight bits; the packed parameters of a call are the others. A copy has its own."""
+
+    weights: IntegerWeights
+
+    @property
+    def holds_weights(self) -> bool:
+        return True
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return replace(self, weights=self.weights.copied(), made={}, made_for_graphs={})
+
+    def spec(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> Differentiable:
+        """As for any cell.
+
+        Raises OptionError for other products than those of eight bits in float32.
+        """
+        if products != "int8" or dtype != torch.float32:
+            raise OptionError(
+                f"the quantised layer of {self.trace.name!r} cannot compute in this dtype",
+                expected="float32, with products in int8",
+                got=f"{str(dtype).removeprefix('torch.')}, with products in {products or 'the same dtype'}",
+            )
+        return super().spec(mode, dtype, products)
+
+    def operation(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> SequenceOperation:
+        """The operation that the engine runs on the matrices that it holds, and on packed parameters."""
+        key = ("operation", mode, dtype, products)
+        if key not in self.made:
+            self.made[key] = IntegerOperation(self.spec(mode, dtype, products), self.layout, self.weights)
+        return self.made[key]
+
+    def one_step(self, dtype: torch.dtype, *, of_layer: bool = False) -> StepOperation:
+        """The operation that runs a single step."""
+        key = ("one step", dtype, of_layer)
+        if key not in self.made:
+            spec = self.spec((True, False, False, False), dtype, "int8")
+            self.made[key] = StepOperation(spec, self.layout, of_layer=of_layer, weights=self.weights)
         return self.made[key]
 
 

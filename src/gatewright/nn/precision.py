@@ -3,6 +3,7 @@
 - float32 and float64 stay what they are. With the layer's option `products="bfloat16"` float32 products have bfloat16
   operands.
 - Under torch.autocast products have operands of its dtype; the results have the dtypes that torch.nn's layers give.
+  Products in int8 stay what they are.
 - A layer and its input in bfloat16 or float16 are computed in float32. Results are rounded once.
 
 Sums, gates and states are float32 in all of these. There are no products in float16: those operands stay float32.
@@ -54,7 +55,9 @@ def precision_of(
     for it."""
     dtype, results = like.dtype, (like.dtype,) * len(layer.state_shapes)
     if torch.is_autocast_enabled("cpu"):
-        return _under_autocast(layer, like, states, packed=packed)
+        precision = _under_autocast(layer, like, states, packed=packed)
+        is_quantised = layer.products == "int8" and not isinstance(precision, str)
+        return precision._replace(products="int8") if is_quantised else precision
     if dtype in NARROW:
         return Precision(torch.float32, _products_in(dtype), results)
     if dtype not in DTYPES:

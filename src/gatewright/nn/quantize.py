@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from gatewright.errors import OptionError
 from gatewright.int8 import Loss
 from gatewright.nn.accelerate import accelerate_recurrent
+from gatewright.nn.derived_layers import layer_of
+from gatewright.nn.layers import GRU, LSTM, RNN
+from gatewright.nn.quantized import QuantizedRecurrent
 from gatewright.nn.recurrent import Recurrent
 
 _MODEL = "model"
+_KINDS = (Recurrent, RNN, GRU, LSTM)
+_DERIVED = "its class is derived from a layer's, and has code of its own, which a quantised layer would not run"
 _CELL = "it is a cell of one step, and only layers of sequences and streams have weights in int8"
 
 
@@ -45,36 +51,68 @@ def quantize(model: nn.Module, sample: Tensor | Sequence[Any] | None = None) -> 
         print(small)
         scores = small.model(x)
 
-    Every recurrent layer of gatewright.nn and of torch.nn in the copy runs on the compiled engine: each row of a matrix
-    has a scale, vectors are rounded when they are multiplied, sums, gates and states are float32. Any cell can be
+    Every recurrent layer of gatewright.nn and of torch.nn becomes a `QuantizedRecurrent` in the copy: each row of a
+    matrix has a scale, vectors are rounded when they are multiplied, sums, gates and states are float32. Any cell can be
     quantised, and nothing is calibrated. `sample` is an input of the model, or a tuple of its arguments; what the copy
     loses on it is measured.
 
-    The copy is in evaluation, and has no gradients. Its parameters are float32 still: state dicts, files and exports
-    hold them. A stream (`gw.stream.open(..., weights="int8")`) keeps the eight bits alone.
+    The copy is in evaluation, and has no gradients. Its matrices take a quarter of the memory of float32. Left as they
+    are, each with its reason in the result, are cells of one step, and layers of classes with code of their own.
 
-    Raises OptionError for a model without recurrent layers, and for layers that are not float32 on the CPU.
+    Raises OptionError for a model without recurrent layers, and for layers that are not float32 on the CPU or have
+    matrices that are not finite.
     """
     holder = nn.ModuleDict({_MODEL: copy.deepcopy(model).eval().requires_grad_(requires_grad=False)})
     report = accelerate_recurrent(holder)  # within a holder, a layer alone has an owner too
     left = {_name(swap.name): swap.reason for swap in report.swaps if not swap.swapped}
     left |= {_name(name): _CELL for name, module in holder.named_modules() if isinstance(module, nn.RNNCellBase)}
-    layers = {_name(name): layer for name, layer in holder.named_modules() if isinstance(layer, Recurrent)}
-    if not layers:
+    left |= {_name(name): _DERIVED for name, module in holder.named_modules() if layer_of(module) is not module}
+    layers = {name: layer for name, layer in holder.named_modules() if isinstance(layer, Recurrent)}
+    left |= {_name(name): reason for name, layer in layers.items() if (reason := _obstacle(layer))}
+    chosen = {name: layer for name, layer in layers.items() if _name(name) not in left}
+    if not chosen:
         raise OptionError(
             "the model has no recurrent layer that can be quantised",
             expected="layers of gatewright.nn, or torch.nn's RNN, GRU and LSTM",
             got="; ".join(f"{name}: {reason}" for name, reason in left.items()) or type(model).__name__,
         )
-    for name, layer in layers.items():
-        _require_float32(name, layer)
-        layer.backend, layer.products = "llvm", "int8"
+    for name, layer in chosen.items():
+        _require_float32(_name(name), layer)
+    _replace(holder, {layer: _quantized(layer) for layer in chosen.values()})
     copied = holder[_MODEL]
-    return Quantization(copied, tuple(layers), left, None if sample is None else _loss(model, copied, sample))
+    names = tuple(map(_name, chosen))
+    return Quantization(copied, names, left, None if sample is None else _loss(model, copied, sample))
 
 
 def _name(path: str) -> str:
     return path.removeprefix(_MODEL).removeprefix(".")
+
+
+def _obstacle(layer: Recurrent) -> str | None:
+    """Why a layer stays as it is; None where it does not."""
+    if isinstance(layer, QuantizedRecurrent):
+        return "it is quantised already"
+    kind = type(layer).__mro__[1] if is_parametrized(layer) else type(layer)
+    if kind not in _KINDS:
+        return _DERIVED
+    names = {name for names in layer.packed_names for name in names}
+    has_all = is_parametrized(layer) or names == {name for name, _ in layer.named_parameters(recurse=False)}
+    return None if has_all else "its weights are not parameters of its own (weight norm, pruning or the like)"
+
+
+def _quantized(layer: Recurrent) -> QuantizedRecurrent:
+    """The quantised layer, from one that nothing else needs."""
+    for name in list(getattr(layer, "parametrizations", {})):
+        remove_parametrizations(layer, name, leave_parametrized=True)
+    return QuantizedRecurrent(layer)
+
+
+def _replace(holder: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
+    """Put modules in the places of others: in all of them, where a module has several."""
+    for owner in list(holder.modules()):
+        for name, child in list(owner._modules.items()):  # pyright: ignore[reportPrivateUsage]
+            if child in replacements:
+                owner._modules[name] = replacements[child]  # pyright: ignore[reportPrivateUsage]
 
 
 def _require_float32(name: str, layer: Recurrent) -> None:

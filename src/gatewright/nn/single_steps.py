@@ -72,7 +72,7 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         """Compile the kernels of a step for any number of rows; see `gatewright.nn.compile_ahead`."""
         needed = [getattr(self, name).requires_grad for name in self._names]
         operation = self._cell.one_step(self.weight_ih.dtype)
-        operation.compile(gradient=gradient, input_gradient=input_gradient, needed=needed)
+        operation.compile(1, gradient=gradient, input_gradient=input_gradient, needed=needed)
 
     def __prepare_scriptable__(self) -> Self:
         """Raises GatewrightError, as a layer does: TorchScript cannot compile the Python code that runs a step."""

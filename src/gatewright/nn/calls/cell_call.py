@@ -88,7 +88,7 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
         results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
         if results is not None:
             return results
-    if backend == "llvm" and call.active is None and is_eager():
+    if backend == "llvm" and call.active is None and (is_eager() or call.cell.holds_weights):
         return _run_packed(call)
     ragged = call.ragged
     if ragged is None:
@@ -119,7 +119,7 @@ def _run_padded(backend: str, call: CellCall) -> CellResults:
     masked = call if call.active is None else _with_mask(call, call.active)
     if backend in ("onnx", "torch"):
         return _run_looped(masked)
-    return _run_packed(masked) if is_eager() else _run_by_name(masked)
+    return _run_packed(masked) if is_eager() or call.cell.holds_weights else _run_by_name(masked)
 
 
 def _with_mask(call: CellCall, active: Tensor) -> CellCall:

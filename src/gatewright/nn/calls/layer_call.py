@@ -126,7 +126,8 @@ def _run_fast(
     products = precision.products if precision else layer.products if dtype is torch.float32 else None
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
-    has_options = precision or products or gates or not (resets is lengths is None)
+    has_products = products and not layer.packed_cells[0].holds_weights  # which single steps know of
+    has_options = precision or has_products or gates or not (resets is lengths is None)
     if steps == 1 and states and not has_options and runs_as_step(layer, batch):
         return _run_step(layer, values, hx)
     operations = _operations(layer, dtype, products, gates, resets is not None)

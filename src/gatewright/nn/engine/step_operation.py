@@ -18,6 +18,8 @@ from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.backends.llvm.runtime.runner import aligned
 from gatewright.backends.llvm.runtime.step_commands import BlockCopy, ParameterSum
 from gatewright.nn.engine.differentiable import Differentiable
+from gatewright.nn.engine.integer_operation import IntegerOperation
+from gatewright.nn.engine.integer_weights import IntegerWeights
 from gatewright.nn.engine.operation import Operands, SequenceOperation, copy_shared
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order
 from gatewright.nn.engine.torch_arrays import TorchArrays
@@ -31,15 +33,19 @@ class StepOperation:
     """A single step of a Trace with one input and no gates.
 
     Operands are the input (batch, size), the packed parameters and the states (batch, ...), where None is zeros. The
-    results are the states after the step. Kernels read matrices where they are: one serves all numbers of rows.
+    results are the states after the step. Kernels read matrices where they are: one serves all numbers of rows. With
+    `weights` matrices are in eight bits, and packed.
 
     That `of_layer` has an axis of size 1 in front of inputs, states and results: time, or the level. Its results are
     those of a layer: the output, which is the first state, then the states.
     """
 
-    def __init__(self, spec: Differentiable, layout: Layout, *, of_layer: bool = False) -> None:
+    def __init__(
+        self, spec: Differentiable, layout: Layout, *, of_layer: bool = False, weights: IntegerWeights | None = None
+    ) -> None:
         self.of_layer = of_layer
-        self.sequence = SequenceOperation(spec, layout)
+        self.packed = IntegerOperation(spec, layout, weights) if weights else None
+        self.sequence = self.packed or SequenceOperation(spec, layout)
         self.numbering, self.dtype = self.sequence.numbering, spec.dtype
         self.input_size = self.numbering.input_size
         self.state_shapes = self.numbering.state_shapes
@@ -50,15 +56,16 @@ class StepOperation:
         """Whether packed parameters have the dtype, the shapes and the device that the kernels need."""
         return self.sequence.takes(packed)
 
-    def compile(self, *, gradient: bool, input_gradient: bool, needed: Sequence[bool]) -> None:
-        """Compile the kernels for any number of rows, or load them from the cache on disk; see `SequenceOperation`."""
+    def compile(self, batch: int, *, gradient: bool, input_gradient: bool, needed: Sequence[bool]) -> None:
+        """Compile the kernels, or load them from the cache on disk; see `SequenceOperation`. They are for any number of
+        rows where matrices are not packed."""
         spec = self.sequence.spec
         engines = [spec.inference]
         if gradient:
             by = self.numbering.gradient((), (input_gradient, *needed))
             engines += [spec.engines(spec.output_state).forward, by.engine]
         for engine in engines:
-            engine.kernels(1, 1, packs=False)
+            engine.kernels(1, batch if self.packed else 1, packs=self.packed is not None)
 
     def run(self, operands: Operands) -> tuple[Tensor, ...]:
         """The states after the step of one or more rows."""
@@ -105,8 +112,10 @@ class _StepRun:
             binding = numbering.backward(self.gradient, 1, batch)
         else:
             binding = saving or numbering.forward(spec.inference, 1, batch)
-        executor = Executor(binding, TorchArrays(spec.dtype), 1, batch, packs=False)
+        self._packed = operation.packed
+        executor = Executor(binding, TorchArrays(spec.dtype), 1, batch, packs=self._packed is not None)
         assert not executor.computes
+        self._executor = executor
         self._arrays = executor.arrays
         self._places = _StepPlaces.of(self._sizes, saved_bytes)
         self.block = torch.empty(self._places.nbytes, dtype=torch.uint8)
@@ -126,7 +135,7 @@ class _StepRun:
 
     def _commands(self, buffers: BufferPlan, *, is_gradient: bool) -> Callable[[Sequence[int], int], None]:
         """What runs the kernels. Its addresses are: operands, sums, states; for a gradient what is saved, adjoints and
-        gradients; what is saved otherwise; the workspace, twice. Then come for each state where it is written before
+        gradients; what is saved otherwise; the workspace; packed matrices. Then come for each state where it is written before
         the kernels run, where its first values are, where its last values are, and its result.
         """
         states, arrays = len(self._states), self._count + len(self._sums) + len(self._states) + 1
@@ -148,12 +157,13 @@ class _StepRun:
         tensors, places = _contiguous(operands), self._places
         block = self._arrays.take_workspace(self._workspace_bytes)
         workspace = block.data_ptr()
+        packed = self._packed.packed_block(self._executor, tensors) if self._packed else block
         saved = workspace + self._block_at if kept is None else kept.data_ptr()
         befores = [saved + at for at in places.before]
         results = tuple(map(torch.empty_like, self._results))
         bases = list(map(_address, tensors[: self._count]))
         bases += [workspace + at for at in self._sums_at]
-        bases += (*befores, saved, workspace, workspace, *befores)
+        bases += (*befores, saved, workspace, packed.data_ptr(), *befores)
         bases += self._starts(tensors[self._count :])
         bases += [saved + at for at in places.after]
         bases += map(_address, results)

@@ -49,6 +49,7 @@ class BufferPlan:
         self.packed_bytes = runner.panel_bytes
         self.cost = kernels.cost
         self.panels = kernels.panels  # the packed matrices
+        self.panel_offsets = runner.panels  # where each begins in its block
         self.packing = kernels.layout  # how they are packed: plans with the same packing can share them
 
     def run(
@@ -90,10 +91,10 @@ class BufferPlan:
         before: Sequence[BlockCopy] = (),
         after: Sequence[BlockCopy] = (),
     ) -> Callable[[Sequence[int], int], None]:
-        """A function that runs the kernels for a single step with matrices that are not packed, sums and copies before
-        them and copies after them: of `bases` addresses, and that of the workspace.
+        """A function that runs the kernels for a single step, sums and copies before them and copies after them: of
+        `bases` addresses, and that of the workspace. Matrices are packed already, or read where they are.
 
-        The bases begin with the arrays, the workspace, and once more the workspace.
+        The bases begin with the arrays, the workspace, and the block of packed matrices, or any address without one.
         """
         runner, dtype, fill = self._runner, self._runner.kernels.dtype, self._tables.filling
         if runner.is_small:
@@ -104,7 +105,7 @@ class BufferPlan:
 
         def run(addresses: Sequence[int], workspace: int) -> None:
             begin(addresses, workspace)
-            runner.run(workspace)
+            runner.run(workspace, is_packed=True)
             end(addresses, workspace)
 
         return run

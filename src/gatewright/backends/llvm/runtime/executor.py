@@ -1,6 +1,6 @@
 """Runs an engine on the arrays of a caller, and computes what no kernel computes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from math import prod
 from typing import Any
@@ -12,6 +12,7 @@ from gatewright.backends.llvm.runtime.arrays import Arrays
 from gatewright.backends.llvm.runtime.binding import Binding, Locations
 from gatewright.backends.llvm.runtime.buffer_plan import BufferPlan
 from gatewright.backends.llvm.runtime.command_list import KernelCall
+from gatewright.backends.llvm.runtime.integer_panels import panel_order
 from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.backends.llvm.runtime.tables import Location
 from gatewright.schedule.program import Storage
@@ -57,6 +58,11 @@ class Executor:
         """Whether a run needs more than its kernels."""
         return self._computes_parameters or bool(self.binding.fills)
 
+    @property
+    def computes_from(self) -> frozenset[str]:
+        """The values that a run reads outside its kernels."""
+        return frozenset(self._used)
+
     def is_faster_beside(self, other: "Executor", threads: int) -> bool:
         """Whether this run and another one of the same extent are faster side by side; neither is ragged."""
         key = (other, threads)
@@ -80,6 +86,21 @@ class Executor:
     def packed_bytes(self) -> int:
         """How much memory the packed matrices take."""
         return self.buffers.packed_bytes if all(self._extent) else 0
+
+    @cached_property
+    def panel_order(self) -> str:
+        """The order of packed matrices in eight bits: executors with the same order can share them."""
+        order = panel_order(self.buffers.panels)
+        is_computed = any(part.matrix in self.binding.computed for panel in self.buffers.panels for part in panel.parts)
+        # What a prologue computes has a name of its own in each program.
+        return f"{order} of {self.binding.engine.key}" if is_computed else order
+
+    def matrices(self, arrays: Sequence[Any], names: Collection[str]) -> dict[str, Any]:
+        """Matrices that kernels pack, out of the arrays of a call, or computed from them."""
+        binding = self.binding
+        arrays = [*arrays, *self._before(arrays)]
+        places = {**binding.given, **binding.computed}
+        return {name: self._view(arrays, places[name], self._shapes[name]) for name in names}
 
     def run(
         self,

@@ -101,7 +101,7 @@ def _source(dtype: Dtype) -> str:
             e.call_pointer(fill, [layout.load("fill_layout"), args.table, args.bases])
         with e.when(e.is_given(kernel), "kernel"):
             one, zero = e.index(1), e.index(0)
-            # One step, matrices that are not packed, no shared units, and sums that are not added to others.
+            # One step, matrices that need no packing, no shared units, and sums that are not added to others.
             e.call_pointer(kernel, [args.table, one, layout.load("batch"), one, zero, NULL, zero])
         _emit_copies(e, args.bases, layout.load("after"), layout.load("after_count"))
     return str(module)
