@@ -19,13 +19,14 @@ def as_model_file(model: object) -> ModelFile:
         return model_file.load(model)
     if "torch" in sys.modules:
         from gatewright.nn import Recurrent, layer_records
+        from gatewright.nn.records import stored_tensors
         from gatewright.tasks.model import Model
 
         if isinstance(model, Model):
             return model.kept()
         if isinstance(model, Recurrent):
-            tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-            return ModelFile(tensors, layer_records(model), task="")
+            tensors, kinds = stored_tensors(model)
+            return ModelFile(tensors, layer_records(model), task="", narrow=kinds)
     raise OptionError(
         "what is to be exported is no model of Gatewright",
         expected="the path of a model file or of a run's folder, a ModelFile, a layer of gw.nn, or a model that "

@@ -84,7 +84,7 @@ def _layer_matrices(record: LayerRecord) -> Iterator[str]:
 
 
 def narrow_places(trace: Trace, layout: Layout, sizes: Mapping[str, int]) -> list[int]:
-    """The places in a layout of the packed matrices by which equations multiply, and with which they do nothing else."""
+    """The places in a layout of the matrices by which equations multiply, and with which they do nothing else."""
     factors = matrices_that_only_multiply(trace)
     shapes = [packed_shape(packed, trace, sizes) for packed in layout]
     return [

@@ -115,6 +115,14 @@ class QuantizedCell(PackedCell):
     def holds_weights(self) -> bool:
         return True
 
+    def unpack(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Every parameter of the equations by name, with the rounded matrices."""
+        packed = list(tensors)
+        for place in self.weights.places:
+            numbers, scales = self.weights.matrix(place)
+            packed[place] = (scales[:, None] * numbers).to(packed[place].dtype)
+        return super().unpack(packed)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return replace(self, weights=self.weights.copied(), made={}, made_for_graphs={})
 

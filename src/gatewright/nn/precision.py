@@ -56,8 +56,9 @@ def precision_of(
     dtype, results = like.dtype, (like.dtype,) * len(layer.state_shapes)
     if torch.is_autocast_enabled("cpu"):
         precision = _under_autocast(layer, like, states, packed=packed)
-        is_quantised = layer.products == "int8" and not isinstance(precision, str)
-        return precision._replace(products="int8") if is_quantised else precision
+        if layer.products == "int8" and not isinstance(precision, str):
+            return precision._replace(products="int8")
+        return precision
     if dtype in NARROW:
         return Precision(torch.float32, _products_in(dtype), results)
     if dtype not in DTYPES:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized
 
 from gatewright.errors import OptionError
 from gatewright.int8 import Loss
@@ -52,9 +52,9 @@ def quantize(model: nn.Module, sample: Tensor | Sequence[Any] | None = None) -> 
         scores = small.model(x)
 
     Every recurrent layer of gatewright.nn and of torch.nn becomes a `QuantizedRecurrent` in the copy: each row of a
-    matrix has a scale, vectors are rounded when they are multiplied, sums, gates and states are float32. Any cell can be
-    quantised, and nothing is calibrated. `sample` is an input of the model, or a tuple of its arguments; what the copy
-    loses on it is measured.
+    matrix has a scale, vectors are rounded when they are multiplied, sums, gates and states are float32. Any cell can
+    be quantised, and nothing is calibrated. `sample` is an input of the model, or a tuple of its arguments; what the
+    copy loses on it is measured.
 
     The copy is in evaluation, and has no gradients. Its matrices take a quarter of the memory of float32. Left as they
     are, each with its reason in the result, are cells of one step, and layers of classes with code of their own.
@@ -102,8 +102,13 @@ def _obstacle(layer: Recurrent) -> str | None:
 
 def _quantized(layer: Recurrent) -> QuantizedRecurrent:
     """The quantised layer, from one that nothing else needs."""
-    for name in list(getattr(layer, "parametrizations", {})):
-        remove_parametrizations(layer, name, leave_parametrized=True)
+    if is_parametrized(layer):
+        # torch's remove_parametrizations would change the class, which the copy shares with the caller's layer.
+        values = {name: getattr(layer, name).detach() for names in layer.packed_names for name in names}
+        layer.__class__ = type(layer).__mro__[1]
+        del layer.parametrizations
+        for name, value in values.items():
+            layer._parameters[name] = nn.Parameter(value, requires_grad=False)  # pyright: ignore[reportPrivateUsage]
     return QuantizedRecurrent(layer)
 
 
@@ -111,7 +116,7 @@ def _replace(holder: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> 
     """Put modules in the places of others: in all of them, where a module has several."""
     for owner in list(holder.modules()):
         for name, child in list(owner._modules.items()):  # pyright: ignore[reportPrivateUsage]
-            if child in replacements:
+            if child is not None and child in replacements:
                 owner._modules[name] = replacements[child]  # pyright: ignore[reportPrivateUsage]
 
 

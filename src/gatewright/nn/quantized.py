@@ -73,7 +73,9 @@ class QuantizedRecurrent(Recurrent):
         own = {name: value for name, value in vars(layer).items() if name not in _REPLACED}
         self.__dict__.update(own)
         self.packed_cells = cells
-        self._no_matrix = torch.empty(0)  # in the place of a matrix among the operands of a call
+        self._no_matrix = torch.empty(
+            0, dtype=torch.float32, device="cpu"
+        )  # in the place of a matrix among the operands of a call
         for name, tensor in floats.items():
             self.register_buffer(name, tensor)
         self.__dict__["_float_layer"] = _without_weights(layer)
@@ -102,7 +104,7 @@ class QuantizedRecurrent(Recurrent):
         return {name: cell.weights.matrix(place) for name, cell, place in self._places()}
 
     def dequantize(self) -> Recurrent:
-        """A float32 layer of the class that was quantised, with the rounded matrices. To quantise it gives this layer."""
+        """A float32 layer of the class that was quantised, with the rounded matrices, which quantise to the same."""
         layer = copy.deepcopy(self._float_layer)
         for name, tensor in self._float_tensors().items():
             layer._parameters[name] = nn.Parameter(tensor)  # pyright: ignore[reportPrivateUsage]
@@ -145,24 +147,25 @@ class QuantizedRecurrent(Recurrent):
         """Run the layer; see `Recurrent`. Raises OptionError where a gradient is needed or the call is recorded."""
         if torch.compiler.is_compiling():
             if torch.compiler.is_exporting():
-                self._refuse_recording()
-            return self._forward_between_graphs(input, hx, lengths, mask, return_gates, resets)
+                _refuse_recording(self.trace.name)
+            return self._forward_between_graphs(input, hx, lengths, mask, return_gates, resets)  # pyright: ignore[reportCallIssue]
         if torch._C._is_tracing():  # pyright: ignore[reportPrivateUsage]
-            self._refuse_recording()
+            _refuse_recording(self.trace.name)
         return super().forward(input, hx, lengths, mask, return_gates, resets)
 
     @torch.compiler.disable
     def _forward_between_graphs(self, *arguments: Any) -> Any:
         return super().forward(*arguments)
 
-    def _refuse_recording(self) -> NoReturn:
-        raise GatewrightError(
-            f"the quantised layer of {self.trace.name!r} cannot be recorded in a graph",
-            expected="a call outside torch.jit.trace, torch.export and torch.onnx.export",
-            do='call gw.export.onnx or gw.export.safetensors with weights="int8", or record layer.dequantize()',
-        )
-
-    def run_generic(self, input: Any, hx: Any, *options: Any, **named: Any) -> Any:
+    def run_generic(
+        self,
+        input: Tensor | PackedSequence,
+        hx: States | None,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+        return_gates: bool | None,
+        resets: Tensor | None = None,
+    ) -> Any:
         """Generic path; see `Recurrent`. Raises the errors of a call."""
         if is_transformed() or is_forward_mode():
             raise OptionError(
@@ -170,11 +173,11 @@ class QuantizedRecurrent(Recurrent):
                 expected="a call outside the transforms of torch.func and forward-mode differentiation",
                 do="use layer.dequantize(), which has both",
             )
-        states = hx if isinstance(hx, tuple | list) else () if hx is None else (hx,)
+        states = hx if isinstance(hx, tuple) else () if hx is None else (hx,)
         if not torch.is_autocast_enabled("cpu"):
             for what, tensor in (("an input", input), *(("an initial state", state) for state in states)):
                 self._check_float32(what, tensor.data if isinstance(tensor, PackedSequence) else tensor)
-        return super().run_generic(input, hx, *options, **named)
+        return super().run_generic(input, hx, lengths, mask, return_gates, resets)
 
     def _check_float32(self, what: str, tensor: Any) -> None:
         if isinstance(tensor, Tensor) and tensor.dtype != torch.float32:
@@ -205,7 +208,7 @@ class QuantizedRecurrent(Recurrent):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What moves a model, converts it or shares its memory: only results of the same dtype on the CPU are taken."""
-        probe = fn(torch.empty(0))
+        probe = fn(torch.empty(0, dtype=torch.float32, device="cpu"))
         if probe.device.type != "cpu":
             raise OptionError(
                 f"the quantised layer of {self.trace.name!r} cannot leave the CPU",
@@ -249,7 +252,7 @@ class QuantizedRecurrent(Recurrent):
         expected = [name for names in self.packed_names for name in names]
         expected += [name + SCALES for name, _, _ in self._places()]
         missing = [prefix + name for name in expected if prefix + name not in state_dict]
-        wrong = [] if missing else list(self._misfits(state_dict, prefix))
+        wrong = list(self._misfits(state_dict, prefix))
         missing_keys += missing
         error_msgs += wrong
         if strict:
@@ -270,22 +273,32 @@ class QuantizedRecurrent(Recurrent):
     def _misfits(self, tensors: Mapping[str, Any], prefix: str) -> Iterator[str]:
         """Why tensors of a state dict do not fit."""
         pairs = {name: tuple(cell.weights.shapes[place]) for name, cell, place in self._places()}
-        for name in (name for names in self.packed_names for name in names):
+        for name in (name for names in self.packed_names for name in names if prefix + name in tensors):
             tensor: Tensor = tensors[prefix + name]
             shape = pairs.get(name) or tuple(cast("Tensor", self._buffers[name]).shape)
             if tuple(tensor.shape) != shape:
                 yield f"{prefix}{name} has the shape {tuple(tensor.shape)}, and the layer's has {shape}"
             elif name in pairs and tensor.dtype != torch.int8:
-                yield f"{prefix}{name} is {tensor.dtype} and not torch.int8: load it into the float32 model, and quantise that"
+                do = "load it into the float32 model, and quantise that"
+                yield f"{prefix}{name} is {tensor.dtype} and not torch.int8: {do}"
             elif name in pairs and bool((tensor < -LARGEST).any()):
                 yield f"{prefix}{name} has whole numbers below -{LARGEST}"
-            elif name in pairs:
+            elif name in pairs and prefix + name + SCALES in tensors:
                 scales: Tensor = tensors[prefix + name + SCALES]
                 fits = tuple(scales.shape) == shape[:1] and scales.dtype == torch.float32
                 if not fits or not bool((scales.isfinite() & (scales > 0)).all()):
                     yield f"{prefix}{name}{SCALES} has not a positive float32 number for each of {shape[0]} rows"
-            elif not tensor.is_floating_point():
+            elif name not in pairs and not tensor.is_floating_point():
                 yield f"{prefix}{name} is {tensor.dtype} and not torch.float32"
+
+
+@torch.compiler.assume_constant_result  # torch.compile cannot follow how an error is made
+def _refuse_recording(name: str) -> NoReturn:
+    raise GatewrightError(
+        f"the quantised layer of {name!r} cannot be recorded in a graph",
+        expected="a call outside torch.jit.trace, torch.export and torch.onnx.export",
+        do='call gw.export.onnx or gw.export.safetensors with weights="int8", or record layer.dequantize()',
+    )
 
 
 _PLANNED = "matrices in int8, packed once; products in int8"
@@ -296,7 +309,9 @@ _REPLACED = {"_parameters", "_buffers", "_modules", "packed_cells", "backend", "
 def _integer_places(cell: PackedCell) -> set[int]:
     """The places in the layout of the matrices that are kept in eight bits: those that only kernels read."""
     places = set(narrow_places(cell.trace, cell.layout, cell.sizes))
-    shared = {place for overlap in overlaps(cell.layout, cell.trace, cell.sizes) for place in (overlap.first, overlap.second)}
+    shared = {
+        place for overlap in overlaps(cell.layout, cell.trace, cell.sizes) for place in (overlap.first, overlap.second)
+    }
     computed = names_of(arg for equation in planned(simplify(cell.trace)).prologue for arg in equation.args)
     return {place for place in places - shared if computed.isdisjoint(cell.layout[place].slots)}
 

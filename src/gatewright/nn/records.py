@@ -1,4 +1,5 @@
-"""Recurrent layers as records of a model file, and back: a layer is its equations, its sizes and its packing."""
+"""Recurrent layers as records of a model file, and back: a layer is its equations, its sizes and its packing; and the
+tensors of a model as a file has them."""
 
 from typing import Any
 
@@ -8,6 +9,8 @@ from torch import nn
 
 from gatewright.axes import HIDDEN, INPUT
 from gatewright.model_file import LayerRecord
+from gatewright.model_file.narrow import SCALES
+from gatewright.nn.quantized import QuantizedRecurrent
 from gatewright.nn.recurrent import Recurrent
 
 _OPTIONS = ("num_layers", "bidirectional", "batch_first", "dropout", "dropout_per", "layout")
@@ -37,6 +40,18 @@ def direction_parameters(layer: Recurrent, index: int) -> dict[str, NDArray[np.f
     """The parameters of one direction of one level by their names in the equations, copied to float64 arrays."""
     tensors = [tensor.detach().cpu().double() for tensor in layer.packed_parameters(index)]
     return {name: tensor.numpy() for name, tensor in layer.packed_cells[index].unpack(tensors).items()}
+
+
+def stored_tensors(model: nn.Module) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors of a model for a ModelFile, and the kinds of those in fewer bits: matrices of quantised layers."""
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    kinds: dict[str, str] = {}
+    for path, layer in model.named_modules(remove_duplicate=False):
+        for name in layer.matrices() if isinstance(layer, QuantizedRecurrent) else ():
+            key = f"{path}.{name}" if path else name
+            scales: NDArray[np.float32] = tensors.pop(key + SCALES)
+            tensors[key], kinds[key] = scales[:, None] * tensors[key], "int8"
+    return tensors, kinds
 
 
 def _options(source: Recurrent | LayerRecord) -> dict[str, Any]:

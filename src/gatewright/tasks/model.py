@@ -13,6 +13,7 @@ from gatewright import __version__, model_file
 from gatewright.errors import GatewrightError, ModelFileError, OptionError
 from gatewright.model_file import ModelFile
 from gatewright.nn import layer_records
+from gatewright.nn.records import stored_tensors
 from gatewright.tasks import recipes
 from gatewright.tasks.columns import reading_settings
 from gatewright.tasks.recipe import Recipe
@@ -55,7 +56,7 @@ class Model:
 
     def kept(self) -> ModelFile:
         """What the model file holds."""
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
+        tensors, kinds = stored_tensors(self.network)
         settings = {
             "recipe": self.recipe.settings(),
             "inputs": self.sizes.inputs,
@@ -75,6 +76,7 @@ class Model:
             vocabulary=self.sizes.vocabulary,
             seed=self.recipe.seed,
             version=__version__,
+            narrow=kinds,
         )
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from gatewright.axes import HIDDEN, INPUT
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
-from gatewright.nn import GRU, LSTM, RNN, Recurrent
+from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
 from gatewright.trace import Trace
 from gatewright.trace.ir import Var
 
@@ -137,9 +137,12 @@ def with_states(layer: nn.Module) -> Recurrent:
         device="meta",
     )
     twin.products = own.products
+    source = (
+        layer.dequantize() if isinstance(layer, QuantizedRecurrent) else layer
+    )  # the twin rounds to the same numbers
     for names in own.packed_names:
         for name in names:
-            setattr(twin, name, nn.Parameter(getattr(layer, name).detach(), requires_grad=False))
+            setattr(twin, name, nn.Parameter(getattr(source, name).detach(), requires_grad=False))
     return twin.eval()
 
 

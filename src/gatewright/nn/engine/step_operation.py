@@ -135,8 +135,8 @@ class _StepRun:
 
     def _commands(self, buffers: BufferPlan, *, is_gradient: bool) -> Callable[[Sequence[int], int], None]:
         """What runs the kernels. Its addresses are: operands, sums, states; for a gradient what is saved, adjoints and
-        gradients; what is saved otherwise; the workspace; packed matrices. Then come for each state where it is written before
-        the kernels run, where its first values are, where its last values are, and its result.
+        gradients; what is saved otherwise; the workspace; packed matrices. Then come for each state where it is written
+        before the kernels run, where its first values are, where its last values are, and its result.
         """
         states, arrays = len(self._states), self._count + len(self._sums) + len(self._states) + 1
         if is_gradient:
