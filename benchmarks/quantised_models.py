@@ -105,8 +105,9 @@ def speed(steps: int = STEPS) -> Table:
             layers = {"float32": ours, "int8": gw.nn.quantize(ours).model, "torch.ao": theirs, "torch": plain}
             found.append([f"{kind} {size}", *_timed(layers, x, copy.deepcopy(plain).double())])
     head = ["", "float32 us", "int8 us", "torch.ao us", "torch float32 us", "int8 error", "torch.ao error"]
-    note = f"Microseconds a step, {steps} steps of one row in a call, as many inputs as units. Errors: the root mean "
-    note += "square difference to float64, as a share of the outputs."
+    extent = f"{steps} step{'s' if steps > 1 else ''} of one row in a call"
+    note = f"Microseconds a step, {extent}, as many inputs as units. Errors: the root mean square difference to "
+    note += "float64, as a share of the outputs."
     return Table("Single rows in eight bits", head, found, (note,))
 
 

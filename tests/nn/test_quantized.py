@@ -18,6 +18,7 @@ from gatewright import model_file
 from gatewright.backends.llvm.jit.target import VARIABLE, runnable, target_named
 from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.nn.engine.packed_weights import PackedWeights
+from gatewright.nn.records import direction_parameters
 
 LAYERS = {
     "gru": lambda: gw.nn.GRU(12, 40),
@@ -334,3 +335,10 @@ def test_calls_of_many_kinds_hold_few_orders() -> None:
     assert one < layer.weight_bytes < 5 * one
     for extent, want in wants.items():
         assert torch.equal(layer(torch.ones(*extent, 256))[0], want)
+
+
+def test_parameters_by_their_names_are_the_rounded_ones() -> None:
+    layer = quantized(lambda: gw.nn.GRU(12, 20))
+    rounded = layer.dequantize()
+    got, want = direction_parameters(layer, 0), direction_parameters(rounded, 0)
+    assert all(np.array_equal(got[name], value) for name, value in want.items())
