@@ -73,7 +73,7 @@ _LAZY = (
     "look",
 )
 # What `print` and notebooks show of cells and layers is written by a later part, loaded at the first use.
-_display.use(lambda: import_module("gatewright.inspect.display"))
+_display.use(lambda: cast("_display.Display", import_module("gatewright.inspect.display")))
 _FUNCTIONS = {"diagram": "gatewright.drawing"}
 
 
