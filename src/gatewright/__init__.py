@@ -12,7 +12,7 @@ reference, a PyTorch layer, LaTeX, and a picture of what each gate does.
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gatewright import errors
 from gatewright.errors import GatewrightError
