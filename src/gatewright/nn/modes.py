@@ -63,3 +63,12 @@ def exports_onnx() -> bool:
 @torch.compiler.assume_constant_result
 def _is_in_onnx_export() -> bool:
     return torch.onnx.is_in_onnx_export()
+
+
+def hooks_saved_tensors() -> bool:
+    """Whether hooks watch what autograd saves, as torch.utils.checkpoint does.
+
+    It needs the same tensors from a call and from its repetition. So a first call, which takes the generic path, must
+    not be repeated on a fast path that saves others.
+    """
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]

@@ -26,7 +26,7 @@ from gatewright.nn.engine.operation import Operands, SequenceOperation
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.engine.sequence_pair import run_pair
 from gatewright.nn.layer_interface import LayerInterface
-from gatewright.nn.modes import is_plain
+from gatewright.nn.modes import hooks_saved_tensors, is_plain
 from gatewright.nn.precision import Precision, precision_of
 from gatewright.nn.sequence import Lengths, RaggedRows, backward_resets, row_lengths
 from gatewright.nn.torch_fused import same_equations
@@ -91,6 +91,8 @@ def call_fast_packed(
     """
     data = input.data
     is_plain_batch = type(data) is Tensor and data.dim() == 2 and data.is_cpu and is_plain()
+    if hooks_saved_tensors():
+        return None
     if not is_plain_batch or data.shape[-1] != layer.input_size or not _is_for_engine(layer):
         return None
     rows = RaggedRows.of_packed(input) if data.dtype in DTYPES else None
@@ -150,7 +152,7 @@ def _run_fast(
         packed = [[start, *tensors] for start, tensors in zip(starts, packed, strict=True)]  # an input, after x
     fold, checkpoint = None, layer.checkpoint
     # To ask for the size of the dictionary would take a call.
-    if lookups.data and vectors is not None and not checkpoint:
+    if lookups.data and vectors is not None and not checkpoint and not hooks_saved_tensors():
         fold = EmbeddingFold.of(layer, vectors, operations)
     operands = [(*own, *starts) for own, starts in zip(packed, states, strict=True)]
     calls = _Directions(operations, operands, ragged, fold, checkpoint)
