@@ -61,6 +61,7 @@ NAVIGATION: dict[str, tuple[Page | Folder, ...]] = {
         Page("guides/deploy.md"),
         Page("guides/own-data.md", "Your own data"),
         Page("guides/read-gates.md"),
+        Page("inside.md"),
         Page("guides/many-machines.md"),
         Page("guides/troubleshoot.md"),
         Page("data.md", "Tables"),

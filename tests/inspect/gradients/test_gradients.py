@@ -149,6 +149,15 @@ def test_shares_are_those_of_equal_steps_along_the_line() -> None:
     np.testing.assert_allclose(found.values, total * (x - baseline).numpy(), atol=1e-5)
 
 
+def test_more_points_are_taken_until_shares_add_up_and_a_warning_says_where_they_do_not() -> None:
+    model, x = made(nn.RNN, embed=False), 40 * numbers(12, 3)  # far from 0 tanh is a step: few points miss it
+    with pytest.warns(UserWarning, match=r"the shares of rows .* do not add up to the difference of outputs"):
+        few = integrated_gradients(model, x, output=0, points=3)
+    assert np.abs(few.error).max() > 0.01 * np.abs(few.difference).max()
+    shares = integrated_gradients(model, 4 * numbers(12, 3), output=0)
+    assert (np.abs(shares.error) <= 0.01 * np.abs(shares.difference) + 1e-5 * np.abs(shares.outputs)).all()
+
+
 def test_a_linear_output_is_shared_out_by_one_point() -> None:
     class Linear(Tagger):
         def forward(self, x: Tensor) -> Tensor:
@@ -264,7 +273,7 @@ def test_the_model_is_as_before(kind: Any) -> None:
     drawn = torch.get_rng_state()
     saliency(model, x)
     saliency_by_lag(model, x, lags=2)
-    integrated_gradients(model, x, points=2)
+    integrated_gradients(model, x)
     effective_memory(model, x, lags=2)
     with pytest.raises(OptionError):
         saliency(model, x, output=99)
@@ -347,3 +356,19 @@ def test_symbols_without_vectors_of_their_own_are_refused() -> None:
 
     with pytest.raises(OptionError, match="no module of the OneHot turns symbols into vectors"):
         saliency(made(nn.GRU, OneHot, embed=False), symbols(4) % 2)
+
+
+def test_a_module_is_given_names() -> None:
+    model, x = made(nn.GRU, embed=True), symbols(6)
+    names: dict[str, Any] = {"symbols": [list("abcdef"), list("ghijkl")], "labels": ["low", "middle", "high"]}
+    found = saliency(model, x, output="middle", **names)
+    assert found.chosen.tolist() == [1, 1]
+    assert found.symbols == names["symbols"]
+    assert saliency_by_lag(model, x, row=1, steps=4, lags=2, **names).symbols == list("ghij")
+    with pytest.raises(OptionError, match="there is no output 'top'\n  expected: 'low', 'middle', 'high'"):
+        saliency(model, x, output="top", **names)
+
+
+def test_a_run_has_its_own_names(quick_run: QuickRun) -> None:
+    with pytest.raises(OptionError, match="a run knows the lengths, axes and names of its data"):
+        saliency(quick_run("text")[1], text="the sea", labels=["a"])

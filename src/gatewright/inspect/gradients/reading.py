@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.observe import Source, network_batches
 from gatewright.nn import Recurrent
-from gatewright.tasks.answers.network_inputs import NetworkInputs
 
 ModelSource = nn.Module | Source
 """A torch module, or a run: its folder, a model file, or a `Run`."""
@@ -25,14 +24,17 @@ class Reading:
     - `values`: what the model reads, symbols (time, batch) or numbers (time, batch, features); with `batch_first` the
       first two axes are the other way round.
     - `lengths` (batch,): the steps of each row.
-    - `inputs`: the names of rows, steps and outputs, where the batch comes from data of a recipe.
+    - `symbols`, `labels`: the names of the steps of each row, and of the outputs, where they have names.
+    - `reads_lengths`: whether the model takes lengths, as the networks of recipes do.
     """
 
     model: nn.Module
     values: Tensor
     lengths: Tensor
     batch_first: bool = False
-    inputs: NetworkInputs | None = None
+    symbols: Sequence[Sequence[str]] | None = None
+    labels: Sequence[str] | None = None
+    reads_lengths: bool = False
 
     @property
     def time_major(self) -> Tensor:
@@ -47,13 +49,7 @@ class Reading:
     @property
     def arguments(self) -> tuple[Any, ...]:
         """What the model is called with."""
-        reads_lengths = self.inputs is not None and self.inputs.reads_lengths
-        return (self.values, None, self.lengths.to(self.values.device)) if reads_lengths else (self.values,)
-
-    @property
-    def labels(self) -> Sequence[str] | None:
-        """The names of the outputs."""
-        return None if self.inputs is None else self.inputs.labels
+        return (self.values, None, self.lengths.to(self.values.device)) if self.reads_lengths else (self.values,)
 
     def rows(self, rows: Tensor) -> "Reading":
         """Some rows, in any order; a row may come several times."""
@@ -64,8 +60,8 @@ class Reading:
         """Windows of `width` steps as rows, each from a row and a step on; the last step is repeated after the end."""
         places = (torch.arange(width)[:, None] + starts).clamp(max=len(self.time_major) - 1)
         taken = self.time_major[places.to(self.values.device), rows.to(self.values.device)]
-        inputs = None if self.inputs is None else replace(self.inputs, reads_lengths=False)
-        return replace(self, values=self._as_read(taken), lengths=torch.full((len(rows),), width), inputs=inputs)
+        lengths = torch.full((len(rows),), width)
+        return replace(self, values=self._as_read(taken), lengths=lengths, reads_lengths=False)
 
     def _as_read(self, time_major: Tensor) -> Tensor:
         return time_major.transpose(0, 1) if self.batch_first else time_major
@@ -78,13 +74,15 @@ def readings(
     text: str | None = None,
     lengths: Sequence[int] | Tensor | None = None,
     batch_first: bool | None = None,
+    symbols: Sequence[Sequence[str]] | None = None,
+    labels: Sequence[str] | None = None,
     limit: int | None = None,
     **columns: Any,
 ) -> Iterator[Reading]:
     """The batches of data for a model.
 
     - A torch module reads one tensor or array; `lengths` are the steps of its rows. `batch_first` says which axis is
-      time; by default that of its first recurrent layer.
+      time; by default that of its first recurrent layer. `symbols` name the steps of each row, `labels` the outputs.
     - A run reads what its `predict` takes, or a text.
 
     Raises OptionError for arguments that do not go together.
@@ -92,13 +90,22 @@ def readings(
     if isinstance(source, nn.Module):
         if text is not None or columns:
             raise OptionError(f"a {type(source).__name__} reads tensors", do="give data, or the folder of a run")
-        yield _module_reading(source, data, lengths, batch_first)
+        yield replace(_module_reading(source, data, lengths, batch_first), symbols=symbols, labels=labels)
         return
-    if lengths is not None or batch_first is not None:
-        raise OptionError("a run knows the lengths and the order of the axes of its data", do="leave them out")
+    if any(option is not None for option in (lengths, batch_first, symbols, labels)):
+        raise OptionError(
+            "a run knows the lengths, axes and names of its data", do="leave out lengths, batch_first, symbols, labels"
+        )
     for network, inputs in network_batches(_run_source(source), data, text=text, limit=limit, **columns):
         values = torch.as_tensor(inputs.values).to(next(network.parameters()).device)
-        yield Reading(network, values, torch.as_tensor(inputs.lengths), inputs=inputs)
+        yield Reading(
+            network,
+            values,
+            torch.as_tensor(inputs.lengths),
+            symbols=inputs.symbols,
+            labels=inputs.labels,
+            reads_lengths=inputs.reads_lengths,
+        )
 
 
 def first_reading(source: ModelSource, data: Any = None, **options: Any) -> Reading:

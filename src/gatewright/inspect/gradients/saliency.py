@@ -1,5 +1,6 @@
 """What an output looked at: its derivative by every input, and its difference to a baseline shared out among them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from gatewright.inspect.gradients.windows import RowWindows
 
 Values = NDArray[np.float64]
 Output = int | str | tuple[int, ...]
+_POINTS = (32, 64, 128, 256)
+_LEFT_OVER, _ROUNDING = 0.01, 1e-5  # of the difference, and of outputs in float32
 _POOLED = 2  # axes of outputs that are one answer a row
 _WITH_INTERVAL = 4  # axes of a forecast: time, rows, variables, ends of the interval
 
@@ -109,7 +112,8 @@ def saliency(
         saliency = gw.inspect.saliency("runs/films", text="not bad at all", output="pos")
         saliency = gw.inspect.saliency(model, x, output=3, step=-1)
 
-    - `source`, `data`: a torch module and its input, or a run and data or `text`, as for `observe`.
+    - `source`, `data`: a torch module and its input, or a run and data or `text`, as for `observe`. For a module
+      `symbols` and `labels` can name its steps and outputs, and `lengths` are the steps of its rows.
     - `output`: the place or name of the output; (variable, end) of a forecast's interval. By default the output that
       is highest, and of a forecast the middle of the first variable.
     - `step`: the step at which the output is given, or of a forecast the step ahead, from 0 on; negative from the end
@@ -131,7 +135,7 @@ def saliency(
         chosen.cpu().numpy(),
         outputs.step_numbers,
         batch.lengths.numpy(),
-        None if batch.inputs is None else batch.inputs.symbols,
+        batch.symbols,
         batch.labels,
     )
 
@@ -143,21 +147,48 @@ def integrated_gradients(
     output: Output | None = None,
     step: int | None = None,
     baseline: float | Any = 0.0,
-    points: int = 32,
+    points: int | None = None,
     **reading: Any,
 ) -> Attribution:
     """Share out the difference between an output and that at a baseline (Sundararajan, Taly & Yan 2017, 1703.01365).
 
     Each share is the difference of an input to the baseline, times the mean derivative on the straight line between
     them. The mean is taken at `points` Gauss-Legendre points, in place of the paper's equal steps: fewer are needed.
+    By default 32, and more, up to 256, until the shares of every row add up to within 1 % of the difference. Where they
+    do not, as those of a network whose gradient explodes between the baseline and the input, a warning names the rows.
 
     - `baseline`: what stands for "nothing": a number, or an array that fits (time, batch, features). Symbols are
       vectors here, so 0 is the vector of 0.
     - Other arguments are those of `saliency`.
     """
-    if points < 1:
+    if points is not None and points < 1:
         raise OptionError("the integral needs points", expected="points of 1 or more", got=str(points))
     batch = first_reading(source, data, **reading)
+    fewest, *more = _POINTS if points is None else (points,)
+    found = _integrated(batch, output, step, baseline, fewest)
+    for count in more:
+        if not len(_uneven_rows(found)):
+            break
+        found = _integrated(batch, output, step, baseline, count)
+    rows = _uneven_rows(found)
+    if len(rows):
+        numbers = ", ".join(map(str, rows[:10]))
+        warnings.warn(
+            f"the shares of rows {numbers} do not add up to the difference of outputs: see `error`; take more points, "
+            "another baseline, or saliency",
+            stacklevel=2,
+        )
+    return found
+
+
+def _uneven_rows(found: Attribution) -> NDArray[np.int64]:
+    """The rows of which the shares do not add up."""
+    bound = _LEFT_OVER * np.abs(found.difference) + _ROUNDING * np.abs(found.outputs)
+    return np.flatnonzero(~(np.abs(found.error) <= bound))
+
+
+def _integrated(batch: Reading, output: Output | None, step: int | None, baseline: Any, points: int) -> Attribution:
+    """Integrated gradients at so many points."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     total: Tensor | None = None
     with frozen(batch.model):
@@ -180,7 +211,7 @@ def integrated_gradients(
         chosen.cpu().numpy(),
         outputs.step_numbers,
         batch.lengths.numpy(),
-        None if batch.inputs is None else batch.inputs.symbols,
+        batch.symbols,
         batch.labels,
     )
 
@@ -224,12 +255,11 @@ def saliency_by_lag(
             norms = run.gradient(outputs.values(chosen).sum()).double().norm(dim=-1)
         values.append(windows.by_lag(norms, chunk).cpu())
         places.append(chosen.cpu())
-    symbols = None if batch.inputs is None else batch.inputs.symbols
     return LaggedSaliency(
         torch.cat(values).numpy(),
         torch.cat(places).numpy(),
         row,
-        None if symbols is None else symbols[row][: len(ends)],
+        None if batch.symbols is None else batch.symbols[row][: len(ends)],
         batch.labels,
     )
 

@@ -1,0 +1,175 @@
+"""Pattern search: Strobelt, Gehrmann, Pfister & Rush 2018, "LSTMVis", 1606.07461.
+
+A span of a row is marked. The units that are on within it and off beside it stand for what the span is, and other spans
+with the same units on are likely of the same kind. The paper has units that are above a threshold; here units that are
+far below 0 count as well, each by its own sign.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import OptionError
+from gatewright.inspect.activity.activations import Activations, LayerActivations
+from gatewright.inspect.measures.steps import Source, batches_of
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PatternMatch:
+    """A span like the marked one.
+
+    - `batch`, `row`, `start`, `stop`: where it is; `stop` is the step after its last one.
+    - `share`: of the pattern's units, the share that is on throughout the span and off beside it.
+    - `before`, `within`, `after`: the symbols around and in it; empty where steps have no symbols.
+    """
+
+    batch: int
+    row: int
+    start: int
+    stop: int
+    share: float
+    before: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class UnitPattern:
+    """The units that are on only within a span, and spans that are like it, the most alike first.
+
+    `signs` (units,): 1 for a unit that is on above the threshold, -1 for one that is on below minus the threshold.
+    """
+
+    layer: str
+    value: str
+    span: tuple[int, int]
+    row: int
+    units: NDArray[np.int64]
+    signs: NDArray[np.int64]
+    matches: tuple[PatternMatch, ...]
+
+    def lines(self) -> list[str]:
+        """The matches as text, one a line, with the spans below one another between ⟦ and ⟧."""
+        shown = [tuple("".join(map(_visible, part)) for part in (m.before, m.within, m.after)) for m in self.matches]
+        width = max((len(before) for before, _, _ in shown), default=0)
+        return [f"{before:>{width}}⟦{within}⟧{after}" for before, within, after in shown]
+
+
+def find_pattern(
+    activations: Activations,
+    span: tuple[int, int],
+    *,
+    row: int = 0,
+    layer: str | None = None,
+    value: str | None = None,
+    threshold: float = 0.3,
+    corpus: Source | None = None,
+    least: float = 0.5,
+    limit: int = 20,
+    context: int = 12,
+) -> UnitPattern:
+    """Find the units that are on only within a span of a row, and like spans elsewhere.
+
+        pattern = gw.inspect.find_pattern(activations, (4, 11), corpus=gw.inspect.observations(run, "book.txt"))
+        print(*pattern.lines(), sep="\\n")
+
+    - `span`: its first step, and the step after its last one.
+    - `value`: the state or gate that is looked at, by default the first state; `layer`: by default the first one.
+    - `threshold`: a unit is on where its value is further from 0 than this, with the same sign in all of the span. It
+      has to be off in the step before the span and in the step after it, where the row has these.
+    - `corpus`: where like spans are looked for: activations or a stream of them, by default the activations themselves.
+    - `least`: spans where at least this share of the units is on. Of these the `limit` best are kept, by the share of
+      units that are on throughout and off beside the span, then by how near their length is to that of the marked one.
+    - `context`: symbols before and after each span.
+
+    Raises OptionError for a row, span, layer or value that does not exist.
+    """
+    activity = activations.layer(layer)
+    value = next(iter(activity.states)) if value is None else value
+    _check_span(activations, span, row)
+    units, signs = _units_on(activity.values(value)[: int(activations.lengths[row]), row], span, threshold)
+    search = _Search(activity.name, value, units, signs, threshold, least, span[1] - span[0], context)
+    found = search.matches(activations if corpus is None else corpus) if len(units) else ()
+    best = heapq.nsmallest(limit, found, key=search.rank)
+    return UnitPattern(activity.name, value, span, row, units, signs, tuple(best))
+
+
+def _check_span(activations: Activations, span: tuple[int, int], row: int) -> None:
+    if not 0 <= row < activations.batch:
+        raise OptionError(f"there is no row {row}", expected=f"0 to {activations.batch - 1}")
+    length = int(activations.lengths[row])
+    if not 0 <= span[0] < span[1] <= length:
+        raise OptionError(
+            f"row {row} has no span {span}",
+            expected=f"its first step and the step after its last one, from 0 to {length}",
+        )
+
+
+def _units_on(values: NDArray[np.floating], span: tuple[int, int], threshold: float) -> tuple[NDArray[np.int64], ...]:
+    """The units that are on in all of a span and off beside it, and their signs."""
+    start, stop = span
+    above, below = _only_within(values > threshold, start, stop), _only_within(values < -threshold, start, stop)
+    units = np.flatnonzero(above | below)
+    return units, np.where(above[units], 1, -1)
+
+
+def _only_within(on: Flags, start: int, stop: int) -> Flags:
+    """Which units (units,) are on in all steps of a span and off in the steps beside it."""
+    beside = on[[step for step in (start - 1, stop) if 0 <= step < len(on)]]
+    within: Flags = np.all(on[start:stop], axis=0)
+    return within & ~np.any(beside, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    layer: str
+    value: str
+    units: NDArray[np.int64]
+    signs: NDArray[np.int64]
+    threshold: float
+    least: float
+    length: int
+    context: int
+
+    def matches(self, source: Source) -> Iterator[PatternMatch]:
+        """All spans in which enough of the units are on."""
+        for batch, activations in enumerate(batches_of(source)):
+            layer: LayerActivations = activations.layer(self.layer)
+            values = layer.values(self.value)[..., self.units] * self.signs
+            for row, length in enumerate(activations.lengths.tolist()):
+                on = values[:length, row] > self.threshold
+                enough = on.mean(1) >= self.least
+                edges = np.flatnonzero(np.diff(enough, prepend=False, append=False)).tolist()
+                for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                    share = float(_only_within(on, start, stop).mean())
+                    yield self._match(activations, batch, row, (start, stop), share)
+
+    def rank(self, match: PatternMatch) -> tuple[float, int, int, int, int]:
+        """What matches are sorted by: small for those that are most alike."""
+        return -match.share, abs(match.stop - match.start - self.length), match.batch, match.row, match.start
+
+    def _match(
+        self, activations: Activations, batch: int, row: int, span: tuple[int, int], share: float
+    ) -> PatternMatch:
+        if activations.symbols is None:
+            return PatternMatch(batch, row, *span, share)
+        symbols: Sequence[str] = activations.symbols[row]
+        start, stop = (step * activations.patch for step in span)
+        return PatternMatch(
+            batch,
+            row,
+            *span,
+            share,
+            tuple(symbols[max(0, start - self.context) : start]),
+            tuple(symbols[start:stop]),
+            tuple(symbols[stop : stop + self.context]),
+        )
+
+
+def _visible(symbol: str) -> str:
+    return {"\n": "↵", "\t": "⇥"}.get(symbol, symbol)
