@@ -59,6 +59,8 @@ THIRD_PARTY = {
     "typer": ("cli",),
     "rich": ("cli", "tasks", "inspect", "terminal"),
     "onnx": ("backends.onnx",),
+    "starlette": ("look",),
+    "uvicorn": ("look",),
 }
 # Inside functions, or for types only, also here.
 DEFERRED = dict.fromkeys(("torch", "onnx", "h5py", "keras", "tensorflow"), ("convert",)) | dict.fromkeys(

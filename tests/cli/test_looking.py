@@ -184,3 +184,18 @@ def test_standard_input_may_be_closed_or_empty(
     )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8"))
     assert invoke(*arguments) == (2, "", "error: standard input is empty\n")
+
+
+def test_options_of_live_pages(quick_run: QuickRun, invoke: Invoke, monkeypatch: Any) -> None:
+    run = quick_run("text")[1]
+    assert invoke("look", run, "--port", "1") == (
+        2,
+        "",
+        "error: --port is the port of a live page\n  do: add --live, or leave out --port\n",
+    )
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    monkeypatch.delitem(sys.modules, "gatewright.look.live", raising=False)
+    code, out, messages = invoke("look", run, "--live")
+    assert (code, out) == (2, "")
+    assert messages.startswith("error: a live page needs the package 'starlette")
+    assert messages.endswith("do: pip install 'gatewright[look]'\n")

@@ -10,7 +10,7 @@ import typer
 
 from gatewright.cli.options import ModelPath, Reading
 from gatewright.cli.results import print_line
-from gatewright.cli.shell import Command, messages
+from gatewright.cli.shell import Command, given, messages
 from gatewright.errors import DataError, OptionError
 from gatewright.untrusted.printable import print_text
 
@@ -46,6 +46,12 @@ def look(
         int | None, typer.Option(min=1, help="Rows of the data that are shown.", show_default=str(_ROWS))
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Serve a page on this machine that reads while you type.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="With --live: the port.", show_default="a free one")
+    ] = None,
     reading: Reading = None,
 ) -> None:
     """Write a page that shows the gates and states of a trained network while it reads a text, series or table.
@@ -53,6 +59,11 @@ def look(
     The page is one HTML file that needs no server. Without --text and --data a forecaster reads the end of its series,
     and a language model a passage of its own text, or a sample that it writes itself.
     """
+    if live:
+        _live(model, text, title, port, given(data=data, out=output, steps=steps, rows=rows), show=show)
+        return
+    if port is not None:
+        raise OptionError("--port is the port of a live page", do="add --live, or leave out --port")
     target = output or (model / PAGE_NAME if model.is_dir() else model.parent / PAGE_NAME)
     _check_target(target, text, data)
     with messages().status("reading"):
@@ -66,6 +77,37 @@ def look(
     print_text(f"{target}  {size / 1e6:.1f} MB" if size >= 1e5 else f"{target}  {size / 1e3:.0f} kB")
     if show:
         webbrowser.open(target.resolve().as_uri())
+
+
+def _live(
+    model: Path, text: str | None, title: str | None, port: int | None, others: dict[str, Any], *, show: bool
+) -> None:
+    """Serve the live page until Ctrl-C."""
+    import secrets
+
+    try:
+        from gatewright.look.live import listening, serve
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"a live page needs the package {error.name!r}, which is not installed", do="pip install 'gatewright[look]'"
+        ) from error
+    from gatewright.look.session import LiveSession
+    from gatewright.tasks.language.generator import TextGenerator
+
+    if others:
+        raise OptionError(f"a live page has no option --{next(iter(others))}", do="leave it out")
+    with messages().status("loading"):
+        run, _ = _opened(model, None)
+        session = LiveSession(run)
+    own, token = listening(port or 0), secrets.token_urlsafe(24)
+    content = _text(run, text)[:_STEPS] if text is not None else TextGenerator(run.model).beginning(None)
+    address = f"http://127.0.0.1:{own.getsockname()[1]}/?token={token}"
+    print_text(address)
+    sys.stdout.flush()
+    print_line(messages(), "it answers to this address alone, until Ctrl-C")
+    if show:
+        webbrowser.open(address)
+    serve(session, own, token=token, title=title or _title(run), text=content)
 
 
 def _check_target(target: Path, text: str | None, data: str | None) -> None:
@@ -193,6 +235,7 @@ COMMANDS = (
             "echo 'To be, or not to be' | gatewright look runs/text --text - --out page.html",
             "gatewright look runs/texts --data mails.csv --rows 8",
             "gatewright look runs/series",
+            "gatewright look runs/text --live --open",
         ),
     ),
 )

@@ -9,6 +9,7 @@ from gatewright.inspect.gradcheck import ComparedDerivative, GradcheckError, Gra
 
 if TYPE_CHECKING:
     from gatewright.inspect.activity.activations import Activations, LayerActivations
+    from gatewright.inspect.activity.clamped import Clamp, clamped
     from gatewright.inspect.activity.observe import observations, observe
     from gatewright.inspect.activity.record import record
     from gatewright.inspect.dynamics.drift import Drift, drift
@@ -59,6 +60,7 @@ Row = ComparedDerivative  # its name in earlier versions
 _LAZY = {
     "Activations": "gatewright.inspect.activity.activations",
     "Attribution": "gatewright.inspect.gradients.saliency",
+    "Clamp": "gatewright.inspect.activity.clamped",
     "CopiedInput": "gatewright.inspect.dynamics.variables",
     "DeadUnits": "gatewright.inspect.dynamics.state_space",
     "Drift": "gatewright.inspect.dynamics.drift",
@@ -80,6 +82,7 @@ _LAZY = {
     "UnitOrder": "gatewright.inspect.measures.unit_order",
     "UnitPattern": "gatewright.inspect.measures.pattern",
     "WatchedGradients": "gatewright.inspect.dynamics.watched",
+    "clamped": "gatewright.inspect.activity.clamped",
     "compare_memory": "gatewright.inspect.gradients.memory",
     "copied_input": "gatewright.inspect.dynamics.variables",
     "copied_input_figure": "gatewright.inspect.figures.dynamics",
@@ -131,6 +134,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Activations",
     "Attribution",
+    "Clamp",
     "ComparedDerivative",
     "CopiedInput",
     "DeadUnits",
@@ -156,6 +160,7 @@ __all__ = [
     "UnitOrder",
     "UnitPattern",
     "WatchedGradients",
+    "clamped",
     "compare_memory",
     "copied_input",
     "copied_input_figure",

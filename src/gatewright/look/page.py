@@ -28,6 +28,7 @@ _SCRIPTS = (
     "matches",
     "control",
     "events",
+    "live",
     "start",
 )
 """The files of the page's script, in the order in which they are joined."""

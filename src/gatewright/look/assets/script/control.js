@@ -39,6 +39,7 @@ function choose(changes) {
     showEquations();
   }
   element("unit").value = chosen.unit;
+  showClampable();
   element("unit").max = value().units - 1;
   draw();
 }

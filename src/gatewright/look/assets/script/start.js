@@ -1,6 +1,8 @@
 // Showing a payload.
 
-function show(newHeader, newBytes) {
+// Show a payload. What was chosen before stays chosen where it exists; `changes` choose something else.
+function show(newHeader, newBytes, changes = {}) {
+  const isFirst = header === null;
   header = newHeader;
   bytes = newBytes;
   cache = new Map();
@@ -18,6 +20,10 @@ function show(newHeader, newBytes) {
   buildText();
   element("find").parentElement.hidden = !isText();
   element("contributions").parentElement.hidden = !header.saliency[chosen.row];
+  if (!isFirst) {
+    choose({ value: chosen.value, ...changes });
+    return;
+  }
   const states = header.layers[chosen.layer].values.flatMap((each, place) => (each.kind === "state" ? [place] : []));
   choose({ layer: chosen.layer, value: states.at(-1) ?? 0, order: true });
 }
@@ -26,6 +32,7 @@ window.gatewright = { show, choose, chosen, value: () => value().name };
 
 inflated(element("blob").textContent).then((content) => {
   show(JSON.parse(element("header").textContent), content);
+  startLive();
   listen(); // not before: an event would find no data
   document.body.dataset.ready = "true";
 });

@@ -1,0 +1,118 @@
+"""The live page: a server on this machine alone, which answers only to who knows the token in its address."""
+
+import json
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from gatewright.errors import GatewrightError, OptionError
+from gatewright.look.page import assembled
+from gatewright.look.payload import described
+from gatewright.look.quantised import packed
+from gatewright.look.session import LiveSession, clamps_of
+
+HOST = "127.0.0.1"
+TOKEN_HEADER = "x-gatewright-token"
+_LARGEST_REQUEST = 1_000_000
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(session: LiveSession, *, token: str, port: int, title: str, text: str) -> Starlette:
+    """The application of a live page that shows `text` at first.
+
+    Every request needs the token, as `?token=` or in a header, and the host of this server: a page of another origin
+    whose name was bound to this address (DNS rebinding) sends its own name.
+    """
+    hosts = {f"{HOST}:{port}", f"localhost:{port}"}
+
+    async def guarded(request: Request, call: Handler) -> Response:
+        sent = request.headers.get(TOKEN_HEADER) or request.query_params.get("token") or ""
+        if request.headers.get("host") not in hosts or not secrets.compare_digest(sent.encode(), token.encode()):
+            return PlainTextResponse("forbidden", 403)
+        response = await call(request)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"  # the token stands in the address
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def index(request: Request) -> Response:
+        header, blob = await run_in_threadpool(lambda: described(session.observed(text), title=title))
+        return HTMLResponse(assembled(title, header, packed(blob.content()), live=True).encode("utf-8", "replace"))
+
+    async def read(request: Request) -> Response:
+        asked = await _asked(request)
+        clamps = clamps_of(asked.get("clamps", []))
+        content = await run_in_threadpool(session.read, str(asked.get("text", "")), clamps)
+        return Response(content, media_type="application/octet-stream")
+
+    async def write(request: Request) -> Response:
+        asked = await _asked(request)
+        options = {
+            "length": int(asked.get("length", 200)),
+            "temperature": float(asked.get("temperature", 1.0)),
+            "seed": int(asked.get("seed", 0)),
+            "clamps": clamps_of(asked.get("clamps", [])),
+        }
+        written = await run_in_threadpool(lambda: session.write(str(asked.get("text", "")), **options))
+        return JSONResponse({"text": written})
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 400)
+
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route("/read", read, methods=["POST"]),
+            Route("/write", write, methods=["POST"]),
+        ],
+        exception_handlers={GatewrightError: refused, ValueError: refused, TypeError: refused},
+    )
+    app.add_middleware(BaseHTTPMiddleware, dispatch=guarded)
+    return app
+
+
+async def _asked(request: Request) -> dict[str, Any]:
+    """The JSON object that a request sent."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_REQUEST:
+            raise OptionError("the request is too large", expected=f"at most {_LARGEST_REQUEST:,} bytes")
+    asked = json.loads(body)
+    if not isinstance(asked, dict):
+        raise OptionError("the request is no JSON object")
+    return asked  # pyright: ignore[reportUnknownVariableType]
+
+
+def listening(port: int) -> socket.socket:
+    """A socket at a port of this machine, at any free one for 0. Raises OptionError where the port is in use."""
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        own.bind((HOST, port))
+    except OSError as error:
+        own.close()
+        raise OptionError(
+            f"port {port} cannot be used: {error.strerror}",
+            do="take another, or 0 for any that is free",
+            shell="name another with --port, or leave it out",
+        ) from error
+    return own
+
+
+def serve(session: LiveSession, own: socket.socket, *, token: str, title: str, text: str) -> None:
+    """Answer at a socket until the process is interrupted."""
+    import uvicorn
+
+    port = own.getsockname()[1]
+    app = application(session, token=token, port=port, title=title, text=text)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[own])
