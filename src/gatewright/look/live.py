@@ -56,7 +56,7 @@ def application(session: LiveSession, *, token: str, port: int, title: str, text
 
     async def write(request: Request) -> Response:
         asked = await _asked(request)
-        options = {
+        options: dict[str, Any] = {
             "length": int(asked.get("length", 200)),
             "temperature": float(asked.get("temperature", 1.0)),
             "seed": int(asked.get("seed", 0)),
