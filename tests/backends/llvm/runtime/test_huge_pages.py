@@ -140,7 +140,7 @@ def test_large_results_are_on_huge_pages() -> None:
 
 def test_advice_about_memory_without_a_whole_huge_page_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(huge_pages, "_advise", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(huge_pages, "madvise", lambda *arguments: calls.append(arguments))
     advise(HUGE_PAGE + 1, HUGE_PAGE)
     assert calls == []
     advise(HUGE_PAGE - 1, 2 * HUGE_PAGE)

@@ -41,7 +41,7 @@ LEAST_ADVISED_BYTES = 32 * 1024 * 1024
 """An allocator returns memory of such a size to the system when it is freed, so that each new block has new pages."""
 
 
-def _madvise() -> Callable[[int, int, int], int] | None:
+def _system_call() -> Callable[[int, int, int], int] | None:
     """The function of the C library; None where there is none."""
     if _ADVICE is None:
         return None
@@ -53,7 +53,7 @@ def _madvise() -> Callable[[int, int, int], int] | None:
     return function
 
 
-_advise = _madvise()
+madvise = _system_call()
 
 
 def advise(address: int, size: int) -> None:
@@ -61,7 +61,7 @@ def advise(address: int, size: int) -> None:
 
     It is a hint: the first write takes a quarter of the time where the system follows it, and works as ever where not.
     """
-    if _advise is not None:
+    if madvise is not None:
         first, end = -(-address // HUGE_PAGE) * HUGE_PAGE, (address + size) // HUGE_PAGE * HUGE_PAGE
         if first < end:
-            _advise(first, end - first, _ADVICE or 0)
+            madvise(first, end - first, _ADVICE or 0)
