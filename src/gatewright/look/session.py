@@ -30,7 +30,8 @@ class LiveSession:
             raise OptionError(
                 f"a model of the recipe {run.model.recipe.name!r} writes no text, and has no live page",
                 expected="a model of the recipe 'text' or 'words'",
-                do="write a page without --live",
+                do="write a page: gw.look.page",
+                shell="write a page without --live",
             )
         self.run = run
         self._lock = Lock()
