@@ -215,7 +215,7 @@ def test_the_tensors_take_a_quarter_of_the_memory() -> None:
     packed = alive() - before
     assert rows / full < 0.26
     assert packed / full < 0.27  # among it workspaces of a few KiB that all layers share
-    assert small.weight_bytes / full == pytest.approx(packed / full, abs=0.01)
+    assert 0 <= packed - small.weight_bytes < 16 * 1024
     small.state_dict()
     assert (alive() - before) / full < 0.27
 
