@@ -60,6 +60,7 @@ CANNOT: dict[str, list[tuple[str, ...]]] = {
     "add": [(NONE, "1", "2")],
     "predict": [(NONE,), (NONE, "--data", NONE), ("/dev/zero", "--data", "-")],
     "generate": [(NONE,), (NONE, "--seed", "9" * 30)],
+    "look": [(NONE,), ("/dev/zero", "--text", NONE), (NONE, "--steps", "0")],
     "convert": [(NONE, "out.npz"), ("/dev/zero", "out.npz"), ("--explain", "none", "torch")],
     "export": [(NONE, "out.onnx"), (NONE, "out.c"), (NONE, "out.none")],
     "check": [("none",), ()],

@@ -1,6 +1,5 @@
 """The live page: a server on this machine alone, which answers only to who knows the token in its address."""
 
-import json
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
@@ -18,6 +17,7 @@ from gatewright.look.page import assembled
 from gatewright.look.payload import described
 from gatewright.look.quantised import packed
 from gatewright.look.session import LiveSession, clamps_of
+from gatewright.untrusted.json_text import parse_json
 
 HOST = "127.0.0.1"
 TOKEN_HEADER = "x-gatewright-token"
@@ -87,7 +87,10 @@ async def _asked(request: Request) -> dict[str, Any]:
         body += part
         if len(body) > _LARGEST_REQUEST:
             raise OptionError("the request is too large", expected=f"at most {_LARGEST_REQUEST:,} bytes")
-    asked = json.loads(body)
+    try:
+        asked = parse_json(body)
+    except ValueError as error:
+        raise OptionError("the request is no JSON", got=str(error)) from error
     if not isinstance(asked, dict):
         raise OptionError("the request is no JSON object")
     return asked  # pyright: ignore[reportUnknownVariableType]

@@ -4,6 +4,7 @@ A line is one row at one step: line `step * batch + row` of an array (time, batc
 """
 
 import ctypes
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from gatewright.backends.llvm.emit.emitter import INDEX, POINTER
 from gatewright.backends.llvm.emit.native import NativeEmitter, NativeModule
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.machine_code import Library, Signature
+from gatewright.backends.llvm.jit.machine_code import Signature
 
 Indices = NDArray[np.int64]
 
@@ -169,5 +170,7 @@ def _emit_listing(e: NativeEmitter, args: Any) -> None:
 
 
 @cache
-def _code() -> Library:
-    return compile_module(_source, _FUNCTIONS, key="active lines")
+def _code() -> Mapping[str, Callable[..., None]]:
+    """The compiled functions by name, as a dict: it is asked in every call of a ragged batch."""
+    library = compile_module(_source, _FUNCTIONS, key="active lines")
+    return {name: library[name] for name in _FUNCTIONS}
