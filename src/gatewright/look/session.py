@@ -16,6 +16,7 @@ from gatewright.look.quantised import in_script
 from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.language.recipe import LanguageModel
 from gatewright.tasks.run import Run
+from gatewright.trace import Trace
 
 MOST_CHARACTERS = 4000
 """Of a text that is read: longer ones would take too long to answer while somebody types."""
@@ -36,16 +37,19 @@ class LiveSession:
         self.run = run
         self._lock = Lock()
         self._clamped: tuple[tuple[Clamp, ...], Run] = ((), run)
+        self._traces: dict[str, Trace] = {}  # of the layers without clamps, once they were needed
 
     def observed(self, text: str, clamps: Sequence[Clamp] = ()) -> Activations:
         """The activations for a text. With clamps the gates are as clamped, and the equations are those of the cell."""
         with self._lock:
             run = self._with(clamps)
             seen = observe(run, text=text[:MOST_CHARACTERS])
-        if run is self.run:
-            return seen
-        traces = {name: layer.trace for name, layer in self._plain(text).layers.items()}
-        layers = {name: replace(layer, trace=traces[name]) for name, layer in seen.layers.items()}
+            if run is self.run:
+                return seen
+            if not self._traces:
+                plain = observe(self.run, text=text[:1])
+                self._traces = {name: layer.trace for name, layer in plain.layers.items()}
+        layers = {name: replace(layer, trace=self._traces[name]) for name, layer in seen.layers.items()}
         return replace(seen, layers=layers)
 
     def read(self, text: str, clamps: Sequence[Clamp] = ()) -> bytes:
@@ -70,9 +74,6 @@ class LiveSession:
             writer = TextGenerator(self._with(clamps).model)
             pieces = writer.stream(text[-MOST_CHARACTERS:], length=length, temperature=temperature, seed=seed)
             return "".join(islice(pieces, length))
-
-    def _plain(self, text: str) -> Activations:
-        return observe(self.run, text=text[:1])
 
     def _with(self, clamps: Sequence[Clamp]) -> Run:
         """The run with clamped gates; the latest one is kept."""

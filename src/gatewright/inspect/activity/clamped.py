@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from gatewright.axes import HIDDEN, INPUT
 from gatewright.errors import OptionError
 from gatewright.nn import Recurrent
+from gatewright.nn.records import twin_of
 from gatewright.packing import Packed
 from gatewright.trace.clamp import KEEP, SET, clamped_trace
 
@@ -73,29 +73,13 @@ def _place(layers: dict[str, Recurrent], clamp: Clamp) -> tuple[str, str]:
 
 def _clamped_layer(layer: Recurrent, clamps: Sequence[tuple[str, Clamp]]) -> Recurrent:
     """A layer with the same parameters and some gates clamped."""
-    sizes = dict(layer.sizes(0))
-    input_size, hidden_size = sizes.pop(INPUT), sizes.pop(HIDDEN)
     parameter = next(layer.parameters())
     gates = [name for name, gate in layer.trace.gates if gate.name in layer.trace.definitions()]
     spaces = tuple(Packed(space, tuple(f"{space}.{name}" for name in gates)) for space in (KEEP, SET))
-    twin = Recurrent(
-        clamped_trace(layer.trace),
-        input_size,
-        hidden_size,
-        layer.num_layers,
-        batch_first=layer.batch_first,
-        bidirectional=layer.bidirectional,
-        sizes=sizes,
-        layout=(*layer.layout, *spaces),
-        backend="auto" if layer.backend == "torch-fused" else layer.backend,
-        device=parameter.device,
-        dtype=parameter.dtype,
-    )
-    twin.products = layer.products
+    layout = (*layer.layout, *spaces)
+    twin = twin_of(layer, clamped_trace(layer.trace), layout, layer, device=parameter.device, dtype=parameter.dtype)
     with torch.no_grad():
         for index, (level, suffix) in enumerate(layer.directions()):
-            for name, own in zip(twin.packed_names[index], layer.packed_names[index], strict=False):
-                setattr(twin, name, nn.Parameter(getattr(layer, own).detach(), requires_grad=False))
             keep, fixed = (twin.get_parameter(name).view(len(gates), -1) for name in twin.packed_names[index][-2:])
             keep.fill_(1.0)
             fixed.zero_()
@@ -103,4 +87,4 @@ def _clamped_layer(layer: Recurrent, clamps: Sequence[tuple[str, Clamp]]) -> Rec
                 if direction == f"l{level}{suffix}":
                     keep[gates.index(clamp.gate), clamp.unit] = 0.0
                     fixed[gates.index(clamp.gate), clamp.unit] = clamp.value
-    return twin.eval()
+    return twin

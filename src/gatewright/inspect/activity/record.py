@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gatewright.axes import HIDDEN, INPUT
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
 from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
+from gatewright.nn.records import twin_of
 from gatewright.trace import Trace
 from gatewright.trace.ir import Var
 
@@ -122,28 +122,9 @@ def _replayed(
 def with_states(layer: nn.Module) -> Recurrent:
     """A layer with the same parameters whose gates have the states of every step among them."""
     own = layer if isinstance(layer, Recurrent) else _drop_in(cast("nn.RNNBase", layer))
-    sizes = dict(own.sizes(0))
-    input_size, hidden_size = sizes.pop(INPUT), sizes.pop(HIDDEN)
-    twin = Recurrent(
-        _with_states(own.trace),
-        input_size,
-        hidden_size,
-        own.num_layers,
-        batch_first=own.batch_first,
-        bidirectional=own.bidirectional,
-        sizes=sizes,
-        layout=own.layout,
-        backend="auto" if own.backend == "torch-fused" else own.backend,
-        device="meta",
-    )
-    twin.products = own.products
-    source = (
-        layer.dequantize() if isinstance(layer, QuantizedRecurrent) else layer
-    )  # the twin rounds to the same numbers
-    for names in own.packed_names:
-        for name in names:
-            setattr(twin, name, nn.Parameter(getattr(source, name).detach(), requires_grad=False))
-    return twin.eval()
+    # A quantised layer has no parameters of its own, and a twin of the dequantised ones rounds to the same numbers.
+    tensors = layer.dequantize() if isinstance(layer, QuantizedRecurrent) else layer
+    return twin_of(own, _with_states(own.trace), own.layout, tensors, device="meta")
 
 
 def _with_states(trace: Trace) -> Trace:
