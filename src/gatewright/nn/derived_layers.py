@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn.recurrent import Recurrent
 
-_LAYER = "_gatewright_layer"
+_LAYER, _CLASS = "_gatewright_layer", "_gatewright_class"
 _READ_BY_FORWARD = (
     "check_input",
     "check_hidden_size",
@@ -41,7 +41,7 @@ class _TorchLayerOnEngine(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """For pickle and copy: the class was created here, and cannot be imported by a name."""
-        return _restore, (type(self).__mro__[1],), self.__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
+        return _restore, (_class_off_engine(self),), self.__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 _BETWEEN: Mapping[type[nn.RNNBase], type[_TorchLayerOnEngine]] = {
@@ -85,8 +85,13 @@ def _calls_super(function: Any) -> bool:
 @cache
 def _derived(kind: type[nn.Module]) -> type[nn.Module]:
     between = next(between for base, between in _BETWEEN.items() if issubclass(kind, base))
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    return new_class(kind.__name__, (kind, between), exec_body=lambda space: space.update(names))
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__, _CLASS: kind}
+    bases = (between,) if kind in between.__mro__ else (kind, between)  # torch.nn's own class comes after `between`
+    return new_class(kind.__name__, bases, exec_body=lambda space: space.update(names))
+
+
+def _class_off_engine(module: nn.Module) -> type[nn.Module]:
+    return getattr(type(module), _CLASS)
 
 
 def _restore(kind: type[nn.Module]) -> nn.Module:
@@ -104,4 +109,4 @@ def put_on_engine(module: nn.Module, layer: Recurrent) -> None:
 def take_off_engine(module: nn.Module) -> None:
     """Undo `put_on_engine`."""
     del module.__dict__[_LAYER]
-    module.__class__ = type(module).__mro__[1]
+    module.__class__ = _class_off_engine(module)

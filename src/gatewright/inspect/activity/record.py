@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
 from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
+from gatewright.nn.derived_layers import layer_of
 from gatewright.nn.records import twin_of
 from gatewright.trace import Trace
 from gatewright.trace.ir import Var
@@ -121,10 +122,16 @@ def _replayed(
 
 def with_states(layer: nn.Module) -> Recurrent:
     """A layer with the same parameters whose gates have the states of every step among them."""
-    own = layer if isinstance(layer, Recurrent) else _drop_in(cast("nn.RNNBase", layer))
+    own = engine_layer(layer)
     # A quantised layer has no parameters of its own, and a twin of the dequantised ones rounds to the same numbers.
     tensors = layer.dequantize() if isinstance(layer, QuantizedRecurrent) else layer
     return twin_of(own, _with_states(own.trace), own.layout, tensors, device="meta")
+
+
+def engine_layer(layer: nn.Module) -> Recurrent:
+    """The layer itself where it is one of ours, else one of ours with its options and equations, without its values."""
+    running = layer_of(layer)
+    return running if isinstance(running, Recurrent) else _drop_in(cast("nn.RNNBase", layer))
 
 
 def _with_states(trace: Trace) -> Trace:
