@@ -1,6 +1,6 @@
 """Several batches of activations as one, so that a page shows rows of different lengths side by side."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +52,7 @@ def cut(activations: Activations, rows: int) -> Activations:
     outputs = activations.outputs[:rows] if is_pooled and activations.outputs is not None else keep(activations.outputs)
     return replace(
         activations,
-        layers={name: _each_array(layer, keep) for name, layer in activations.layers.items()},
+        layers={name: _first_rows(layer, rows) for name, layer in activations.layers.items()},
         lengths=activations.lengths[:rows],
         symbols=None if activations.symbols is None else activations.symbols[:rows],
         series=keep(activations.series),
@@ -62,11 +62,17 @@ def cut(activations: Activations, rows: int) -> Activations:
     )
 
 
-def _each_array(layer: LayerActivations, change: Callable[[Any], Any]) -> LayerActivations:
-    def changed(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: change(array) for name, array in values.items()}
+def _first_rows(layer: LayerActivations, rows: int) -> LayerActivations:
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: array[:, :rows] for name, array in values.items()}
 
-    return replace(layer, gates=changed(layer.gates), states=changed(layer.states), inputs=change(layer.inputs))
+    return replace(
+        layer,
+        gates=kept(layer.gates),
+        states=kept(layer.states),
+        inputs=layer.inputs[:, :rows],
+        lengths=layer.lengths[:rows],
+    )
 
 
 def _joined_layer(parts: Sequence[LayerActivations]) -> LayerActivations:
@@ -75,6 +81,7 @@ def _joined_layer(parts: Sequence[LayerActivations]) -> LayerActivations:
         inputs=_by_rows([part.inputs for part in parts]),
         gates={name: _by_rows([part.gates[name] for part in parts]) for name in parts[0].gates},
         states={name: _by_rows([part.states[name] for part in parts]) for name in parts[0].states},
+        lengths=np.concatenate([part.lengths for part in parts]),
     )
 
 

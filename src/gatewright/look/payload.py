@@ -1,7 +1,7 @@
 """What a page is made of: a header that says what there is, and a blob with the numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,11 @@ def described(
     levels: int = LEVELS[0],
     extras: Extras = NO_EXTRAS,
 ) -> tuple[dict[str, Any], Blob]:
-    """The header of activations, and their numbers."""
+    """The header of activations, and their numbers.
+
+    Shown are the layers whose steps are those of the rows. Raises OptionError where there is none.
+    """
+    activations = _with_steps_of_rows(activations)
     blob = Blob()
     is_scaled = activations.measured is None
     lengths = np.minimum(activations.lengths, -(-steps // activations.patch))
@@ -111,6 +115,13 @@ def described(
         "effectiveMemory": described_memory(extras.effective_memory),
     }
     return header, blob
+
+
+def _with_steps_of_rows(activations: Activations) -> Activations:
+    layers = {layer.name: layer for layer in activations if activations.has_steps_of(layer)}
+    if not layers:
+        raise OptionError("no layer has a step for each step of the rows", got=", ".join(activations.layers))
+    return replace(activations, layers=layers)
 
 
 def _layer(layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blob: Blob) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def activations_of(states: np.ndarray, lengths: list[int] | None = None, **more:
     ends = np.asarray(lengths or [steps] * batch, np.int64)
     padded = np.where((np.arange(steps)[:, None] < ends)[..., None], states, np.nan)
     trace = gw.nn.Recurrent("gru", 1, 2).trace
-    layer = LayerActivations("rnn.l0", trace, np.zeros((steps, batch, 1)), more, {"h": padded})
+    layer = LayerActivations("rnn.l0", trace, np.zeros((steps, batch, 1)), more, {"h": padded}, ends)
     return Activations({"rnn.l0": layer}, ends)
 
 

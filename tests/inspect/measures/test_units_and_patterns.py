@@ -114,8 +114,9 @@ def drawn(*rows: str, units: int = 3) -> Activations:
             depth += symbol == "("
             states[step, place] = (0.9, -0.8, 0.7) if depth else (0.1, 0.0, 0.7)
             depth -= symbol == ")"
-    layer = LayerActivations("l0", trace_cell(gw.cells.gru), np.zeros(0), {}, {"h": states})
-    return Activations({"l0": layer}, np.array([len(row) for row in rows]), [list(row) for row in rows])
+    lengths = np.array([len(row) for row in rows])
+    layer = LayerActivations("l0", trace_cell(gw.cells.gru), np.zeros(0), {}, {"h": states}, lengths)
+    return Activations({"l0": layer}, lengths, [list(row) for row in rows])
 
 
 def test_units_that_are_on_only_within_a_span() -> None:

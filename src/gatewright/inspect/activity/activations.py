@@ -22,6 +22,8 @@ class LayerActivations:
     - `inputs` (time, batch, features): what it read.
     - `gates`: every gate by its name in the equations, (time, batch, units).
     - `states`: every state after each step, (time, batch, units). The first is the output.
+    - `lengths` (batch,): the steps of each row in this layer. A layer that reads every second step of another one has
+      fewer of them.
 
     Arrays are in the order of time, also those of a backward direction. After the end of a shorter row they are NaN.
     """
@@ -31,6 +33,16 @@ class LayerActivations:
     inputs: Array
     gates: Mapping[str, Array]
     states: Mapping[str, Array]
+    lengths: NDArray[np.int64]
+
+    @property
+    def steps(self) -> int:
+        """The steps of the longest row."""
+        return int(self.lengths.max(initial=0))
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Which steps belong to a row, (time, batch)."""
+        return np.arange(self.steps)[:, None] < self.lengths
 
     @property
     def roles(self) -> GateRoles:
@@ -68,7 +80,7 @@ class Activations:
     """Every recurrent layer of a model while it read a batch of sequences.
 
     - `layers`: by name, in the order in which they ran.
-    - `lengths` (batch,): the steps of each row.
+    - `lengths` (batch,): the steps of each row; of the layer with the most, where layers differ.
     - `symbols`: for each row what its steps are, such as characters or words; None where the input is numbers.
     - `series` (time, batch, variables): the input where it is numbers, as the user gave it; None for symbols.
     - `outputs`: what the model gave, where that is an array with rows; (time, batch, outputs) or (batch, outputs).
@@ -122,3 +134,7 @@ class Activations:
     def mask(self) -> NDArray[np.bool_]:
         """Which steps belong to a row, (time, batch)."""
         return np.arange(self.steps)[:, None] < self.lengths
+
+    def has_steps_of(self, layer: LayerActivations) -> bool:
+        """Whether the steps of a layer are those of the rows, so that symbols and series name them."""
+        return np.array_equal(layer.lengths, self.lengths)

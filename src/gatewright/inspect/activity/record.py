@@ -1,17 +1,20 @@
 """`record`: run a torch model once and keep the gates and states of its recurrent layers. The model is not changed."""
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
+from gatewright.inspect.activity.outputs import outputs_with_time_first
+from gatewright.inspect.activity.unchanged import unchanged
 from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
 from gatewright.nn.derived_layers import layer_of
 from gatewright.nn.records import twin_of
@@ -21,6 +24,7 @@ from gatewright.trace.ir import Var
 _DROP_INS: Mapping[type[nn.RNNBase], Any] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
 RECURRENT_LAYERS = (Recurrent, *_DROP_INS)
 """What is recorded: our layers, and those of torch.nn."""
+_OPTIONS = ("hx", "lengths", "mask", "return_gates", "resets")  # of our layers, after their input; torch.nn's have hx
 _STATE = "state "  # before the name of a state among the gates: no name in an equation has a space
 
 
@@ -47,77 +51,114 @@ def record(
         activations.layer("1.l0").gates["z"]          # (time, batch, units)
 
     - `model`: any module with layers of gatewright.nn or torch.nn (RNN, GRU, LSTM and their subclasses), or such a
-      layer. Its parameters, its mode, its hooks and its random numbers stay as they are.
-    - `lengths` (batch,): the steps of each row, where the layers get padded rows without their lengths. Rows that the
-      layers get as `lengths` or as a PackedSequence end there in any case.
+      layer. Its parameters, buffers, attributes, mode and hooks stay as they are, and so do random numbers.
+    - `lengths` (batch,): the steps of each row, where the layers get padded rows without their lengths. What a layer
+      did after them is left out; a backward direction has read it all the same. Rows that the layers get as
+      `lengths` or as a PackedSequence end there in any case.
     - `symbols`, `series`, `labels`: what the result names its steps and outputs by.
 
     A layer that is called several times, a step at a time for instance, is recorded over all of its calls. Raises
-    OptionError where no recurrent layer ran, or where calls of one layer have different numbers of rows.
+    OptionError where no recurrent layer ran, where calls of one layer have different numbers of rows, or where there is
+    not one of `lengths` for each row.
     """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] (the folder of a run, often)
+        raise OptionError(f"a {type(model).__name__} is no torch module", do="gw.inspect.observe reads runs")
     with _observed(model) as calls, torch.no_grad():
         result = model(*inputs, **options)
-    layers: dict[str, LayerActivations] = {}
-    ends = np.zeros(0, np.int64)
-    for path, called in calls.items():
-        if called.arguments:
-            found, own_lengths = _replayed(path, called, lengths)
-            layers |= found
-            ends = own_lengths if not ends.size else np.maximum(ends, own_lengths)
+    layers = {name: layer for path, called in calls.items() for name, layer in _replayed(path, called, lengths).items()}
     if not layers:
         raise OptionError(
             f"no recurrent layer ran in the {type(model).__name__}",
             expected="a model with torch.nn's or gatewright.nn's RNN, GRU, LSTM or Recurrent",
         )
-    return Activations(layers, ends, symbols, series, _outputs(result), labels)
+    first: Any = next(iter(calls.values())).layer
+    ends = _row_lengths(list(layers.values()))
+    steps = max(len(layer.inputs) for layer in layers.values() if len(layer.lengths) == len(ends))
+    outputs = outputs_with_time_first(result, steps, len(ends), batch_first=first.batch_first)
+    array = None if outputs is None else _readable(outputs.detach()).numpy()
+    return Activations(layers, ends, symbols, series, array, labels)
+
+
+def _row_lengths(layers: Sequence[LayerActivations]) -> NDArray[np.int64]:
+    """The lengths of the rows of a model: those of its longest layer, among the layers with as many rows as the last.
+
+    Layers below may have other rows, such as one that reads the letters of each word.
+    """
+    rows = len(layers[-1].lengths)
+    lengths = [layer.lengths for layer in layers if len(layer.lengths) == rows]
+    return np.max(lengths, axis=0)
 
 
 @contextmanager
 def _observed(model: nn.Module) -> Generator[dict[str, _Calls]]:
-    """Evaluation mode, with hooks that keep the arguments of every recurrent layer; afterwards all is as before."""
+    """Evaluation mode, with hooks that keep the arguments of the recurrent layers, in the order in which they run.
+
+    Afterwards all is as before.
+    """
     calls: dict[str, _Calls] = {}
-    handles: list[Any] = []
-    modes = {module: module.training for module in model.modules()}
 
     def keep(path: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls[path].arguments.append((args, kwargs))
+            calls.setdefault(path, _Calls(module)).arguments.append((_copied(args), _copied(kwargs)))
 
         return hook
 
-    generator = torch.get_rng_state()
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(model))
         for path, module in model.named_modules():
             if isinstance(module, RECURRENT_LAYERS):
-                calls[path] = _Calls(module)
-                handles.append(module.register_forward_pre_hook(keep(path), with_kwargs=True))
-        model.eval()
+                handle = module.register_forward_pre_hook(keep(path), with_kwargs=True)
+                stack.callback(handle.remove)
         yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-        torch.set_rng_state(generator)
 
 
-def _replayed(
-    path: str, called: _Calls, lengths: Sequence[int] | Tensor | None
-) -> tuple[dict[str, LayerActivations], "np.ndarray[Any, Any]"]:
-    """The calls of one layer once more, with gates and states; one after the other where there are several."""
+def _copied(value: Any) -> Any:
+    """Arguments of a call: the model may go on and change the tensors in place, as one that keeps a state does."""
+    if isinstance(value, PackedSequence):
+        return PackedSequence(value.data.detach().clone(), *value[1:])
+    if isinstance(value, (tuple, list)):
+        return tuple(_copied(item) for item in cast("Sequence[Any]", value))
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in cast("dict[str, Any]", value).items()}
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _replayed(path: str, called: _Calls, lengths: Sequence[int] | Tensor | None) -> dict[str, LayerActivations]:
+    """The calls of one layer once more, with gates and states; one after the other where there are several. Arrays are
+    NaN after the ends of rows.
+    """
     layer = with_states(called.layer)
-    parts: list[dict[str, Tensor]] = []
-    ends: list[Tensor] = []
-    for args, kwargs in called.arguments:
-        values, own = _call(layer, args, kwargs, lengths if len(called.arguments) == 1 else None)
-        parts.append(values)
-        ends.append(own)
+    calls = [_call(layer, args, kwargs) for args, kwargs in called.arguments]
+    ends = [own for _, own in calls]
     if len({len(own) for own in ends}) > 1:
         raise OptionError(f"layer {path!r} was called with batches of different sizes", do="record one batch at a time")
-    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    end = ends[0] if len(ends) == 1 else torch.stack(ends).sum(0)
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in values.items()}
-    return _by_direction(path, layer, arrays), end.numpy()
+    totals = torch.stack(ends).sum(0)
+    if lengths is not None:
+        totals = torch.minimum(totals, _checked(lengths, len(totals)))
+    arrays: dict[str, Any] = {}
+    for name in calls[0][0]:
+        parts = [values[name] for values, _ in calls]
+        whole = parts[0] if len(parts) == 1 else _joined(parts, ends)
+        outside = torch.arange(len(whole))[:, None, None] >= totals[:, None]
+        arrays[name] = whole.masked_fill(outside, torch.nan).numpy()
+    return _by_direction(path, layer, arrays, totals.numpy())
+
+
+def _checked(lengths: Sequence[int] | Tensor, rows: int) -> Tensor:
+    """The lengths that the user gave. Raises OptionError where there is not one a row."""
+    ends = torch.as_tensor(lengths).cpu().long()
+    if ends.shape != (rows,) or bool((ends < 0).any()):
+        raise OptionError("the lengths do not fit the rows", expected=f"{rows} numbers of 0 or more", got=str(lengths))
+    return ends
+
+
+def _joined(parts: list[Tensor], ends: list[Tensor]) -> Tensor:
+    """The steps of several calls one after the other, row by row, without those after the ends of rows."""
+    totals = torch.stack(ends).sum(0)
+    joined = parts[0].new_full((int(totals.max()) if len(totals) else 0, *parts[0].shape[1:]), torch.nan)
+    for row, total in enumerate(totals.tolist()):
+        joined[:total, row] = torch.cat([part[: own[row], row] for part, own in zip(parts, ends, strict=True)])
+    return joined
 
 
 def with_states(layer: nn.Module) -> Recurrent:
@@ -151,32 +192,24 @@ def _drop_in(layer: nn.RNNBase) -> Recurrent:
     return kind(layer.input_size, layer.hidden_size, **options)
 
 
-def _call(
-    layer: Recurrent, args: tuple[Any, ...], kwargs: dict[str, Any], lengths: Sequence[int] | Tensor | None
-) -> tuple[dict[str, Tensor], Tensor]:
+def _call(layer: Recurrent, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
     """Inputs, gates and states of one call, (time, batch, size), and the steps of its rows."""
-    input, others = (args[0], args[1:]) if args else (kwargs["input"], ())
-    options = {name: value for name, value in kwargs.items() if name not in ("input", "return_gates")}
-    if isinstance(input, PackedSequence):
-        values, lengths = pad_packed_sequence(input)
-        layer.batch_first = False
-    else:
-        values = input
-        if values.dim() == 2:
-            values = values.unsqueeze(0 if layer.batch_first else 1)
-            others = tuple(_with_row(states) for states in others)
-            options = {name: _with_row(value) if name == "hx" else value for name, value in options.items()}
-    if lengths is not None:
-        options["lengths"] = torch.as_tensor(lengths)
+    options = dict(zip(("input", *_OPTIONS), args, strict=False)) | kwargs
+    values: Any = options.pop("input")
+    batch_first = layer.batch_first
+    if isinstance(values, PackedSequence):
+        values, options["lengths"] = pad_packed_sequence(values, batch_first=batch_first)
+    elif values.dim() == 2:
+        values = values.unsqueeze(0 if batch_first else 1)
+        options["hx"] = _with_row(options.get("hx"))
     with torch.no_grad():
-        output, _, gates = layer(values, *others, **options, return_gates=True)
-    first = (lambda tensor: tensor.transpose(0, 1)) if layer.batch_first else (lambda tensor: tensor)
+        output, _, gates = layer(values, **options | {"return_gates": True})
+    first = (lambda tensor: tensor.transpose(0, 1)) if batch_first else (lambda tensor: tensor)
     steps, batch = first(values).shape[:2]
     ends = options.get("lengths")
     own = torch.full((batch,), steps) if ends is None else torch.as_tensor(ends).cpu().long()
-    outside = torch.arange(steps)[:, None, None] >= own[:, None]
     arrays = {"input": first(values), "output": first(output)} | {name: first(gate) for name, gate in gates.items()}
-    return {name: _readable(tensor).masked_fill(outside, torch.nan) for name, tensor in arrays.items()}, own
+    return {name: _readable(tensor.detach()) for name, tensor in arrays.items()}, own
 
 
 def _readable(tensor: Tensor) -> Tensor:
@@ -191,7 +224,9 @@ def _with_row(states: Any) -> Any:
     return states.unsqueeze(1) if isinstance(states, Tensor) else tuple(state.unsqueeze(1) for state in states)
 
 
-def _by_direction(path: str, layer: Recurrent, values: Mapping[str, Any]) -> dict[str, LayerActivations]:
+def _by_direction(
+    path: str, layer: Recurrent, values: Mapping[str, Any], lengths: NDArray[np.int64]
+) -> dict[str, LayerActivations]:
     """One record for each direction of each level."""
     found: dict[str, LayerActivations] = {}
     directions = layer.directions()
@@ -204,7 +239,7 @@ def _by_direction(path: str, layer: Recurrent, values: Mapping[str, Any]) -> dic
         states = {name.removeprefix(_STATE): value for name, value in own.items() if name.startswith(_STATE)}
         gates = {name: value for name, value in own.items() if not name.startswith(_STATE)}
         trace = replace(layer.trace, gates=tuple(gate for gate in layer.trace.gates if gate[0] in gates))
-        found[name] = LayerActivations(name, trace, below if not level else np.empty(0), gates, states)
+        found[name] = LayerActivations(name, trace, below if not level else np.empty(0), gates, states, lengths)
     return _with_inputs(found, layer, path)
 
 
@@ -218,9 +253,3 @@ def _with_inputs(found: dict[str, LayerActivations], layer: Recurrent, path: str
             name = ".".join(filter(None, (path, f"l{level}{suffix}")))
             found[name] = replace(found[name], inputs=inputs)
     return found
-
-
-def _outputs(result: Any) -> Array | None:
-    """What a model gives, where it is a tensor, or a tuple with one first."""
-    first = result[0] if isinstance(result, (tuple, list)) and result else result
-    return first.detach().float().cpu().numpy() if isinstance(first, Tensor) else None

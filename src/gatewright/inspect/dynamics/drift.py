@@ -53,11 +53,10 @@ class _BySteps:
     lowest: Values = field(default_factory=lambda: np.zeros((0, 0)))
     highest: Values = field(default_factory=lambda: np.zeros((0, 0)))
 
-    def add(self, values: Values) -> None:
-        """Take (time, batch, units) into account; NaN after the end of a row."""
+    def add(self, values: Values, valid: NDArray[np.bool_]) -> None:
+        """Take (time, batch, units) into account, where `valid` (time, batch) is true."""
         steps, units = len(values), values.shape[-1]
         self._grow(steps, units)
-        valid = np.asarray(~np.isnan(values).any(-1))
         zeros = np.where(valid[..., None], values, 0.0)
         self.counts[:steps] += valid.sum(1)
         self.norms[:steps] += np.linalg.norm(zeros, axis=-1).sum(1)
@@ -87,13 +86,16 @@ def drift(source: Source, trained: int, *, margin: float = 0.1) -> list[Drift]:
     - `margin`: how far out of its range a unit is outside, as a share of the range. Longer sequences are more samples,
       so that a unit goes a little out of its range by chance alone.
 
-    Raises OptionError where no sequence is longer than `trained`, DataError where there is no step.
+    Raises OptionError where no sequence is longer than `trained` or the margin is below 0, DataError where there is no
+    step.
     """
     tables: dict[tuple[str, str], _BySteps] = {}
     for activations in batches_of(source):
         for layer in activations:
             for state in layer.states:
-                tables.setdefault((layer.name, state), _BySteps()).add(_by_units(layer, state))
+                tables.setdefault((layer.name, state), _BySteps()).add(_by_units(layer, state), layer.mask())
+    if not margin >= 0:
+        raise OptionError("margin is a share of the range", expected="0 or more", got=str(margin))
     if not any(table.counts.sum() for table in tables.values()):
         raise DataError("there is no step to measure: the data has no rows")
     longest = max(np.count_nonzero(table.counts) for table in tables.values())
@@ -109,7 +111,7 @@ def drift(source: Source, trained: int, *, margin: float = 0.1) -> list[Drift]:
 
 def _by_units(layer: LayerActivations, state: str) -> Values:
     """A state (time, batch, units); a matrix of a state is a row of units."""
-    values = layer.values(state)
+    values = layer.values(state)[: layer.steps]
     return values.reshape(*values.shape[:2], int(np.prod(values.shape[2:]))).astype(np.float64)
 
 
@@ -118,7 +120,9 @@ def _drift(layer: str, state: str, table: _BySteps, trained: int, margin: float)
     counts, lowest, highest = table.counts[:steps], table.lowest[:steps], table.highest[:steps]
     low, high = lowest[:trained].min(0), highest[:trained].max(0)
     allowed = margin * (high - low)
-    is_outside = (lowest < low - allowed) | (highest > high + allowed)
+    # A NaN, of a state that has grown beyond all numbers, is outside as well.
+    is_outside = ~((lowest >= low - allowed) & (highest <= high + allowed))
+    is_outside[:trained] = False
     leaves = np.where(is_outside.any(0), is_outside.argmax(0), NEVER)
     norms, means = table.norms[:steps] / counts, table.sums[:steps] / counts[:, None]
     return Drift(

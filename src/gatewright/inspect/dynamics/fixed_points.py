@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect.dynamics.state_map import StateMap, Values, state_map
 
 _SETTLING = (0, 1, 3, 10, 30, 100)  # steps that are taken from random starts: some then lie where the layer goes
@@ -93,7 +93,9 @@ def eigenvalues(layer: nn.Module, x: ArrayLike, state: ArrayLike | None = None) 
     """
     system = state_map(layer)
     inputs = system.as_input(x)
-    states = np.zeros((1, system.size)) if state is None else system.as_states(state)[:1]
+    states = np.zeros((1, system.size)) if state is None else system.as_states(state)
+    if len(states) != 1:
+        raise ShapeError("eigenvalues are those at one state", expected=f"({system.size},)", got=str(states.shape))
     jacobian = system.jacobian(states, inputs[None])[0]
     return JacobianEigenvalues(states[0], inputs, jacobian, _sorted(np.linalg.eigvals(jacobian)), system.parts)
 
@@ -128,14 +130,17 @@ def fixed_points(
     """
     system = state_map(layer)
     inputs = system.as_input(x)
-    begin = _drawn_starts(system, inputs, starts, seed) if isinstance(starts, int) else system.as_states(starts)
+    is_number = isinstance(starts, (int, np.integer))
+    begin = _drawn_starts(system, inputs, int(starts), seed) if is_number else system.as_states(starts)
+    if not len(begin):
+        raise OptionError("there is nothing to start from", expected="1 start or more", got="0")
     ends, residuals = _descended(system, inputs, begin, tolerance, iterations)
     finished = np.flatnonzero(residuals <= max(tolerance, slow))
     chosen, counts = _distinct(ends[finished], residuals[finished], apart)
     points, left = ends[finished][chosen], residuals[finished][chosen]
     jacobians = [system.jacobian(point[None], inputs[None])[0] for point in points]
     values = np.array([_sorted(np.linalg.eigvals(jacobian)) for jacobian in jacobians], np.complex128)
-    values = values.reshape(-1, system.size)
+    values = values.reshape(len(points), system.size)
     stable = np.abs(values).max(-1, initial=0.0) < 1
     return FixedPoints(inputs, points, left, values, stable, counts, len(begin) - len(finished), system.parts)
 

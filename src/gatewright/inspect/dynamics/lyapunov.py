@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import nn
 
-from gatewright.errors import OptionError, ShapeError
-from gatewright.inspect.dynamics.state_map import StateMap, Values, state_map
+from gatewright.errors import DataError, OptionError, ShapeError
+from gatewright.inspect.dynamics.state_map import StateMap, Values, finite, state_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ def lyapunov_spectrum(
     - `states` (rows, size): the first states, all states of the cell one after the other; zero by default.
 
     An exponent is -inf where a direction is forgotten in one step. Raises OptionError for a layer that is no map from
-    one step to the next, and for a `count` or `warm_up` that cannot be; ShapeError where arrays do not fit.
+    one step to the next, for inputs that are not finite, and for a `count` or `warm_up` that cannot be; ShapeError
+    where arrays do not fit, DataError where the state grows beyond all numbers.
     """
     system = state_map(layer)
     sequence = _as_sequence(system, inputs)
@@ -92,7 +93,10 @@ def lyapunov_spectrum(
     directions = np.linalg.qr(drawn)[0].swapaxes(1, 2)
     growth = np.zeros((steps - warm_up, rows, count))
     for step, read in enumerate(sequence):
-        current, moved = system.push(current, read, directions)
+        with np.errstate(all="ignore"):  # a state that grows without bound is refused below
+            current, moved = system.push(current, read, directions)
+        if not (np.isfinite(current).all() and np.isfinite(moved).all()):
+            raise DataError(f"the state has grown beyond all numbers after {step + 1} steps", do="look at fewer steps")
         orthonormal, triangular = np.linalg.qr(moved.swapaxes(1, 2))
         directions = orthonormal.swapaxes(1, 2)
         if step >= warm_up:
@@ -109,4 +113,4 @@ def _as_sequence(system: StateMap, inputs: ArrayLike) -> Values:
     if values.ndim != 3 or values.shape[-1] != system.features or 0 in values.shape[:2]:
         expected = f"(steps, {system.features}) or (steps, rows, {system.features}), not empty"
         raise ShapeError("the inputs do not fit the layer", expected=expected, got=str(np.shape(inputs)))
-    return values
+    return finite(values, "the inputs")

@@ -95,20 +95,27 @@ class StateMap:
         return after, moved
 
     def as_input(self, x: ArrayLike) -> Values:
-        """A constant input (features,). Raises ShapeError where it has another size."""
+        """A constant input (features,). Raises ShapeError where it has another size, OptionError where it is NaN."""
         values = np.asarray(x, np.float64)
         if values.shape != (self.features,):
             raise ShapeError("the input does not fit the layer", expected=f"({self.features},)", got=str(values.shape))
-        return values
+        return finite(values, "the input")
 
     def as_states(self, states: ArrayLike) -> Values:
-        """States (rows, size). Raises ShapeError where they have another size."""
+        """States (rows, size). Raises ShapeError where they have another size, OptionError where they are NaN."""
         values = np.atleast_2d(np.asarray(states, np.float64))
         if values.ndim != 2 or values.shape[1] != self.size:
             names = ", ".join(f"{name} {part.stop - part.start}" for name, part in self.parts.items())
             expected = f"(rows, {self.size}): {names}"
             raise ShapeError("the states do not fit the layer", expected=expected, got=str(values.shape))
-        return values
+        return finite(values, "the states")
+
+
+def finite(values: Values, name: str) -> Values:
+    """The values. Raises OptionError where they are NaN or infinite: no layer has dynamics there."""
+    if not np.isfinite(values).all():
+        raise OptionError(f"{name} must be finite", expected="numbers", got="NaN or infinity")
+    return values
 
 
 def state_map(layer: nn.Module) -> StateMap:

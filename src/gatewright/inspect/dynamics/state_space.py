@@ -69,7 +69,10 @@ class StatePlane:
 
 
 def state_rank(source: Source) -> list[StateRank]:
-    """The participation ratio and the numerical rank of every state's covariance over all steps and rows."""
+    """The participation ratio and the numerical rank of every state's covariance over all steps and rows.
+
+    Raises DataError where there are no steps, or where a state is not finite.
+    """
     counts: dict[tuple[str, str], int] = {}
     sums: dict[tuple[str, str], Values] = {}
     products: dict[tuple[str, str], Values] = {}
@@ -80,6 +83,8 @@ def state_rank(source: Source) -> list[StateRank]:
                 key, values = (layer.name, state), valid_steps(layer, state)
                 if not len(values):
                     continue
+                if not np.isfinite(values).all():
+                    raise DataError(f"state {state!r} of layer {layer.name!r} is not finite at some steps: no rank")
                 # Near the mean, so that a large mean takes no figures from a small variance.
                 shifted = values - offsets.setdefault(key, values.mean(0))
                 counts[key] = counts.get(key, 0) + len(values)
@@ -122,11 +127,14 @@ def _noting(source: Source, states: dict[str, list[str]]) -> Iterator[Activation
 def state_plane(activations: Activations, layer: str | None = None) -> StatePlane:
     """The plane of the first two principal components of a layer's whole state, and its path in it.
 
-    Raises OptionError where there is no such layer, DataError where a state has fewer than two units or steps.
+    Raises OptionError where there is no such layer, DataError where a state has fewer than two units or steps,
+    or is not finite.
     """
     chosen = activations.layer(layer)
-    rows = [whole_state(chosen, row, length) for row, length in enumerate(activations.lengths.tolist())]
+    rows = [whole_state(chosen, row, length) for row, length in enumerate(chosen.lengths.tolist())]
     values = np.concatenate(rows)
+    if not np.isfinite(values).all():
+        raise DataError(f"the state of layer {chosen.name!r} is not finite at some steps: it lies in no plane")
     if min(values.shape) < 2:
         raise DataError("a plane needs two units and two steps", got=f"{values.shape[1]} units, {len(values)} steps")
     mean = values.mean(0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewright.errors import OptionError, ShapeError
+from gatewright.errors import DataError, OptionError, ShapeError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
 from gatewright.inspect.dynamics.state_space import Values
 from gatewright.trace.roles import GateRoles
@@ -62,13 +62,17 @@ def find_variable(
     - `held_out`: the share of rows to measure on; of the last steps where there is a single row.
 
     A direction is fitted by least squares, which is the linear discriminant for a bit. Raises OptionError where there
-    is no such layer or state, or where `values` do not vary; ShapeError where they do not fit.
+    is no such layer or state, or where `values` do not vary or are infinite; ShapeError where they do not fit;
+    DataError where a state is not finite.
     """
     targets = np.asarray(values, np.float64)
-    shape = (activations.steps, activations.batch)
+    layers = _looked_at(activations, layer)
+    shape = (layers[0].steps, len(layers[0].lengths))
     if targets.shape != shape:
         raise ShapeError("there is not one value a step", expected=f"{shape}, (time, batch)", got=str(targets.shape))
-    valid = activations.mask() & ~np.isnan(targets)
+    valid = layers[0].mask() & ~np.isnan(targets)
+    if not np.isfinite(targets[valid]).all():
+        raise OptionError("the values are not finite", expected="numbers, and NaN where nothing is asked")
     fitting = _fitted_part(valid, held_out)
     measuring = valid & ~fitting
     if len(np.unique(targets[fitting])) < 2 or not measuring.any():
@@ -77,13 +81,24 @@ def find_variable(
             got=f"{int(fitting.sum())} steps to fit, {int(measuring.sum())} to measure",
             do="look at more rows, or at longer ones",
         )
-    layers = list(activations) if layer is None else [activations.layer(layer)]
     fits = [
         _fit(each_layer, name, targets, fitting, measuring)
         for each_layer in layers
         for name in (each_layer.states if state is None else (state,))
     ]
     return max(fits, key=lambda fit: fit[0])[1]
+
+
+def _looked_at(activations: Activations, layer: str | None) -> list[LayerActivations]:
+    """The layer of a name, or all layers whose steps are those of the rows."""
+    if layer is not None:
+        return [activations.layer(layer)]
+    layers = [own for own in activations if activations.has_steps_of(own)]
+    if not layers:
+        raise OptionError(
+            "no layer has a step for each step of the rows", expected=f"layer: {', '.join(activations.layers)}"
+        )
+    return layers
 
 
 def _fitted_part(valid: NDArray[np.bool_], held_out: float) -> NDArray[np.bool_]:
@@ -107,7 +122,9 @@ def _fit(
     measuring: NDArray[np.bool_],
 ) -> tuple[float, HeldVariable]:
     """The score where it was fitted, to choose by, and what was found."""
-    states = layer.values(name).reshape(*targets.shape, -1).astype(np.float64)
+    states = layer.values(name)[: layer.steps].reshape(*targets.shape, -1).astype(np.float64)
+    if not np.isfinite(states[fitting | measuring]).all():
+        raise DataError(f"state {name!r} of layer {layer.name!r} is not finite at some steps")
     own, other = states[fitting], states[measuring]
     wanted, asked = targets[fitting], targets[measuring]
     is_bit = bool(np.isin(targets[fitting | measuring], (0, 1)).all())
@@ -202,9 +219,9 @@ def copied_input(activations: Activations, step: int, *, row: int = 0, layer: st
     Raises OptionError where there is no such layer, row or step, or where the layer has no such gate.
     """
     chosen = activations.layer(layer)
-    if not 0 <= row < activations.batch:
-        raise OptionError(f"there is no row {row}", expected=f"0 to {activations.batch - 1}")
-    length = int(activations.lengths[row])
+    if not 0 <= row < len(chosen.lengths):
+        raise OptionError(f"there is no row {row}", expected=f"0 to {len(chosen.lengths) - 1}")
+    length = int(chosen.lengths[row])
     if not 0 <= step < length:
         raise OptionError(f"row {row} has no step {step}", expected=f"0 to {length - 1}")
     roles = chosen.roles

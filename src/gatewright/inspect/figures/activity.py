@@ -34,14 +34,17 @@ def gates_figure(
     `units`: which units, in this order; by default up to 64, those that vary most first. `steps`: the first step and
     the one after the last, by default the first 400. Raises OptionError for what does not exist.
     """
-    start, stop = part_of_row(activations, row, steps, _MOST_STEPS)
     activity = activations.layer(layer)
+    start, stop = part_of_row(activity, row, steps, _MOST_STEPS)
     values = activity.values(value)[start:stop, row]
     most_varied: list[int] = np.argsort(-values.var(0), kind="stable")[:_MOST_UNITS].tolist()
     order = most_varied if units is None else list(units)
+    if not order:
+        raise OptionError("there is no unit to draw")
     shown = np.stack([activity.unit(value, unit)[start:stop, row] for unit in order])
     scale = scale_of(activity, value, shown)
-    numbers = activations.series is not None and activations.patch == 1
+    is_named = activations.patch == 1 and activations.has_steps_of(activity)
+    numbers = activations.series is not None and is_named
     heights = [*([1.1] if numbers else []), max(1.0, 0.07 * len(order)), 1.4]
     figure = new_figure(10.0, 1.4 + sum(heights))
     panels: list[Any] = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0])
@@ -60,7 +63,7 @@ def gates_figure(
         lines.plot(np.arange(start, stop), course, color=colour, linewidth=1.2, label=f"unit {unit}")
     lines.set(ylim=(1.05 * scale["vmin"] - 0.05, 1.05 * scale["vmax"]), xlim=(start - 0.5, stop - 0.5), ylabel=value)
     lines.legend(frameon=False, fontsize=8, ncols=_LINES, loc="lower right", bbox_to_anchor=(1.0, 0.98))
-    symbols = None if activations.symbols is None or activations.patch > 1 else activations.symbols[row]
+    symbols = None if activations.symbols is None or not is_named else activations.symbols[row]
     name_steps(lines, symbols, start, stop)
     panels[0].set_title(f"{value} of layer {activity.name}{_role(activations, activity.name, value)}", loc="left")
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import OptionError
-from gatewright.inspect.activity.activations import Activations, LayerActivations
+from gatewright.inspect.activity.activations import LayerActivations
 from gatewright.inspect.measures.steps import share_gates
 from gatewright.tasks.formatting import picture_text
 
@@ -34,11 +34,11 @@ def visible(symbol: str, *, space: str = "␣") -> str:
     return picture_text(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")
 
 
-def part_of_row(activations: Activations, row: int, steps: tuple[int, int] | None, most: int) -> tuple[int, int]:
+def part_of_row(layer: LayerActivations, row: int, steps: tuple[int, int] | None, most: int) -> tuple[int, int]:
     """The steps that are shown. Raises OptionError for a row or steps that do not exist."""
-    if not 0 <= row < activations.batch:
-        raise OptionError(f"there is no row {row}", expected=f"0 to {activations.batch - 1}")
-    length = int(activations.lengths[row])
+    if not 0 <= row < len(layer.lengths):
+        raise OptionError(f"there is no row {row}", expected=f"0 to {len(layer.lengths) - 1}")
+    length = int(layer.lengths[row])
     start, stop = (0, min(length, most)) if steps is None else steps
     if not 0 <= start < stop <= length:
         raise OptionError(f"row {row} has no steps {(start, stop)}", expected=f"two numbers from 0 to {length}")

@@ -30,10 +30,10 @@ def text_figure(
     `steps`: the first step and the one after the last, by default the first 1,200. `columns`: letters a line. Raises
     OptionError for a row without symbols, and for a layer, value, unit, row or steps that do not exist.
     """
-    if activations.symbols is None or activations.patch > 1:
-        raise OptionError("the steps have no symbols to colour", do="draw gates_figure")
-    start, stop = part_of_row(activations, row, steps, _MOST)
     activity = activations.layer(layer)
+    if activations.symbols is None or activations.patch > 1 or not activations.has_steps_of(activity):
+        raise OptionError("the steps have no symbols to colour", do="draw gates_figure")
+    start, stop = part_of_row(activity, row, steps, _MOST)
     values = activity.unit(value, unit)[start:stop, row]
     scale = scale_of(activity, value, activity.values(value)[..., unit])
     symbols = activations.symbols[row][start:stop]

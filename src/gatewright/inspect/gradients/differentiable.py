@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import OptionError
+from gatewright.inspect.activity.unchanged import unchanged
 from gatewright.inspect.gradients.reading import Reading
 from gatewright.nn import Recurrent
 
@@ -26,11 +27,13 @@ class DifferentiableRun:
       There are several where the model reads a step at a time.
     - `outputs`: (time, rows, outputs), or (rows, outputs) where the model gives one answer a row.
     - `hidden` (time, rows, units): the output of each recurrent layer by its path, in the order in which they ran.
+    - `result`: what the model gave, in words.
     """
 
     read: list[Tensor]
     outputs: Tensor | None
     hidden: Mapping[str, Tensor]
+    result: str
 
     def gradient(self, scalar: Tensor) -> Tensor:
         """The derivative of a number by all that was read, (time, rows, features); 0 where nothing depends on it."""
@@ -46,10 +49,9 @@ class DifferentiableRun:
 
 @contextmanager
 def frozen(model: nn.Module) -> Generator[None]:
-    """Evaluation mode without gradients of parameters; afterwards modes, flags and random numbers are as before."""
+    """Evaluation mode without gradients of parameters; afterwards modes and flags are as before."""
     modes = {module: module.training for module in model.modules()}
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    generator = torch.get_rng_state()
     try:
         model.eval()
         for parameter, _ in flags:
@@ -62,13 +64,12 @@ def frozen(model: nn.Module) -> Generator[None]:
             module.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
-        torch.set_rng_state(generator)
 
 
 def run_differentiable(
     reading: Reading, *, change: Change | None = None, initial: Initial | None = None, from_start: Tensor | None = None
 ) -> DifferentiableRun:
-    """Run a model within `frozen`.
+    """Run a model within `frozen`. Its attributes, buffers and random numbers are as before.
 
     - `change`: what is done with the numbers or vectors (time, rows, features) before the model goes on with them.
     - `initial`: states that the recurrent layers begin with, but for rows where `from_start` is true.
@@ -78,6 +79,7 @@ def run_differentiable(
     """
     hooks = _Hooks(reading, change, initial or {}, from_start)
     with ExitStack() as stack:
+        stack.enter_context(unchanged(reading.model))  # so that each run begins with the state of the first
         for path, module in reading.model.named_modules():
             for handle in hooks.on(path, module):
                 stack.callback(handle.remove)
@@ -91,7 +93,19 @@ def run_differentiable(
     if not hooks.hidden:
         raise OptionError(f"no recurrent layer ran in the {type(reading.model).__name__}")
     hidden = {path: torch.cat(parts) if len(parts) > 1 else parts[0] for path, parts in hooks.hidden.items()}
-    return DifferentiableRun(hooks.read, _outputs(result, reading), hidden)
+    return DifferentiableRun(hooks.read, _outputs(result, reading), hidden, _in_words(result, reading))
+
+
+def required_outputs(run: DifferentiableRun, reading: Reading) -> Tensor:
+    """The outputs of a run. Raises OptionError where the model gives none with an axis of rows."""
+    if run.outputs is None:
+        first = "(batch, time, outputs)" if reading.batch_first else "(time, batch, outputs)"
+        raise OptionError(
+            f"the {type(reading.model).__name__} gives no outputs by row",
+            expected=f"a tensor {first}, (batch, outputs) or (batch,), or a tuple that begins with one",
+            got=run.result,
+        )
+    return run.outputs
 
 
 @dataclass
@@ -179,8 +193,37 @@ class _Hooks:
 
 
 def _outputs(result: Any, reading: Reading) -> Tensor | None:
-    """What a model gives, where that is a tensor or a tuple with one first: time first, or one answer a row."""
-    first = result[0] if isinstance(result, (tuple, list)) and result else result
-    if not isinstance(first, Tensor) or first.dim() < 2:
+    """What a model gives, where that is a tensor or a tuple with one first: time first, or one answer a row.
+
+    None where the axis of rows has another size than there are rows, as in outputs with time and rows in one axis.
+    """
+    first = _first(result)
+    if not isinstance(first, Tensor) or not first.dim():
         return None
-    return first.transpose(0, 1) if reading.batch_first and first.dim() > 2 else first
+    rows, place = reading.time_major.shape[1], 0 if first.dim() <= 2 or reading.batch_first else 1
+    if first.shape[place] != rows:
+        return None
+    if first.dim() <= 2:
+        return first.reshape(len(first), -1)
+    if first.shape[0] == first.shape[1] and not _has_rows_at(place, reading):
+        return None
+    return first.transpose(0, 1) if reading.batch_first else first
+
+
+def _has_rows_at(place: int, reading: Reading) -> bool:
+    """Whether an axis of the outputs is that of rows, told by a run with one more row: for as many rows as steps."""
+    rows = reading.time_major.shape[1]
+    with unchanged(reading.model), torch.no_grad():
+        more = _first(reading.model(*reading.rows(torch.tensor([*range(rows), 0])).arguments))
+    return more.shape[place] == rows + 1
+
+
+def _first(result: Any) -> Any:
+    return result[0] if isinstance(result, (tuple, list)) and result else result
+
+
+def _in_words(result: Any, reading: Reading) -> str:
+    first = _first(result)
+    steps, rows = reading.time_major.shape[:2]
+    given = f"a tensor {tuple(first.shape)}" if isinstance(first, Tensor) else f"a {type(first).__name__}"
+    return f"{given} for {rows} rows of {steps} steps"

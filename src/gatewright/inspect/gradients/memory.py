@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatewright.errors import DataError, OptionError
-from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, run_differentiable
+from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, required_outputs, run_differentiable
 from gatewright.inspect.gradients.reading import ModelSource, Reading, readings
 from gatewright.inspect.gradients.windows import RowWindows
 from gatewright.nn import Recurrent
@@ -72,7 +72,8 @@ def effective_memory(
     - `limit`: how many batches of a run's data are read.
 
     The derivatives are exact: those of the whole row up to T. Raises OptionError for layers that read in both
-    directions and for a layer that does not exist, DataError where the data has no rows.
+    directions or have other steps than the model reads, and for a layer that does not exist, DataError where the data
+    has no rows.
     """
     if lags < 0 or ends < 1:
         raise OptionError("there is nothing to measure", expected="lags of 0 or more, ends of 1 or more")
@@ -102,7 +103,15 @@ class _StateOrOutput:
 
     def __call__(self, run: DifferentiableRun) -> Tensor | None:
         if not self.is_output:
-            return run.hidden.get(self.path)
+            hidden = run.hidden.get(self.path)
+            steps = sum(map(len, run.read))
+            if hidden is not None and len(hidden) != steps:
+                raise OptionError(
+                    f"the layer {self.path!r} has {len(hidden)} steps where the model reads {steps}: "
+                    "its memory has no lags",
+                    do="measure the outputs in place of the states",
+                )
+            return hidden
         outputs = run.outputs
         if outputs is None or outputs.dim() == _POOLED or len(outputs) == sum(map(len, run.read)):
             return outputs
@@ -154,7 +163,8 @@ def _add(batch: Reading, target: _StateOrOutput, lags: int, ends: int, total: _N
     rows, steps = _places(batch.lengths, lags, ends)
     windows = RowWindows.over(batch, rows, steps, lags, target)
     with frozen(batch.model), torch.no_grad():
-        values = _required(target(run_differentiable(batch.rows(rows[:1]))), batch)
+        run = run_differentiable(batch.rows(rows[:1]))
+        values = _required(target(run), batch, run)
     if values.dim() == _POOLED:  # one answer a row: the memory of its end
         windows = RowWindows(batch, *_row_ends(batch.lengths, ends), lags, None)
     units = values[0].numel() if values.dim() == _POOLED else values[0, 0].numel()
@@ -172,7 +182,7 @@ def _jacobian_norms(windows: RowWindows, places: Tensor, units: int, target: _St
         place, unit = pair.T
         with frozen(windows.reading.model):
             run = windows.run(place)
-            values = _required(target(run), windows.reading)
+            values = _required(target(run), windows.reading, run)
             row = torch.arange(len(place))
             if values.dim() == _POOLED:
                 scalars = values.flatten(1)[row, unit]
@@ -200,7 +210,5 @@ def _row_ends(lengths: Tensor, ends: int) -> tuple[Tensor, Tensor]:
     return taken, lengths[taken] - 1
 
 
-def _required(values: Tensor | None, batch: Reading) -> Tensor:
-    if values is None:
-        raise OptionError(f"the {type(batch.model).__name__} gives no tensor of outputs", do="measure states")
-    return values
+def _required(values: Tensor | None, batch: Reading, run: DifferentiableRun) -> Tensor:
+    return required_outputs(run, batch) if values is None else values

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewright.errors import OptionError
-from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, run_differentiable
+from gatewright.inspect.gradients.differentiable import (
+    DifferentiableRun,
+    frozen,
+    required_outputs,
+    run_differentiable,
+)
 from gatewright.inspect.gradients.reading import ModelSource, Reading, first_reading
 from gatewright.inspect.gradients.windows import RowWindows
 
@@ -287,7 +292,7 @@ class _Outputs:
     @classmethod
     def of(cls, run: DifferentiableRun, batch: Reading, step: int | None) -> "_Outputs":
         """Those at a step; at the last one of each row where none is given."""
-        outputs = _required(run, batch)
+        outputs = required_outputs(run, batch)
         if outputs.dim() == _POOLED:
             if step is not None:
                 raise OptionError("the model gives one answer a row, not one a step", do="leave out step")
@@ -303,7 +308,7 @@ class _Outputs:
     @classmethod
     def at(cls, run: DifferentiableRun, batch: Reading, places: Tensor) -> "_Outputs":
         """Those at a step of each row, of a model that gives an output for each step that it reads."""
-        outputs = _required(run, batch)
+        outputs = required_outputs(run, batch)
         if outputs.dim() == _POOLED or len(outputs) != len(run.read_values):
             raise OptionError("the model does not give an output for each step that it reads", do="take saliency")
         return cls._taken(outputs, batch, places)
@@ -348,15 +353,6 @@ class _Outputs:
 
 
 def _step_outputs(run: DifferentiableRun) -> Tensor | None:
-    return run.outputs
-
-
-def _required(run: DifferentiableRun, batch: Reading) -> Tensor:
-    if run.outputs is None:
-        raise OptionError(
-            f"the {type(batch.model).__name__} gives no tensor of outputs",
-            expected="a tensor (time, batch, outputs) or (batch, outputs), or a tuple that begins with one",
-        )
     return run.outputs
 
 

@@ -41,20 +41,23 @@ def mean_and_spread(
     - `align`: step 0 is the first step of each row, or with "end" step -1 is the last one.
     - `steps`: only so many steps from there; by default those of the longest row.
 
-    Raises OptionError for a gate, state or layer that does not exist, and DataError where there are no steps.
+    Raises OptionError for a gate, state, layer or number of steps that does not exist, DataError where there are no
+    steps.
     """
     if align not in ("start", "end"):
         raise OptionError(f"rows cannot be aligned at {align!r}", expected="start, end")
+    if steps is not None and steps < 1:
+        raise OptionError("there is no step to measure", expected="steps of 1 or more", got=str(steps))
     moments: list[Moments] = []
     name = ""
     for activations in batches_of(source):
         activity = activations.layer(layer)
         name, values = activity.name, activity.values(value)
-        count = activations.steps if steps is None else min(steps, activations.steps)
+        count = activity.steps if steps is None else min(steps, activity.steps)
         moments += [Moments() for _ in range(len(moments), count)]
         for offset in range(count):
-            rows = np.flatnonzero(activations.lengths > offset)
-            places = np.full(len(rows), offset) if align == "start" else activations.lengths[rows] - 1 - offset
+            rows = np.flatnonzero(activity.lengths > offset)
+            places = np.full(len(rows), offset) if align == "start" else activity.lengths[rows] - 1 - offset
             moments[offset].add(values[places, rows].astype(np.float64))
     if not moments:
         raise DataError("there is no step to measure: the data has no rows")

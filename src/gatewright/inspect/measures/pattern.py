@@ -87,22 +87,24 @@ def find_pattern(
       units that are on throughout and off beside the span, then by how near their length is to that of the marked one.
     - `context`: symbols before and after each span.
 
-    Raises OptionError for a row, span, layer or value that does not exist.
+    Raises OptionError for a row, span, layer or value that does not exist, and for a limit below 1.
     """
+    if limit < 1:
+        raise OptionError("there is nothing to find", expected="a limit of 1 or more", got=str(limit))
     activity = activations.layer(layer)
     value = next(iter(activity.states)) if value is None else value
-    _check_span(activations, span, row)
-    units, signs = _units_on(activity.values(value)[: int(activations.lengths[row]), row], span, threshold)
+    _check_span(activity, span, row)
+    units, signs = _units_on(activity.values(value)[: int(activity.lengths[row]), row], span, threshold)
     search = _Search(activity.name, value, units, signs, threshold, least, span[1] - span[0], context)
     found = search.matches(activations if corpus is None else corpus) if len(units) else ()
     best = heapq.nsmallest(limit, found, key=search.rank)
     return UnitPattern(activity.name, value, span, row, units, signs, tuple(best))
 
 
-def _check_span(activations: Activations, span: tuple[int, int], row: int) -> None:
-    if not 0 <= row < activations.batch:
-        raise OptionError(f"there is no row {row}", expected=f"0 to {activations.batch - 1}")
-    length = int(activations.lengths[row])
+def _check_span(layer: LayerActivations, span: tuple[int, int], row: int) -> None:
+    if not 0 <= row < len(layer.lengths):
+        raise OptionError(f"there is no row {row}", expected=f"0 to {len(layer.lengths) - 1}")
+    length = int(layer.lengths[row])
     if not 0 <= span[0] < span[1] <= length:
         raise OptionError(
             f"row {row} has no span {span}",
@@ -141,7 +143,7 @@ class _Search:
         for batch, activations in enumerate(batches_of(source)):
             layer: LayerActivations = activations.layer(self.layer)
             values = layer.values(self.value)[..., self.units] * self.signs
-            for row, length in enumerate(activations.lengths.tolist()):
+            for row, length in enumerate(layer.lengths.tolist()):
                 on = values[:length, row] > self.threshold
                 enough = on.mean(1) >= self.least
                 edges = np.flatnonzero(np.diff(enough, prepend=False, append=False)).tolist()
@@ -156,7 +158,7 @@ class _Search:
     def _match(
         self, activations: Activations, batch: int, row: int, span: tuple[int, int], share: float
     ) -> PatternMatch:
-        if activations.symbols is None:
+        if activations.symbols is None or not activations.has_steps_of(activations.layer(self.layer)):
             return PatternMatch(batch, row, *span, share)
         symbols: Sequence[str] = activations.symbols[row]
         start, stop = (step * activations.patch for step in span)

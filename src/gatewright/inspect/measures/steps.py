@@ -1,11 +1,13 @@
 """The steps of all rows of activations, one after the other, from one batch or from a stream of batches."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import DataError
+from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
 from gatewright.lang.ops import Op
 
@@ -15,14 +17,27 @@ _SHARES = frozenset({Op.SIGMOID, Op.HARD_SIGMOID})
 
 
 def batches_of(source: Source) -> Iterator[Activations]:
-    """The batches of a source; activations that are at hand are one batch."""
-    yield from (source,) if isinstance(source, Activations) else source
+    """The batches of a source; activations that are at hand are one batch. Raises OptionError for anything else."""
+    batches: Any = (source,) if isinstance(source, Activations) else source
+    if isinstance(batches, (str, os.PathLike)) or not isinstance(batches, Iterable):
+        raise _no_activations(batches)
+    for batch in cast("Iterable[Any]", batches):
+        if not isinstance(batch, Activations):
+            raise _no_activations(batch)
+        yield batch
+
+
+def _no_activations(source: object) -> OptionError:
+    return OptionError(
+        f"a {type(source).__name__} is no activations",
+        expected="activations, or a stream of them",
+        do="gw.inspect.record(model, inputs), gw.inspect.observe(run, data) or gw.inspect.observations(run, data)",
+    )
 
 
 def valid_steps(layer: LayerActivations, name: str) -> Values:
     """A gate or state at all steps of all rows, (steps, units), without what lies after the ends of rows."""
-    values = layer.values(name)
-    return values[~np.isnan(values).all(-1)].astype(np.float64)
+    return layer.values(name)[: layer.steps][layer.mask()].astype(np.float64)
 
 
 def share_gates(layer: LayerActivations) -> Iterator[str]:

@@ -56,8 +56,9 @@ def unit_order(source: Source) -> list[UnitOrder]:
     """
     sums: dict[tuple[str, str], _UnitSums] = defaultdict(_UnitSums)
     for activations in batches_of(source):
-        symbols = _step_symbols(activations)
+        names = _step_symbols(activations)
         for layer in activations:
+            symbols = names if activations.has_steps_of(layer) else None
             limited = dict(_limited(layer))
             for name in dict.fromkeys((*layer.gates, *layer.states)):
                 sums[layer.name, name].add(layer, name, symbols, limited.get(name))
@@ -82,13 +83,14 @@ class _UnitSums:
         values = valid_steps(layer, name)
         self.moments.add(values)
         if bounds is not None:
-            outside = ((values < bounds[0]) | (values > bounds[1])).sum(0)
+            outside = ((values < bounds[0]) | (values > bounds[1])).sum(0) + np.where(
+                np.isnan(values).any(0), np.nan, 0
+            )
             self.outside = outside + (0 if self.outside is None else self.outside)
-        whole = layer.values(name).astype(np.float64)
-        change = (whole[1:] - whole[:-1]) ** 2
-        valid = ~np.isnan(change).all(-1)
-        self.changes = self.changes + change[valid].sum(0)
-        self.pairs += int(valid.sum())
+        whole = layer.values(name)[: layer.steps].astype(np.float64)
+        pairs = layer.mask()[1:]
+        self.changes = self.changes + ((whole[1:] - whole[:-1]) ** 2)[pairs].sum(0)
+        self.pairs += int(pairs.sum())
         if symbols is None:
             self.has_symbols = False
             return

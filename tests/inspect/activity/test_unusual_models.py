@@ -1,0 +1,221 @@
+"""What is recorded of models that change what they read, call layers several times, or have layers with other steps."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import gatewright as gw
+from gatewright.errors import OptionError
+from gatewright.inspect import record
+
+
+class Scribbling(nn.Module):
+    """Overwrites what its layer has read, and keeps its state in one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, read, outputs = torch.zeros(1, x.shape[1], 4), torch.empty(1, *x.shape[1:]), []
+        for step in x:
+            read.copy_(step[None])
+            output, after = self.rnn(read, state)
+            state.copy_(after)
+            outputs.append(output)
+        return torch.cat(outputs)
+
+
+def test_arguments_that_the_model_overwrites_afterwards() -> None:
+    torch.manual_seed(0)
+    model, x = Scribbling(), torch.randn(5, 2, 3)
+    layer = record(model, x).layer()
+    np.testing.assert_allclose(layer.states["h"], model.rnn(x)[0].detach(), atol=1e-6)
+    np.testing.assert_array_equal(layer.inputs, x)
+
+
+class Twice(nn.Module):
+    """Reads two packed batches with the same layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor, first: list[int], y: Tensor, second: list[int]) -> None:
+        for values, lengths in ((x, first), (y, second)):
+            self.rnn(pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=False))
+
+
+def test_rows_of_several_ragged_calls_have_no_gaps() -> None:
+    torch.manual_seed(0)
+    model, x, y = Twice(), torch.randn(2, 5, 3), torch.randn(2, 4, 3)
+    layer = record(model, x, [5, 2], y, [1, 4]).layer()
+    assert layer.lengths.tolist() == [6, 6]
+    np.testing.assert_array_equal(layer.inputs[:, 0], torch.cat([x[0], y[0, :1]]))
+    np.testing.assert_array_equal(layer.inputs[:, 1], torch.cat([x[1, :2], y[1]]))
+    ended = model.rnn(x[1:, :2])[0][0].detach()
+    np.testing.assert_allclose(layer.states["h"][:2, 1], ended, atol=1e-6)
+
+
+class Mixed(nn.Module):
+    """The same layer reads packed rows and then padded ones, batch first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rnn(pack_padded_sequence(x, [5, 5], batch_first=True))
+        return self.rnn(x)[0]
+
+
+def test_packed_and_padded_calls_of_one_layer() -> None:
+    torch.manual_seed(0)
+    model, x = Mixed(), torch.randn(2, 5, 3)
+    states = record(model, x).layer().states["h"]
+    expected = model(x).detach().transpose(0, 1)
+    np.testing.assert_allclose(states, np.concatenate([expected, expected]), atol=1e-6)
+
+
+def test_positional_arguments_of_our_layers() -> None:
+    class Positional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = gw.nn.Recurrent("gru", 3, 4)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.rnn(x, None, torch.tensor([5, 2]), None, True)
+
+    activations = record(Positional(), torch.randn(5, 2, 3))
+    assert activations.lengths.tolist() == [5, 2]
+
+
+def test_a_backward_direction_has_read_the_padding() -> None:
+    """Without lengths of its own the layer began at the end of the padded row: that is what it did."""
+    torch.manual_seed(0)
+    layer, x = nn.GRU(3, 4, bidirectional=True), torch.randn(5, 2, 3)
+    activations = record(layer, x, lengths=[5, 2])
+    expected = layer(x)[0].detach().numpy()
+    np.testing.assert_allclose(activations.layer("l0_reverse").states["h"][:2, 1], expected[:2, 1, 4:], atol=1e-6)
+    assert np.isnan(activations.layer("l0_reverse").states["h"][2:, 1]).all()
+
+
+def test_lengths_of_a_layer_that_is_called_a_step_at_a_time() -> None:
+    activations = record(Scribbling(), torch.randn(5, 2, 3), lengths=[5, 2])
+    assert activations.lengths.tolist() == [5, 2]
+    assert np.isnan(activations.layer().states["h"][2:, 1]).all()
+
+
+class Halving(nn.Module):
+    """The second layer reads every second step of the first one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.above = nn.GRU(3, 4), nn.GRU(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.above(self.below(x)[0][::2])[0]
+
+
+def test_layers_with_fewer_steps_have_lengths_of_their_own() -> None:
+    activations = record(Halving(), torch.randn(6, 2, 3))
+    assert activations.lengths.tolist() == [6, 6]
+    assert activations.layer("above.l0").lengths.tolist() == [3, 3]
+    assert activations.has_steps_of(activations.layer("below.l0"))
+    assert not activations.has_steps_of(activations.layer("above.l0"))
+
+
+class Letters(nn.Module):
+    """One layer reads the letters of each word, and another one the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.letters = nn.GRU(4, 5), nn.GRU(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:  # (letters, words, batch, features)
+        letters, words, batch, features = x.shape
+        last = self.letters(x.reshape(letters, words * batch, features))[1]
+        return self.words(last.reshape(words, batch, 4))[0]
+
+
+def test_layers_with_other_rows_and_the_order_in_which_layers_ran() -> None:
+    activations = record(Letters(), torch.randn(7, 3, 2, 3))
+    assert list(activations.layers) == ["letters.l0", "words.l0"]
+    assert activations.lengths.tolist() == [3, 3]
+    assert activations.layer("letters.l0").lengths.tolist() == [7] * 6
+
+
+class Scores(nn.Module):
+    def __init__(self, *, batch_first: bool = False, is_flat: bool = False) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.GRU(3, 4, batch_first=batch_first), nn.Linear(4, 5)
+        self.is_flat = is_flat
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.out(self.rnn(x)[0])
+        return scores.flatten(0, 1) if self.is_flat else scores
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+def test_outputs_have_time_first(steps: int) -> None:
+    model, x = Scores(batch_first=True), torch.randn(2, steps, 3)
+    np.testing.assert_array_equal(record(model, x).outputs, model(x).detach().transpose(0, 1))
+
+
+def test_outputs_of_a_single_row_without_an_axis() -> None:
+    model, x = Scores(), torch.randn(6, 3)
+    np.testing.assert_array_equal(record(model, x).outputs, model(x).detach()[:, None])
+
+
+def test_outputs_without_an_axis_of_rows_are_none() -> None:
+    assert record(Scores(is_flat=True), torch.randn(6, 2, 3)).outputs is None
+
+
+def test_one_number_a_row_is_an_output() -> None:
+    class Number(Scores):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rnn(x)[0][-1, :, 0]
+
+    assert record(Number(), torch.randn(6, 2, 3)).outputs.shape == (2, 1)
+
+
+class Stateful(nn.Module):
+    """Keeps its state in an attribute and in a buffer, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.state, self.calls = nn.GRU(3, 4), None, 0
+        self.register_buffer("last", torch.zeros(2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, self.state = self.rnn(x, self.state)
+        self.calls += 1
+        self.latest = output
+        self.last.copy_(output[-1])
+        return output
+
+
+@pytest.mark.parametrize(
+    "look", [record, gw.inspect.saliency, gw.inspect.integrated_gradients, gw.inspect.effective_memory]
+)
+def test_attributes_and_buffers_are_as_before(look: Any) -> None:
+    model, x = Stateful(), torch.randn(5, 2, 3)
+    look(model, x)
+    assert model.state is None
+    assert model.calls == 0
+    assert not hasattr(model, "latest")
+    assert not model.last.any()
+    assert model.training
+
+
+def test_errors() -> None:
+    with pytest.raises(OptionError, match="a str is no torch module"):
+        record("runs/text")
+    with pytest.raises(OptionError, match="the lengths do not fit the rows"):
+        record(nn.GRU(3, 4), torch.randn(5, 2, 3), lengths=[5])
