@@ -17,13 +17,13 @@ class FoldedEmbedding(nn.Embedding):
     Where the table has at most half as many rows as the batch has steps, the layer multiplies the table with its input
     weights, and not every vector of the batch. The results and all gradients are equal within rounding. Nothing is
     different for an output that was changed, by whatever means, dropped out or packed on the way, with `max_norm`,
-    `sparse` or `scale_grad_by_freq`, and in graphs, transforms and autocast.
+    `sparse` or `scale_grad_by_freq`, and in graphs and transforms.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Symbols (...) -> vectors (..., embedding_dim)."""
         output = super().forward(input)
-        if is_plain() and not (self.max_norm or self.sparse or self.scale_grad_by_freq):
+        if is_plain(autocast=True) and not (self.max_norm or self.sparse or self.scale_grad_by_freq):
             mark_rows(output, TableRows(self.weight, input, self.padding_idx))
         return output
 
@@ -45,7 +45,7 @@ lookups = WeakTensorKeyDictionary()
 
 def mark_rows(vectors: Tensor, rows: TableRows) -> None:
     """Remember that the vectors are those rows of a table, if nothing of torch's watches or changes operations."""
-    if is_plain() and type(vectors) is Tensor and vectors.is_cpu:
+    if is_plain(autocast=True) and type(vectors) is Tensor and vectors.is_cpu:
         lookups[vectors] = _Lookup(rows, _versions(vectors, rows))
 
 

@@ -14,11 +14,12 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 from torch.autograd import Function
 from torch.nn import functional
 
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.errors import OptionError, ShapeError
 from gatewright.nn.engine.batched_gradients import has_batches
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.row_kernels import LinearKernels, PackedMatrix, exponentials, linear_kernels, take_memory
-from gatewright.nn.linear import pays, runs_on_engine
+from gatewright.nn.linear import engine_precision, pays
 
 Reduction = Literal["mean", "sum", "none"]
 BLOCK_BYTES = 16 * 1024 * 1024
@@ -51,34 +52,45 @@ def linear_cross_entropy(
     logits of all rows three times.) For "mean" and "sum" the gradient is computed together with the loss, so that no
     logits are computed twice; for "none", or where a gradient is asked for again, they are computed once more.
 
-    The engine runs float32 and float64 on the CPU, from 64 rows and 8 million multiplications. Less work, other devices
-    and dtypes, autocast, transforms of torch.func, graphs of torch.compile, torch.export and torch.jit.trace, and a
-    batch without any target get torch's two functions, and second derivatives torch's operations: all of these store
-    the logits whole.
+    The engine runs float32, float64, bfloat16 and float16 on the CPU, from 64 rows and 8 million multiplications. Less
+    work, other devices and dtypes, transforms of torch.func, graphs of torch.compile, torch.export and torch.jit.trace,
+    and a batch without any target get torch's two functions, and second derivatives torch's operations: all of these
+    store the logits whole.
+
+    In bfloat16, and under torch.autocast to it, operands of products are rounded to bfloat16; sums, logits and the
+    softmax are float32. In float16 all of these are float32. The loss and the gradients have the dtypes that torch
+    gives: under autocast the loss is float32, and each gradient has the dtype of its operand.
 
     Raises ShapeError where shapes do not fit one another, OptionError for a target that is neither a class nor
     ignored, and for options that do not exist.
     """
     _check(input, weight, bias, target, label_smoothing, reduction)
     rows, targets = input.reshape(-1, input.shape[-1]), target.reshape(-1)
-    kept = None
-    if pays(input, weight) and runs_on_engine(input, weight, bias) and targets.is_cpu and targets.dtype is torch.int64:
+    precision = kept = None
+    if pays(input, weight) and targets.is_cpu and targets.dtype is torch.int64:
+        precision = engine_precision(input, weight, bias)
+    if precision is not None:
         kept = (targets != ignore_index).nonzero().squeeze(1)
-    if kept is None or not len(kept):
+    if precision is None or kept is None or not len(kept):
         logits = functional.linear(rows, weight, bias)
         options: dict[str, Any] = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
         loss = functional.cross_entropy(logits, targets, reduction=reduction, **options)
         return loss.reshape(target.shape) if reduction == "none" else loss
+    # cross_entropy gives float32 under autocast, and otherwise the dtype of the logits
+    dtype = torch.float32 if torch.is_autocast_enabled("cpu") else precision.result
+    rows, weight, *biases = (x.to(precision.dtype) for x in (rows, weight, bias) if x is not None)
+    bias = biases[0] if biases else None
     count, all_rows = len(kept), len(rows)
     if count < all_rows:
         padded = torch.cat([kept, kept[:1].expand(-count % _PADDED_TO)])
         rows, targets = rows.index_select(0, padded), targets[padded]
     _check_classes(targets, len(weight), ignore_index)
-    call = _LossCall(targets, count, label_smoothing, reduction)
+    call = _LossCall(targets, count, label_smoothing, reduction, precision.products)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (rows, weight, bias)):
         loss = _apply(call, rows, weight, bias)
     else:
         loss = call.loss(_losses(call, rows, weight, bias))
+    loss = loss.to(dtype)
     if reduction != "none":
         return loss
     if count < all_rows:
@@ -139,6 +151,7 @@ class _LossCall:
     count: int
     smoothing: float
     reduction: Reduction
+    products: Products = None
 
     def loss(self, losses: Tensor) -> Tensor:
         """The result, from the loss of each row."""
@@ -269,7 +282,7 @@ def _losses(
     """The loss of each row; block by block, with the gradients."""
     rows, weight = rows.detach().contiguous(), weight.detach().contiguous()
     classes, in_features = weight.shape
-    kernels = linear_kernels(in_features, classes, rows.dtype, bias=bias is not None)
+    kernels = linear_kernels(in_features, classes, rows.dtype, call.products, bias=bias is not None)
     values = {"W": weight} if bias is None else {"W": weight, "b": bias.detach().contiguous()}
     height = block_rows(len(rows), classes * rows.element_size())
     size = height * classes * rows.element_size()
@@ -299,10 +312,11 @@ def _by_torch(
 ) -> tuple[Tensor | None, ...]:
     """The gradient as operations of torch that can be differentiated and mapped."""
     smoothing, classes = call.smoothing, len(weight)
-    expected = functional.one_hot(call.targets, classes).to(rows.dtype) * (1 - smoothing) + smoothing / classes
-    flow = (functional.linear(rows, weight, bias).softmax(1) - expected) * call.shares(grad)[:, None]
-    return (
-        flow @ weight if needed[0] else None,
-        flow.T @ rows if needed[1] else None,
-        flow.sum(0) if needed[2] else None,
-    )
+    with torch.autocast("cpu", enabled=False):
+        expected = functional.one_hot(call.targets, classes).to(rows.dtype) * (1 - smoothing) + smoothing / classes
+        flow = (functional.linear(rows, weight, bias).softmax(1) - expected) * call.shares(grad)[:, None]
+        return (
+            flow @ weight if needed[0] else None,
+            flow.T @ rows if needed[1] else None,
+            flow.sum(0) if needed[2] else None,
+        )

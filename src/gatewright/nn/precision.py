@@ -60,10 +60,36 @@ def precision_of(
             return precision._replace(products="int8")
         return precision
     if dtype in NARROW:
-        return Precision(torch.float32, _products_in(dtype), results)
+        return Precision(torch.float32, products_in(dtype), results)
     if dtype not in DTYPES:
         return f"the dtype is {_name(dtype)}"
     return Precision(dtype, layer.products if dtype == torch.float32 else None, results)
+
+
+class ProductPrecision(NamedTuple):
+    """The dtypes of a matrix product: `dtype` of the arrays that kernels read and write, `products` that operands are
+    rounded to, and `result` of what torch's operator gives."""
+
+    dtype: torch.dtype
+    products: Products
+    result: torch.dtype
+
+
+def precision_of_product(operands: Sequence[Tensor]) -> ProductPrecision | None:
+    """The dtypes in which the engine multiplies these operands; None where it has none for them, or torch refuses
+    them."""
+    dtypes = {operand.dtype for operand in operands}
+    if torch.is_autocast_enabled("cpu"):
+        narrow = torch.get_autocast_dtype("cpu")
+        if narrow not in NARROW or not dtypes <= {torch.float32, *NARROW}:
+            return None
+        return ProductPrecision(torch.float32, products_in(narrow), narrow)
+    dtype = operands[0].dtype
+    if len(dtypes) > 1:
+        return None
+    if dtype in NARROW:
+        return ProductPrecision(torch.float32, products_in(dtype), dtype)
+    return ProductPrecision(dtype, None, dtype) if dtype in DTYPES else None
 
 
 def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor], *, packed: bool) -> Precision | str:
@@ -85,10 +111,11 @@ def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor
             results = [narrow] * len(results)
         elif ends_in_product:
             results[0] = narrow
-    return Precision(torch.float32, _products_in(narrow), tuple(results))
+    return Precision(torch.float32, products_in(narrow), tuple(results))
 
 
-def _products_in(dtype: torch.dtype) -> Products:
+def products_in(dtype: torch.dtype) -> Products:
+    """What operands of products are rounded to for a caller who asks for this narrow dtype."""
     return "bfloat16" if dtype == torch.bfloat16 else None
 
 

@@ -32,7 +32,7 @@ class EmbeddingFold:
         rows = rows_of(vectors)
         if rows is None or rows.table.dtype is not vectors.dtype:
             return None
-        if operations[0].spec.dtype is not vectors.dtype or operations[0].spec.products is not None:
+        if operations[0].spec.products == "int8":
             return None
         first = operations[: 2 if layer.bidirectional else 1]
         lines, count = rows.symbols.numel(), len(rows.table)
@@ -45,8 +45,9 @@ class EmbeddingFold:
         folded = [cells[number].folded(operation) for number, operation in enumerate(first)]
         if rows.symbols.dim() != 2 or not all(folded) or not are_rows(vectors, rows):
             return None
-        if layer.batch_first:
-            rows = TableRows(rows.table, rows.symbols.T, rows.padding)
+        # kernels read float32 where layer and vectors are in bfloat16 or float16; autograd follows the conversion
+        table = rows.table.to(operations[0].spec.dtype)
+        rows = TableRows(table, rows.symbols.T if layer.batch_first else rows.symbols, rows.padding)
         return cls(vectors, rows, [operation for operation in folded if operation is not None])
 
     def run(

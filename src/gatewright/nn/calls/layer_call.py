@@ -69,15 +69,15 @@ def call_fast(
     fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not fits:
         return None
-    precision = None
+    vectors, precision = input, None
     if input.dtype not in DTYPES or torch.is_autocast_enabled("cpu"):
         if (precision := _conversions(layer, input, hx)) is None:
             return None
         (input,), hx = precision.as_computed([input]), precision.as_computed(_listed(hx)) or None
     if not layer.batch_first:
-        return _run_fast(layer, input, hx, lengths, gates, resets, precision, input)
+        return _run_fast(layer, input, hx, lengths, gates, resets, precision, vectors)
     marks = None if resets is None else resets.T
-    results = _run_fast(layer, input.transpose(0, 1), hx, lengths, gates, marks, precision, input)
+    results = _run_fast(layer, input.transpose(0, 1), hx, lengths, gates, marks, precision, vectors)
     return None if results is None else _with_batch_first(results)
 
 

@@ -49,8 +49,9 @@ class Differentiable:
 
     @cached_property
     def output_state(self) -> Names:
-        """The state that a layer emits: a forward run saves what the gradient by it alone needs."""
-        return frozenset({self.trace.states[0].name})
+        """The state that a layer emits, where a Trace has states: a forward run saves what the gradient by it alone
+        needs."""
+        return frozenset(state.name for state in self.trace.states[:1])
 
     def engines(self, seeded: Names) -> "GradientEngines":
         """The engines of the step that saves, and of its gradient."""

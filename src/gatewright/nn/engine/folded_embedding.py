@@ -18,9 +18,13 @@ from gatewright.nn.engine.autograd import ChangeMarks
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import differentiable
 from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.row_kernels import LinearKernels, linear_kernels
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order
 from gatewright.nn.sequence import RaggedRows
 from gatewright.trace.projected import projected_trace
+
+MIN_PRODUCTS = 1 << 23
+"""With fewer multiplications of the table with the matrix, torch's operator is faster: it needs less Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class FoldedOperation:
             return None
         matrix = slots.index(projected.matrices)
         layout = tuple(packed for number, packed in enumerate(whole.layout) if number != matrix)
-        own = differentiable(projected.trace, spec.sizes, spec.dtype, backwards=spec.backwards)
+        own = differentiable(projected.trace, spec.sizes, spec.dtype, backwards=spec.backwards, products=spec.products)
         return cls(whole, SequenceOperation(own, layout), matrix)
 
     def split(self, operands: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor | None]]:
@@ -63,10 +67,18 @@ class FoldedOperation:
     def projections(self, table: Tensor, symbols: Tensor, matrix: Tensor) -> list[Tensor]:
         """The products of the matrix with the row of every line: (time, batch, size) for each gate."""
         lines = self._room(self._projections, symbols, matrix)
-        by_row = functional.linear(table, matrix)
+        by_row = self.kernels(table, matrix).outputs(table, matrix)
         for gate, room in zip(by_row.view(len(table), self.gates, -1).unbind(1), lines, strict=True):
             torch.index_select(gate.contiguous(), 0, symbols.reshape(-1), out=room.view(-1, room.shape[-1]))
         return lines
+
+    def kernels(self, table: Tensor, matrix: Tensor) -> "_TableProducts":
+        """What multiplies the table with the matrix."""
+        is_large = table.numel() * len(matrix) >= MIN_PRODUCTS
+        out_features, in_features = matrix.shape
+        products = self.whole.spec.products
+        kernels = linear_kernels(in_features, out_features, matrix.dtype, products, bias=False) if is_large else None
+        return _TableProducts(kernels)
 
     def unwritten_projections(self, symbols: Tensor, matrix: Tensor) -> list[Tensor]:
         """Room of their shapes, for a gradient that does not read them."""
@@ -186,17 +198,55 @@ class _FoldedFunction(Function):
         room = folded.room_for_gradients(symbols, matrix) if projected[0] else []
         gradients = steps.backward([*projections, *others], kept, grads, wanted, call.ragged, by_inputs=room)
         flows, rest = gradients[: folded.gates], gradients[folded.gates :]
-        own = _RowGradients.of(flows, symbols, table, matrix) if projected[0] else None
-        rest.insert(place, own.by_matrix() if own is not None and by_matrix else None)
-        if own is None or not by_input:
+        if not projected[0]:
+            rest.insert(place, None)
             return (None, None, None, None, None, *rest)
-        if by_table and call.skips_vectors:
-            return (None, None, None, None, own.by_table(call.padding), *rest)
-        return (None, None, own.by_input(), None, None, *rest)
+        own = _RowGradients.of(flows, symbols, len(table), matrix)
+        goes_to_table = by_input and by_table and call.skips_vectors
+        of_table, of_matrix = folded.kernels(table, matrix).gradients(
+            own.sums, table, matrix, by_table=goes_to_table, by_matrix=by_matrix
+        )
+        rest.insert(place, of_matrix)
+        if of_table is not None and call.padding is not None:
+            of_table[call.padding] = 0
+        of_input = own.by_input() if by_input and not goes_to_table else None
+        return (None, None, of_input, None, of_table, *rest)
 
 
 # `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel
 _apply: Callable[..., tuple[Tensor, ...]] = getattr(super(Function, _FoldedFunction), "apply")  # noqa: B009 (unknown to the checker)
+
+
+@dataclass(frozen=True, slots=True)
+class _TableProducts:
+    """The products of a table with a matrix, and their gradients: by the engine, or by torch without `kernels`.
+
+    Torch's autocast has no effect on them.
+    """
+
+    kernels: LinearKernels | None
+
+    def outputs(self, table: Tensor, matrix: Tensor) -> Tensor:
+        """The products: table @ matrix.T."""
+        if self.kernels is None:
+            with torch.autocast("cpu", enabled=False):
+                return functional.linear(table, matrix)
+        outputs = table.new_empty(len(table), len(matrix))
+        self.kernels.outputs({"x": table.contiguous(), "W": matrix.contiguous()}, outputs)
+        return outputs
+
+    def gradients(
+        self, sums: Tensor, table: Tensor, matrix: Tensor, *, by_table: bool, by_matrix: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients by the table and by the matrix that are wanted; `sums` are those by the products."""
+        if self.kernels is None:
+            with torch.autocast("cpu", enabled=False):
+                return sums @ matrix if by_table else None, sums.T @ table if by_matrix else None
+        values = {"x": table.contiguous(), "W": matrix.contiguous()}
+        room = {name: torch.empty_like(values[name]) for name, need in (("x", by_table), ("W", by_matrix)) if need}
+        if room:
+            self.kernels.gradients(values, sums, room)
+        return room.get("x"), room.get("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,31 +255,24 @@ class _RowGradients:
 
     lines: list[Tensor]
     sums: Tensor  # (rows, gates * size)
-    table: Tensor
     matrix: Tensor
 
     @classmethod
-    def of(cls, flows: Sequence[Tensor | None], symbols: Tensor, table: Tensor, matrix: Tensor) -> "_RowGradients":
+    def of(cls, flows: Sequence[Tensor | None], symbols: Tensor, rows: int, matrix: Tensor) -> "_RowGradients":
+        """`rows` is how many the table has."""
         numbers = symbols.reshape(-1)
         # A bag holds the lines of one row, in their order: the fastest of torch's sums by rows, and always the same.
         lines, order = [flow for flow in flows if flow is not None], numbers.argsort(stable=True)
-        counts = numbers.bincount(minlength=len(table))
+        counts = numbers.bincount(minlength=rows)
         starts = counts.cumsum(0) - counts
         sums = [functional.embedding_bag(order, x.reshape(len(order), -1), starts, mode="sum") for x in lines]
-        return cls(lines, torch.cat(sums, 1), table, matrix)
-
-    def by_matrix(self) -> Tensor:
-        return self.sums.T @ self.table
-
-    def by_table(self, padding: int | None) -> Tensor:
-        gradient = self.sums @ self.matrix
-        if padding is not None:
-            gradient[padding] = 0
-        return gradient
+        return cls(lines, torch.cat(sums, 1), matrix)
 
     def by_input(self) -> Tensor:
+        """The gradient by the input, line by line."""
         parts = self.matrix.chunk(len(self.lines))
-        first, *others = (x @ part for x, part in zip(self.lines, parts, strict=True))
+        with torch.autocast("cpu", enabled=False):
+            first, *others = (x @ part for x, part in zip(self.lines, parts, strict=True))
         for other in others:
             first += other
         return first

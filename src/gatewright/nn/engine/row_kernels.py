@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import INPUT
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.runtime.binding import bind_by_name
 from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.derive import adjoint, seed
@@ -104,11 +105,17 @@ class RowKernels:
 
 
 class LinearKernels:
-    """The kernels of all linear layers of one size and dtype: y = x @ W.T + b."""
+    """The kernels of all linear layers of one size and dtype: y = x @ W.T + b.
 
-    def __init__(self, in_features: int, out_features: int, dtype: torch.dtype, *, bias: bool) -> None:
+    `products` is the dtype that operands of products are rounded to, those of the gradients too; see Engine.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, dtype: torch.dtype, products: Products = None, *, bias: bool
+    ) -> None:
         sizes = {INPUT: in_features, _OUTPUT: out_features}
-        self._kernels = RowKernels(differentiable(parse(_LINEAR if bias else _LINEAR_WITHOUT_BIAS), sizes, dtype))
+        trace = parse(_LINEAR if bias else _LINEAR_WITHOUT_BIAS)
+        self._kernels = RowKernels(differentiable(trace, sizes, dtype, products=products))
 
     def outputs(self, values: Mapping[str, Tensor], outputs: Tensor, packed: PackedMatrix | None = None) -> None:
         """Compute the outputs; `values` are x, W and b."""
@@ -133,9 +140,11 @@ class LinearKernels:
 
 
 @lru_cache(maxsize=64)
-def linear_kernels(in_features: int, out_features: int, dtype: torch.dtype, *, bias: bool) -> LinearKernels:
+def linear_kernels(
+    in_features: int, out_features: int, dtype: torch.dtype, products: Products = None, *, bias: bool
+) -> LinearKernels:
     """The kernels for these sizes."""
-    return LinearKernels(in_features, out_features, dtype, bias=bias)
+    return LinearKernels(in_features, out_features, dtype, products, bias=bias)
 
 
 def exponentials(x: Tensor, largest: Tensor, y: Tensor) -> None:
