@@ -15,6 +15,7 @@ from gatewright.nn.calls import embedding_fold
 from gatewright.nn.embedding import rows_of
 from gatewright.nn.engine import folded_embedding
 
+EPS = torch.finfo(torch.bfloat16).eps
 CLOSE = {torch.float32: {"rtol": 2e-5, "atol": 2e-5}, torch.float64: {"rtol": 1e-11, "atol": 1e-11}}
 
 
@@ -449,7 +450,7 @@ def test_narrow_vectors_have_their_gradient_for_whoever_asks(folds: list[str]) -
         subject.layer(vectors)[0].float().square().sum().backward()
         results.append((vectors.grad, subject.embedding.weight.grad))
     assert folds
-    torch.testing.assert_close(*results, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(*results, rtol=2 * EPS, atol=2 * EPS)
 
 
 def test_it_is_an_embedding_of_torchs() -> None:
