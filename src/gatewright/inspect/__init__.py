@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from gatewright.inspect.figures.gradients import gradient_figure
     from gatewright.inspect.figures.inputs import memory_figure, saliency_figure
+    from gatewright.inspect.figures.pattern import pattern_figure
     from gatewright.inspect.figures.text import text_figure
     from gatewright.inspect.gradients.memory import EffectiveMemory, compare_memory, effective_memory
     from gatewright.inspect.gradients.saliency import (
@@ -108,6 +109,7 @@ _LAZY = {
     "memory_figure": "gatewright.inspect.figures.inputs",
     "observations": "gatewright.inspect.activity.observe",
     "observe": "gatewright.inspect.activity.observe",
+    "pattern_figure": "gatewright.inspect.figures.pattern",
     "record": "gatewright.inspect.activity.record",
     "saliency": "gatewright.inspect.gradients.saliency",
     "saliency_by_lag": "gatewright.inspect.gradients.saliency",
@@ -187,6 +189,7 @@ __all__ = [
     "memory_figure",
     "observations",
     "observe",
+    "pattern_figure",
     "record",
     "saliency",
     "saliency_by_lag",

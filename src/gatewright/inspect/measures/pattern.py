@@ -7,7 +7,7 @@ far below 0 count as well, each by its own sign.
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ class PatternMatch:
     - `batch`, `row`, `start`, `stop`: where it is; `stop` is the step after its last one.
     - `share`: of the pattern's units, the share that is on throughout the span and off beside it.
     - `before`, `within`, `after`: the symbols around and in it; empty where steps have no symbols.
+    - `first`: the first of the steps around and in it; `on` and `read` begin there.
+    - `on`: the share of the pattern's units that is on, at each of these steps.
+    - `read`: the numbers that were read at each of these steps; empty for symbols.
     """
 
     batch: int
@@ -36,13 +39,17 @@ class PatternMatch:
     before: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    first: int = 0
+    on: tuple[float, ...] = ()
+    read: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class UnitPattern:
     """The units that are on only within a span, and spans that are like it, the most alike first.
 
-    `signs` (units,): 1 for a unit that is on above the threshold, -1 for one that is on below minus the threshold.
+    - `signs` (units,): 1 for a unit that is on above `threshold`, -1 for one that is on below minus `threshold`.
+    - `patch`: how many symbols the layers read as one step.
     """
 
     layer: str
@@ -52,6 +59,8 @@ class UnitPattern:
     units: NDArray[np.int64]
     signs: NDArray[np.int64]
     matches: tuple[PatternMatch, ...]
+    threshold: float
+    patch: int = 1
 
     def lines(self) -> list[str]:
         """The matches as text, one a line, with the spans below one another between ⟦ and ⟧."""
@@ -85,7 +94,7 @@ def find_pattern(
     - `corpus`: where like spans are looked for: activations or a stream of them, by default the activations themselves.
     - `least`: spans where at least this share of the units is on. Of these the `limit` best are kept, by the share of
       units that are on throughout and off beside the span, then by how near their length is to that of the marked one.
-    - `context`: symbols before and after each span.
+    - `context`: symbols before and after each span, or steps where these have no symbols.
 
     Raises OptionError for a row, span, layer or value that does not exist, and for a limit below 1.
     """
@@ -98,7 +107,7 @@ def find_pattern(
     search = _Search(activity.name, value, units, signs, threshold, least, span[1] - span[0], context)
     found = search.matches(activations if corpus is None else corpus) if len(units) else ()
     best = heapq.nsmallest(limit, found, key=search.rank)
-    return UnitPattern(activity.name, value, span, row, units, signs, tuple(best))
+    return UnitPattern(activity.name, value, span, row, units, signs, tuple(best), threshold, activations.patch)
 
 
 def _check_span(layer: LayerActivations, span: tuple[int, int], row: int) -> None:
@@ -148,29 +157,41 @@ class _Search:
                 enough = on.mean(1) >= self.least
                 edges = np.flatnonzero(np.diff(enough, prepend=False, append=False)).tolist()
                 for start, stop in zip(edges[::2], edges[1::2], strict=True):
-                    share = float(_only_within(on, start, stop).mean())
-                    yield self._match(activations, batch, row, (start, stop), share)
+                    yield self._match(activations, batch, row, (start, stop), on)
 
     def rank(self, match: PatternMatch) -> tuple[float, int, int, int, int]:
         """What matches are sorted by: small for those that are most alike."""
         return -match.share, abs(match.stop - match.start - self.length), match.batch, match.row, match.start
 
-    def _match(
-        self, activations: Activations, batch: int, row: int, span: tuple[int, int], share: float
-    ) -> PatternMatch:
-        if activations.symbols is None or not activations.has_steps_of(activations.layer(self.layer)):
-            return PatternMatch(batch, row, *span, share)
-        symbols: Sequence[str] = activations.symbols[row]
-        start, stop = (step * activations.patch for step in span)
-        return PatternMatch(
+    def _match(self, activations: Activations, batch: int, row: int, span: tuple[int, int], on: Flags) -> PatternMatch:
+        """A span of a row. `on` (steps, units) are the steps of the row at which the pattern's units are on."""
+        patch, (start, stop) = activations.patch, span
+        steps = -(-self.context // patch)
+        first, last = max(0, start - steps), min(len(on), stop + steps)
+        match = PatternMatch(
             batch,
             row,
-            *span,
-            share,
-            tuple(symbols[max(0, start - self.context) : start]),
-            tuple(symbols[start:stop]),
-            tuple(symbols[stop : stop + self.context]),
+            start,
+            stop,
+            float(_only_within(on, start, stop).mean()),
+            first=first,
+            on=tuple(on[first:last].mean(1).tolist()),
         )
+        if not activations.has_steps_of(activations.layer(self.layer)):
+            return match
+        if activations.symbols is not None:
+            symbols: Sequence[str] = activations.symbols[row]
+            begin, end = start * patch, stop * patch
+            return replace(
+                match,
+                before=tuple(symbols[max(0, begin - self.context) : begin]),
+                within=tuple(symbols[begin:end]),
+                after=tuple(symbols[end : end + self.context]),
+            )
+        numbers = activations.series if activations.measured is None else activations.measured
+        if numbers is None or patch > 1:
+            return match
+        return replace(match, read=tuple(map(tuple, numbers[first:last, row].reshape(last - first, -1).tolist())))
 
 
 def _visible(symbol: str) -> str:
