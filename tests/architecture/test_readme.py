@@ -1,7 +1,5 @@
 """What the documents show works: their Python runs, it prints what they say, and their commands exist."""
 
-import contextlib
-import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +9,8 @@ from typing import Any
 import pytest
 
 from gatewright.cli.shell import repeat_option
-from tests.architecture.documents import FENCE, SHELLS, Block, blocks, commands
-from tests.paths import PACKAGE, ROOT, package_files
+from tests.architecture.documents import FENCE, SHELLS, blocks, commands, run_in_order
+from tests.paths import PACKAGE, ROOT, SHARED_DATA, package_files
 
 DOCUMENTS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
 WITHOUT_PYTHON = {
@@ -33,19 +31,9 @@ LINKED = [path for path in (*DOCUMENTS, ROOT / "CONTRIBUTING.md") if path.is_fil
 FILE = re.compile(r"`([\w/]+\.py)`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
-
-
-def run_in_order(found: Sequence[Block], name: str) -> None:
-    """Run the Python blocks in one name space; an `output` block is what the one before it prints."""
-    names: dict[str, Any] = {"__name__": "__main__"}
-    printed = ""
-    for block in (block for block in found if block.run):
-        if block.language == "output":
-            assert printed.strip() == block.content.strip(), f"{name}, line {block.line}"
-        if block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()) as stream:
-                exec(compile(block.padded, name, "exec"), names)
-            printed = stream.getvalue()
+# The data sets at hand; blocks of a document that need another one are left out.
+DATA = [path.name for path in SHARED_DATA.iterdir()] if SHARED_DATA.is_dir() else []
+PICTURE = re.compile(r"\]\(pictures/([\w-]+\.svg)\)")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
@@ -57,7 +45,18 @@ def test_the_python_of_a_document_runs(path: Path, tmp_path: Path, monkeypatch: 
     if any("torch" in block.content for block in found):
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    run_in_order(found, str(path))
+    if any(block.needs in DATA for block in found):
+        monkeypatch.setenv("GATEWRIGHT_DATA", str(SHARED_DATA))
+    run_in_order(found, str(path), DATA)
+
+
+def test_pages_draw_their_pictures() -> None:
+    """`python -m tools.pictures_of_pages` takes the pictures from what a page's code writes."""
+    pictures = {path: PICTURE.findall(path.read_text(encoding="utf-8")) for path in DOCUMENTS}
+    assert sum(map(len, pictures.values())) > 3
+    for path, names in pictures.items():
+        code = "".join(block.content for block in blocks(path.read_text(encoding="utf-8")) if block.run)
+        assert [name for name in names if f'savefig("{name}")' not in code] == [], path.name
 
 
 def prose(path: Path) -> str:
@@ -165,19 +164,30 @@ cd somewhere  # gatewright is not called here
 .venv/bin/gatewright train adding \\
     --out 'runs/a b'  # and a remark
 ```
+
+<!-- needs the data set birds -->
+```python
+print(a + 2)
+```
+
+```output
+3
+```
 """
 
 
 def test_a_document_is_taken_apart() -> None:
     found = blocks(DOCUMENT)
-    assert [(block.language, block.line, block.run) for block in found] == [
-        ("python", 4, True),
-        ("output", 9, True),
-        ("python", 14, False),
-        ("sh", 18, True),
+    assert [(block.language, block.line, block.run, block.needs) for block in found] == [
+        ("python", 4, True, ""),
+        ("output", 9, True, ""),
+        ("python", 14, False, ""),
+        ("sh", 18, True, ""),
+        ("python", 25, True, "birds"),
+        ("output", 29, True, ""),
     ]
     assert commands(found[3], "gatewright") == [["train", "adding", "--out", "runs/a b"]]
-    run_in_order(found, "a document")
+    assert run_in_order(found, "a document", ["birds"]) == [4, 25]
 
 
 @pytest.mark.parametrize(
@@ -186,12 +196,18 @@ def test_a_document_is_taken_apart() -> None:
         ("2\n```", "3\n```", AssertionError),
         ("a = 1", "a = b", NameError),
         ("<!-- not", "<!--", SystemExit),
+        ("a + 2", "a + 3", AssertionError),
     ],
 )
 def test_a_document_that_is_not_true_fails(old: str, new: str, error: type[BaseException]) -> None:
     assert old in DOCUMENT
     with pytest.raises(error):
-        run_in_order(blocks(DOCUMENT.replace(old, new)), "a document")
+        run_in_order(blocks(DOCUMENT.replace(old, new)), "a document", ["birds"])
+
+
+def test_a_block_without_its_data_is_left_out() -> None:
+    document = blocks(DOCUMENT.replace("a + 2", "a + 3"))
+    assert run_in_order(document, "a document", ["bees"]) == [4]
 
 
 @pytest.mark.parametrize(
