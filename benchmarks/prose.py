@@ -3,9 +3,9 @@
 HEAD = """
 # Benchmarks
 
-How long Gatewright takes on a processor, beside other software that runs recurrent nets there: on {threads}, in
-float32, measured on {date}. This page is made of one result, [benchmarks.json](benchmarks.json), and is not to be
-changed by hand. On a machine that does nothing else, these commands measure again and make the page anew:
+How long Gatewright takes on a processor, beside other software that runs recurrent networks there: on {threads}, in
+float32, measured on {date}. The page is made from one measurement, [benchmarks.json](benchmarks.json). Do not change
+it by hand. On a machine that does nothing else, these commands measure again and write the page:
 
 ```sh
 pip install -c constraints.txt -e '.[bench]'
@@ -13,46 +13,50 @@ pip install -c constraints.txt -e '.[bench]'
 python -m benchmarks.report runs/benchmarks/benchmarks.json
 ```
 
+## How to read the tables
+
+T is the number of steps, B of rows in the batch, I of inputs, H of hidden units. Times are in the unit of the title.
+
+| column | meaning |
+| --- | --- |
+| x best | the time of the fastest other software, divided by Gatewright's: above 1, Gatewright is faster |
+| x torch | the same for `torch.nn` alone |
+| peak | Gatewright's share of the arithmetic that the processor can do at most |
+| differs, fails, absent | software that gives other results, raises an error, or is not installed; it is not timed |
+
 ## How it is measured
 
-- **Peers.** `torch.nn`'s layers. ONNX Runtime, by `session.run`, and OpenVINO, both from one ONNX model with one
-  operator; they know the GRU, the LSTM and the simple network, and do not train. JAX, with the input's products
-  before `lax.scan` and all of it in one `jit`; it runs any cell, as somebody has written it, here in
-  `benchmarks/cells.py`. So does a loop over the steps in torch.
+- **Peers** are the other software: `torch.nn`'s layers; ONNX Runtime (by `session.run`) and OpenVINO, both with one
+  ONNX operator, which have the GRU, the LSTM and the simple network, and do not train; and JAX, with the products of all
+  inputs, then `lax.scan`, all in one `jit`. JAX, and a loop over torch's operations, run every cell, as written in
+  `benchmarks/cells.py`.
 - **Gatewright** is called as its users call it: `gw.nn.GRU`, or `gw.nn.Recurrent` with a cell.
-- **Equal results first.** All get the same weights, the same input and the same gradient by the output. What they
-  give, in training with all gradients, is held to a loop written by hand that runs in float64: each result has to
-  agree to 2e-5 of its largest number. A peer that differs is not timed, and its column says "differs"; one that
-  raises an error "fails", one that is not installed is "absent".
-- **Forward** is a call without gradients. **A training step** is a forward and a backward run, with the gradients
-  by the input, all weights and all biases.
-- **In turn.** Each peer is timed once in every round, and who begins a round goes last in the next. A sample is a
-  millisecond of calls, or one call that lasts longer; other calls, which are not counted, go before it. The tables
-  show the medians of the rounds; the quartiles are in the result.
-- **The same threads for all.** The process may run on as many processors as it has threads, which binds XLA as
-  well. torch, ONNX Runtime, OpenVINO and Gatewright are told the number besides. OpenVINO is set to float32 and to
-  a short latency. ONNX Runtime's threads are told to rest between runs, so that they take no time from the next
-  peer.
-- **Weights** may have changed since the last call for torch.nn, JAX and Gatewright, whose calls include whatever
-  they do to lay them out, or to see that they are the same. In ONNX Runtime and OpenVINO they are constants, laid
-  out when the model was loaded.
+- **Equal results first.** All get the same weights, input and gradient of the output. Results and gradients are compared
+  with a loop in float64 that was written by hand. They must agree to 2e-5 of their largest number.
+- **Forward** is a call without gradients. **A training step** is a forward and a backward run, with the gradients of
+  the input, all weights and all biases.
+- **In turn.** In every round each software is timed once, and the order rotates. A sample is a millisecond of calls, or
+  one call if it lasts longer, after calls that are not counted. The tables show the medians of the rounds. The quartiles
+  are in the JSON file.
+- **The same threads for all.** The process may use as many processors as it has threads; this also limits JAX. torch,
+  ONNX Runtime, OpenVINO and Gatewright are also told the number. OpenVINO is set to float32 and low latency. ONNX
+  Runtime's threads rest between runs, so that they take no time from what is timed next.
+- **Weights.** torch.nn, JAX and Gatewright must expect that weights changed since the last call; their times include the
+  work for that. In ONNX Runtime and OpenVINO weights are constants, prepared when the model is loaded.
 - **Operations** are those of the matrix products: 2 G H (I + H) a step and row for a cell with G gates, and three
   times as many in training. The functions of the gates are not counted.
-- **The peak** is that of fused multiplications and additions in registers, by code that does nothing else. It is
-  measured in the same rounds as the peers: a share of it holds for the speed that the processor had then. That of
-  several threads is as many times that of one as when it was measured alone.
-
-T are steps, B rows, I inputs, H hidden units. "x best" is the time of the fastest peer as a multiple of
-Gatewright's, "x torch" that of `torch.nn`: above 1, Gatewright is faster. "peak" is Gatewright's share of the peak.
+- **The peak** is the rate of fused multiplications and additions in registers, by code that does nothing else. It is
+  measured in the same rounds as everything else. The peak of several threads is that of one thread, times the ratio of
+  both when they are measured alone.
 
 ## The machine
 """
 
 GOALS = """
-What Gatewright is built to reach, and whether it did in this run. "bound" is the most that the processor allows by
-rates measured in the same run: products at the peak, and for one row the recurrent matrix read in every step as fast
-as a plain loop reads it; a matrix in fewer bits is so many times smaller. The functions of the gates, the softmax and
-Adam are not in it, so that it cannot be reached whole. A goal above its bound is out of reach on this machine.
+What Gatewright is built to reach, and whether it did in this run. "bound" is an upper limit for this processor, from
+rates that were measured in the same run: matrix products at the peak, and, for a batch of one row, reading the recurrent
+matrix once a step at the speed of a plain loop. The functions of the gates, the softmax and Adam are not counted, so the
+bound itself cannot be reached. A goal above its bound is out of reach on this machine.
 """
 
 SECTIONS = {

@@ -110,6 +110,7 @@ def test_a_page_shows_machine_picture_goals_and_sections(result: dict[str, Any])
     page = report.page(result)
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == [
+        "## How to read the tables",
         "## How it is measured",
         "## The machine",
         "## Goals",

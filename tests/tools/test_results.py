@@ -178,7 +178,7 @@ def test_the_page_says_what_was_measured_and_whether_it_is_enough(runs: Path) ->
     assert "|  |  | 64 bits loss | 0.125 |  |  |  |  |  |  |" in lines
     assert f"| adding-other, longer | 2 | 5 bits exact | not run yet | ≥ 0.5 | {source} |  |  |  |  |" in lines
     assert "gatewright train adding --set hidden=3 --set epochs=1 --seed 2  # adding-other (longer)" in lines
-    assert "Of 2 rows 1 have been run: 0 references are reached, 1 are not." in lines
+    assert "1 of 2 rows have been run. Of their references, 0 are reached and 1 are not." in lines
     assert "- A: A processor, 2 threads, torch 2.8" in lines
 
 

@@ -11,8 +11,34 @@ from tools.results.row import Goal, Row
 HEAD = """\
 # Results
 
-What the recipes reach, beside published numbers. This page is made of [results.json](results.json), which holds what
-was measured, and of the table in `tools/results/rows.py`; it is not to be changed by hand.
+What the recipes reach on public data, beside published numbers. The page is made from [results.json](results.json),
+which holds the measurements, and from the table in `tools/results/rows.py`. Do not change it by hand.
+
+## How to read the tables
+
+- **A row** is one training run with one seed. Its command stands below the table.
+- **Parts.** A data set is split into three parts. A network learns from the *train* part. The *validation* part chooses
+  the best epoch. The *test* part is used once, for the number in the table, and chooses nothing.
+- **Measure** is the part of the data and what was measured on it. "train perplexity" says how well a text is known by heart.
+- **Reference** is the number to compare with: "≥" where larger is better, "≤" where smaller is better. `source` says who
+  published it; "our aim" is a number that we set ourselves. **Reached** says whether the run is as good as that.
+- **Seconds** are those of training and validating. The machine may have done other things as well.
+- **Not run yet**: no run with the present settings of this row has been kept. "Longer" rows take more than some minutes.
+
+| measure | what it is |
+| --- | --- |
+| accuracy | the share of examples, or of steps, whose answer is right |
+| exact | the share of sums in which every bit is right |
+| loss | the mean of -log p over the right answers; for music summed over the keys of a frame; for the sums of `longlag` the mean squared error |
+| perplexity | e to the power of the loss: the number of equally likely symbols that would be as hard to guess; 1 is perfect |
+| mae, mse | the mean absolute and the mean squared error of a forecast; the unit is the standard deviation of the train part |
+| skill | the share by which a forecast's mae is below that of the seasonal naive forecast, which repeats the last season; 1 is perfect, 0 is no better |
+| coverage | the share of true values that lie within the interval of the forecast; here intervals are made for 0.8 |
+| width | the mean width of these intervals, in standard deviations of the train part; at the same coverage, narrower is better |
+
+[Cells and settings side by side](exercises.md) compares cells on one task.
+
+## How to repeat it
 
 ```sh
 python -m tools.results run --runs runs/results            # trains what is not trained yet, for three hours at most
@@ -20,24 +46,22 @@ python -m tools.results run --runs runs/results --longer   # what takes longer a
 python -m tools.results write --runs runs/results          # puts finished runs on this page
 ```
 
-`run` goes on where it was stopped. `write` takes several folders, from any machine; of two runs of a row the later one
-is shown, a run whose settings are not its row's is refused, and one that is not finished is none.
+`run` continues where it was stopped. `write` takes several folders, also from other machines. If a row was run twice, the
+later run is shown. Runs with other settings than their row, and runs that did not finish, are refused.
 
-Each row is one run with the seed that it names. Nothing is chosen by the test part: where the recipe has a validation
-part, the network is that of the best epoch in it. A row whose settings have changed since it was measured is shown as
-not run. The seconds are those of training and validating, on a machine that may have done other things too.
-[exercises.md](exercises.md) has cells and settings side by side.
+## Summary
 """
 COMPARISON = """\
-What each run reaches on the part to test with, and what simple methods reach that learned from the same part and are
-scored on the same examples; every run prints both. A forecaster's errors are in deviations of the training part.
+Each run beside simple methods that learned from the same train part. Both are measured on the same test part, and every
+run prints both. TF-IDF counts words; a nearest neighbour takes the answer of the most similar example; a seasonal naive
+forecast repeats the last season, whose length is in brackets.
 """
 THROUGHPUT = """\
-The same networks with Gatewright's recurrent layers, and with those of `torch.nn`, in one process: same weights, same
-batches, same optimiser. First loss and gradients are held to each other ("equal to": the largest difference, as a share
-of the largest number); then whole iterations are timed in turn, and the medians of all rounds are compared. An
-iteration takes a batch out of the data, computes and derives the loss, clips, and makes the optimiser's step. Where the
-output layer is large, as with the 10,000 words of the Penn Treebank, the recurrent layers are a small part of it.
+The same networks with Gatewright's recurrent layers and with those of `torch.nn`, in one process, with the same weights,
+batches and optimiser. First, loss and gradients are compared ("equal to": the largest difference, as a share of the
+largest number). Then whole iterations are timed in turn, and the medians are compared ("times": above 1, Gatewright is
+faster). An iteration takes a batch, computes the loss and its gradients, clips them, and makes the optimiser's step. Where
+the output layer is large, as with the 10,000 words of the Penn Treebank, recurrent layers are a small part of it.
 """
 _COLUMNS = ("run", "seed", "measure", "measured", "reference", "source", "reached", "seconds", "date", "machine")
 _COMPARED = ("run", "seed", "measure", "Gatewright", "simple methods", "better than all", "seconds")
@@ -68,7 +92,7 @@ def _summary(rows: Sequence[Row], found: Records) -> str:
         goal.met(goal.value(found[row.name]["metrics"])) for row in rows if row.name in found for goal in row.goals
     ]
     return (
-        f"Of {len(rows)} rows {len(found)} have been run: {verdicts.count(True)} references are reached, "
+        f"{len(found)} of {len(rows)} rows have been run. Of their references, {verdicts.count(True)} are reached and "
         f"{verdicts.count(False)} are not."
     )
 
