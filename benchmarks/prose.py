@@ -27,36 +27,36 @@ T is the number of steps, B of rows in the batch, I of inputs, H of hidden units
 ## How it is measured
 
 - **Peers** are the other software: `torch.nn`'s layers; ONNX Runtime (by `session.run`) and OpenVINO, both with one
-  ONNX operator, which have the GRU, the LSTM and the simple network, and do not train; and JAX, with the products of all
-  inputs, then `lax.scan`, all in one `jit`. JAX, and a loop over torch's operations, run every cell, as written in
-  `benchmarks/cells.py`.
+  ONNX operator, which have the GRU, the LSTM and the simple network, and do not train; and JAX, with the products of
+  all inputs, then `lax.scan`, all in one `jit`. JAX, and a loop over torch's operations, run every cell, as written
+  in `benchmarks/cells.py`.
 - **Gatewright** is called as its users call it: `gw.nn.GRU`, or `gw.nn.Recurrent` with a cell.
-- **Equal results first.** All get the same weights, input and gradient of the output. Results and gradients are compared
-  with a loop in float64 that was written by hand. They must agree to 2e-5 of their largest number.
+- **Equal results first.** All get the same weights, input and gradient of the output. Results and gradients are
+  compared with a loop in float64 that was written by hand. They must agree to 2e-5 of their largest number.
 - **Forward** is a call without gradients. **A training step** is a forward and a backward run, with the gradients of
   the input, all weights and all biases.
-- **In turn.** In every round each software is timed once, and the order rotates. A sample is a millisecond of calls, or
-  one call if it lasts longer, after calls that are not counted. The tables show the medians of the rounds. The quartiles
-  are in the JSON file.
+- **In turn.** In every round each software is timed once, and the order rotates. A sample is a millisecond of calls,
+  or one call if it lasts longer, after calls that are not counted. The tables show the medians of the rounds. The
+  quartiles are in the JSON file.
 - **The same threads for all.** The process may use as many processors as it has threads; this also limits JAX. torch,
   ONNX Runtime, OpenVINO and Gatewright are also told the number. OpenVINO is set to float32 and low latency. ONNX
   Runtime's threads rest between runs, so that they take no time from what is timed next.
-- **Weights.** torch.nn, JAX and Gatewright must expect that weights changed since the last call; their times include the
-  work for that. In ONNX Runtime and OpenVINO weights are constants, prepared when the model is loaded.
+- **Weights.** torch.nn, JAX and Gatewright must expect that weights changed since the last call; their times include
+  the work for that. In ONNX Runtime and OpenVINO weights are constants, prepared when the model is loaded.
 - **Operations** are those of the matrix products: 2 G H (I + H) a step and row for a cell with G gates, and three
   times as many in training. The functions of the gates are not counted.
 - **The peak** is the rate of fused multiplications and additions in registers, by code that does nothing else. It is
-  measured in the same rounds as everything else. The peak of several threads is that of one thread, times the ratio of
-  both when they are measured alone.
+  measured in the same rounds as everything else. The peak of several threads is that of one thread, times the ratio
+  of both when they are measured alone.
 
 ## The machine
 """
 
 GOALS = """
 What Gatewright is built to reach, and whether it did in this run. "bound" is an upper limit for this processor, from
-rates that were measured in the same run: matrix products at the peak, and, for a batch of one row, reading the recurrent
-matrix once a step at the speed of a plain loop. The functions of the gates, the softmax and Adam are not counted, so the
-bound itself cannot be reached. A goal above its bound is out of reach on this machine.
+rates that were measured in the same run: matrix products at the peak, and, for a batch of one row, reading the
+recurrent matrix once a step at the speed of a plain loop. The functions of the gates, the softmax and Adam are not
+counted, so the bound itself cannot be reached. A goal above its bound is out of reach on this machine.
 """
 
 SECTIONS = {

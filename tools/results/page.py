@@ -17,24 +17,17 @@ which holds the measurements, and from the table in `tools/results/rows.py`. Do 
 ## How to read the tables
 
 - **A row** is one training run with one seed. Its command stands below the table.
-- **Parts.** A data set is split into three parts. A network learns from the *train* part. The *validation* part chooses
-  the best epoch. The *test* part is used once, for the number in the table, and chooses nothing.
-- **Measure** is the part of the data and what was measured on it. "train perplexity" says how well a text is known by heart.
-- **Reference** is the number to compare with: "≥" where larger is better, "≤" where smaller is better. `source` says who
-  published it; "our aim" is a number that we set ourselves. **Reached** says whether the run is as good as that.
+- **Parts.** A data set is split into three parts. A network learns from the *train* part. The *validation* part
+  chooses the best epoch. The *test* part is used once, for the number in the table, and chooses nothing.
+- **Measure** is the part of the data and what was measured on it. "train perplexity" says how well a text is known by
+  heart.
+- **Reference** is the number to compare with: "≥" where larger is better, "≤" where smaller is better. `source` says
+  who published it; "our aim" is a number that we set ourselves. **Reached** says whether the run is as good as that.
 - **Seconds** are those of training and validating. The machine may have done other things as well.
-- **Not run yet**: no run with the present settings of this row has been kept. "Longer" rows take more than some minutes.
+- **Not run yet**: no run with the present settings of this row has been kept. "Longer" rows take more than some
+  minutes.
 
-| measure | what it is |
-| --- | --- |
-| accuracy | the share of examples, or of steps, whose answer is right |
-| exact | the share of sums in which every bit is right |
-| loss | the mean of -log p over the right answers; for music summed over the keys of a frame; for the sums of `longlag` the mean squared error |
-| perplexity | e to the power of the loss: the number of equally likely symbols that would be as hard to guess; 1 is perfect |
-| mae, mse | the mean absolute and the mean squared error of a forecast; the unit is the standard deviation of the train part |
-| skill | the share by which a forecast's mae is below that of the seasonal naive forecast, which repeats the last season; 1 is perfect, 0 is no better |
-| coverage | the share of true values that lie within the interval of the forecast; here intervals are made for 0.8 |
-| width | the mean width of these intervals, in standard deviations of the train part; at the same coverage, narrower is better |
+@MEASURES@
 
 [Cells and settings side by side](exercises.md) compares cells on one task.
 
@@ -46,22 +39,49 @@ python -m tools.results run --runs runs/results --longer   # what takes longer a
 python -m tools.results write --runs runs/results          # puts finished runs on this page
 ```
 
-`run` continues where it was stopped. `write` takes several folders, also from other machines. If a row was run twice, the
-later run is shown. Runs with other settings than their row, and runs that did not finish, are refused.
+`run` continues where it was stopped. `write` takes several folders, also from other machines. If a row was run twice,
+the later run is shown. Runs with other settings than their row, and runs that did not finish, are refused.
 
 ## Summary
 """
+MEASURES = {
+    "accuracy": "the share of examples, or of steps, whose answer is right",
+    "exact": "the share of sums in which every bit is right",
+    "loss": (
+        "the mean of -log p over the right answers; for music summed over the keys of a frame; for the sums "
+        "of `longlag` the mean squared error"
+    ),
+    "perplexity": (
+        "e to the power of the loss: the number of equally likely symbols that would be as hard to guess; 1 is perfect"
+    ),
+    "mae, mse": (
+        "the mean absolute and the mean squared error of a forecast; the unit is the standard deviation of "
+        "the train part"
+    ),
+    "skill": (
+        "the share by which a forecast's mae is below that of the seasonal naive forecast, which repeats the "
+        "last season; 1 is perfect, 0 is no better"
+    ),
+    "coverage": (
+        "the share of true values that lie within the interval of the forecast; here intervals are made for 0.8"
+    ),
+    "width": (
+        "the mean width of these intervals, in standard deviations of the train part; at the same coverage, "
+        "narrower is better"
+    ),
+}
 COMPARISON = """\
-Each run beside simple methods that learned from the same train part. Both are measured on the same test part, and every
-run prints both. TF-IDF counts words; a nearest neighbour takes the answer of the most similar example; a seasonal naive
-forecast repeats the last season, whose length is in brackets.
+Each run beside simple methods that learned from the same train part. Both are measured on the same test part, and
+every run prints both. TF-IDF counts words; a nearest neighbour takes the answer of the most similar example; a
+seasonal naive forecast repeats the last season, whose length is in brackets.
 """
 THROUGHPUT = """\
-The same networks with Gatewright's recurrent layers and with those of `torch.nn`, in one process, with the same weights,
-batches and optimiser. First, loss and gradients are compared ("equal to": the largest difference, as a share of the
-largest number). Then whole iterations are timed in turn, and the medians are compared ("times": above 1, Gatewright is
-faster). An iteration takes a batch, computes the loss and its gradients, clips them, and makes the optimiser's step. Where
-the output layer is large, as with the 10,000 words of the Penn Treebank, recurrent layers are a small part of it.
+The same networks with Gatewright's recurrent layers and with those of `torch.nn`, in one process, with the same
+weights, batches and optimiser. First, loss and gradients are compared ("equal to": the largest difference, as a share
+of the largest number). Then whole iterations are timed in turn, and the medians are compared ("times": above 1,
+Gatewright is faster). An iteration takes a batch, computes the loss and its gradients, clips them, and makes the
+optimiser's step. Where the output layer is large, as with the 10,000 words of the Penn Treebank, recurrent layers are
+a small part of it.
 """
 _COLUMNS = ("run", "seed", "measure", "measured", "reference", "source", "reached", "seconds", "date", "machine")
 _COMPARED = ("run", "seed", "measure", "Gatewright", "simple methods", "better than all", "seconds")
@@ -74,7 +94,12 @@ def page(rows: Sequence[Row], records: Records, throughput: Mapping[str, Any] | 
     """The whole document; `throughput` is the result of `benchmarks.networks`."""
     found = {row.name: record for row in rows if (record := of_row(records, row)) is not None}
     machines = _machines(found)
-    parts = [HEAD, _summary(rows, found)]
+    measures = [
+        "| measure | what it is |",
+        "| --- | --- |",
+        *(f"| {name} | {about} |" for name, about in MEASURES.items()),
+    ]
+    parts = [HEAD.replace("@MEASURES@", "\n".join(measures)), _summary(rows, found)]
     for name in dict.fromkeys(row.recipe for row in rows):
         own = [row for row in rows if row.recipe == name]
         about = recipes.get(name).about
