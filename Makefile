@@ -25,7 +25,7 @@ help:
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
 	@echo 'make docs     write the parts of docs/ that are made from the code anew'
 	@echo 'make site     the documentation as a web site, in site/; open site/index.html'
-	@echo 'make wheel    a wheel and a source archive in dist/, checked by twine'
+	@echo 'make wheel    a wheel and a source archive in dist/, checked by twine, and tried in a new environment: minutes'
 	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
 	@echo 'make env      the environment in $(VENV), with everything for development'
 	@echo 'make clean    remove the environment, caches and the runs of the demo'
@@ -94,6 +94,7 @@ site: $(VENV)/.docs
 wheel: $(VENV)/.release
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tools.try_wheel
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu $(BENCH_FLAGS)

@@ -36,7 +36,10 @@ def draw(page: Path) -> list[Path]:
         os.chdir(work)
         run_in_order(blocks(text), str(page), sorted(DATA_SETS))
         for name in PICTURE.findall(text):
-            (folder / name).write_text((Path(work) / name).read_text(encoding="utf-8"), encoding="utf-8")
+            lines = (
+                (Path(work) / name).read_text(encoding="utf-8").splitlines()
+            )  # matplotlib leaves spaces at their ends
+            (folder / name).write_text("\n".join([*map(str.rstrip, lines), ""]), encoding="utf-8")
         os.chdir(ROOT)
     return [folder / name for name in PICTURE.findall(text)]
 

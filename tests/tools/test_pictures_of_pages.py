@@ -13,7 +13,7 @@ PAGE = """\
 ```python
 from pathlib import Path
 
-Path("line.svg").write_text("<svg/>")
+Path("line.svg").write_text("<svg> \\n</svg>")
 Path("other.svg").write_text("<svg>not shown</svg>")
 ```
 
@@ -25,7 +25,7 @@ def test_a_page_draws_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.md").write_text(PAGE, encoding="utf-8")
     assert tool.draw(tmp_path / "page.md") == [tmp_path / "pictures" / "line.svg"]
-    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "pictures").iterdir()] == ["<svg/>"]
+    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "pictures").iterdir()] == ["<svg>\n</svg>\n"]
 
 
 def test_the_pages_with_pictures() -> None:
