@@ -94,7 +94,7 @@ def test_a_long_text_is_cut(copied: Any, tmp_path: Path, invoke: Invoke) -> None
 def test_a_page_that_would_be_too_large_has_fewer_steps(copied: Any, invoke: Invoke, monkeypatch: Any) -> None:
     from gatewright.look import page
 
-    monkeypatch.setattr(page, "__kwdefaults__", {**page.__kwdefaults__, "largest": 86_000})
+    monkeypatch.setattr(page, "__kwdefaults__", {**page.__kwdefaults__, "largest": 110_000})
     run = copied("text")
     code, _, messages = invoke("look", run)
     assert code == 0

@@ -13,7 +13,7 @@ import torch
 import gatewright as gw
 from gatewright.inspect import Activations, record
 from gatewright.look import page
-from gatewright.look.payload import Extras
+from gatewright.look.extras import Contributions, Extras, MemoryCurve
 from tests.look.chromium import Browser, chromium, program
 
 pytestmark = [
@@ -105,6 +105,7 @@ def test_keys_move_through_steps_units_and_values(opened: tuple[Browser, Activat
 
 def test_find_marks_all_places_and_goes_to_the_next(opened: tuple[Browser, Activations]) -> None:
     browser, _ = opened
+    browser.value("gatewright.choose({step: 0})")
     browser.key("/")
     assert browser.value("document.activeElement.id") == "find"
     browser.type("SAT")
@@ -148,8 +149,8 @@ def test_a_stretch_is_selected_with_the_mouse(opened: tuple[Browser, Activations
 def test_contributions_colour_the_symbols(browser: Browser, tmp_path: Path) -> None:
     contributions = np.zeros((len(TEXT), 4))
     contributions[20, 2] = 3.0
-    contributions[20, 1] = -1.5
-    extras = Extras({0: contributions}, {"gru": np.array([1.0, 0.1, 0.01])})
+    contributions[20, 1] = -1.0
+    extras = Extras({0: Contributions(contributions)}, {"gru": MemoryCurve(np.array([1.0, 0.1, 0.01]))})
     browser.open(page(seen(list(TEXT)), extras=extras).save(tmp_path / "page.html").as_uri())
     browser.click("#contributions")
     browser.move("#reading span[data-place='20']")
@@ -158,7 +159,7 @@ def test_contributions_colour_the_symbols(browser: Browser, tmp_path: Path) -> N
         "Number(getComputedStyle(s).backgroundColor.match(/[\\d.]+\\)$/)[0].slice(0, -1)))"
     )
     assert alphas[18] == pytest.approx(0.85, abs=1 / 255)
-    assert alphas[19] == pytest.approx(0.425, abs=1 / 255)
+    assert alphas[19] == pytest.approx(0.85 / 3, abs=1 / 255)
     assert max(alphas[:18] + alphas[20:]) == 0
     assert browser.value("!document.getElementById('effective-panel').hidden")
     assert browser.problems == []

@@ -51,8 +51,8 @@ class Scripts(HTMLParser):
 def levels_of(header: Any, blob: bytes, value: Any, row: int) -> np.ndarray:
     units, steps = value["units"], header["rows"][row]["steps"]
     start = value["offsets"][row]
-    differences = np.frombuffer(blob, np.uint8)[start : start + units * steps].reshape(units, steps)
-    return np.cumsum(differences, -1, dtype=np.uint8)
+    stored = np.frombuffer(blob, np.uint8)[start : start + units * steps].reshape(units, steps)
+    return np.cumsum(stored, -1, dtype=np.uint8) if value["differences"] else stored
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "elman"])

@@ -1,5 +1,6 @@
 """Rows of a page say what the network answers, by the kind of its outputs; batches are joined and cut by rows."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 import gatewright as gw
 from gatewright.inspect import Activations, record
+from gatewright.look.described_extras import described_contributions
+from gatewright.look.extras import Contributions
 from gatewright.look.joined import cut, first_rows
 from gatewright.look.quantised import Blob
-from gatewright.look.rows import described_row, described_saliency
+from gatewright.look.rows import described_row, row_names
 
 RANDOM = np.random.default_rng(0)
 
@@ -73,14 +76,30 @@ def test_numbers_without_a_name_are_shown_where_they_are_few() -> None:
     assert pooled["answer"] == [2.5]
     stepwise = described_row(activations(outputs=np.arange(10.0).reshape(5, 2, 1)), 1, 5, Blob())
     assert stepwise["outputs"] == [[1.0, 3.0, 5.0, 7.0, 9.0]]
-    assert described_row(activations(outputs=np.zeros((5, 2, 9))), 1, 5, Blob()).keys() == {"name", "steps", "all"}
+    assert described_row(activations(outputs=np.zeros((5, 2, 9))), 1, 5, Blob()).keys() == {"steps", "all"}
 
 
 def test_contributions_are_relative_to_the_largest_of_each_step() -> None:
+    values = np.array([[0.0, 0.0], [-2.0, 1.0], [0.5, np.nan]])
     blob = Blob()
-    described = described_saliency(np.array([[0.0, 0.0], [-2.0, 1.0], [0.5, np.nan]]), 2, blob)
-    assert described == {"lags": 2, "steps": 2, "offset": 0}
-    assert list(blob.content()) == [0, 0, 255, 128]
+    described = described_contributions(Contributions(values), 2, blob)
+    assert described == {"lags": True, "first": 0, "levels": 15, "outputs": 2, "width": 2, "offset": 0}
+    assert list(blob.content()) == [0, 0, 15, 8]
+    blob = Blob()
+    described = described_contributions(Contributions(values.T, by_lag=False, first=1), 2, blob)
+    assert described == {"lags": False, "first": 1, "levels": 15, "outputs": 2, "width": 2, "offset": 0}
+    assert list(blob.content()) == [0, 15, 0, 15]
+
+
+def test_rows_of_files_have_the_names_of_the_files(tmp_path: Path) -> None:
+    folder = tmp_path / "someone"
+    names = [str(folder / name) for name in ("a/one.wav", "a/two.wav", "b/one.wav")]
+    assert row_names(activations(batch=3, rows=names)) == [str(Path("a/one.wav")), "two.wav", str(Path("b/one.wav"))]
+    assert row_names(activations(batch=2, rows=names[:2])) == ["one.wav", "two.wav"]
+    assert row_names(activations(batch=2, rows=[names[0], names[0]])) == ["one.wav", "one.wav"]
+    others = ["north/south", "12 + 30", "\x00", "a" * 5000]
+    assert row_names(activations(batch=4, rows=others)) == others
+    assert row_names(activations(batch=2)) == ["1", "2"]
 
 
 def test_rows_of_several_batches() -> None:

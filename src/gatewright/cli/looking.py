@@ -17,6 +17,7 @@ from gatewright.untrusted.printable import print_text
 if TYPE_CHECKING:
     from gatewright.inspect import Activations
     from gatewright.look import Page
+    from gatewright.look.extras import Extras
     from gatewright.tasks.run import Run
 
 STANDARD_INPUT = "-"
@@ -45,6 +46,14 @@ def look(
     rows: Annotated[
         int | None, typer.Option(min=1, help="Rows of the data that are shown.", show_default=str(_ROWS))
     ] = None,
+    gradients: Annotated[
+        bool,
+        typer.Option(
+            "--gradients/--no-gradients",
+            help="Measure what each output looked at, over the last 32 steps, and the effective memory; "
+            "on the first rows, for some seconds.",
+        ),
+    ] = True,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     live: Annotated[
         bool, typer.Option("--live", help="Serve a page on this machine that reads while you type.")
@@ -64,12 +73,16 @@ def look(
         return
     if port is not None:
         raise OptionError("--port is the port of a live page", do="add --live, or leave out --port")
+    from gatewright.look.page import observed, title_of
+    from gatewright.look.payload import ROWS, STEPS
+
     target = output or (model / PAGE_NAME if model.is_dir() else model.parent / PAGE_NAME)
     _check_target(target, text, data)
     with messages().status("reading"):
         run, settings = _opened(model, reading)
-        seen = _observed(run, text, data, steps or _STEPS, rows or _ROWS, settings)
-        page, shown = _fitting(seen, title or _title(run), steps, rows)
+        source = _source(run, text, data, steps or STEPS)
+        seen, extras = observed(run, rows=rows or ROWS, steps=steps or STEPS, gradients=gradients, **source, **settings)
+        page, shown = _fitting(seen, extras, title or title_of(run), steps, rows)
     page.save(target)
     if shown:
         print_line(messages(), shown)
@@ -91,6 +104,7 @@ def _live(
         raise OptionError(
             f"a live page needs the package {error.name!r}, which is not installed", do="pip install 'gatewright[look]'"
         ) from error
+    from gatewright.look.page import title_of
     from gatewright.look.session import LiveSession
     from gatewright.tasks.language.generator import TextGenerator
 
@@ -107,7 +121,7 @@ def _live(
     print_line(messages(), "it answers to this address alone, until Ctrl-C")
     if show:
         webbrowser.open(address)
-    serve(session, own, token=token, title=title or _title(run), text=content)
+    serve(session, own, token=token, title=title or title_of(run), text=content)
 
 
 def _check_target(target: Path, text: str | None, data: str | None) -> None:
@@ -130,27 +144,13 @@ def _opened(model: Path, reading: list[str] | None) -> tuple["Run", dict[str, An
     return run, dict(from_texts(type(run.model.recipe), reading or []))
 
 
-def _title(run: "Run") -> str:
-    recipe = run.model.recipe
-    return f"{recipe.name}: a network of {recipe.cell} cells" if hasattr(recipe, "cell") else recipe.name
-
-
-def _observed(
-    run: "Run", text: str | None, data: str | None, steps: int, rows: int, settings: dict[str, Any]
-) -> "Activations":
-    from gatewright.inspect import observations
-    from gatewright.look.joined import first_rows
-
-    content: str | None = None
+def _source(run: "Run", text: str | None, data: str | None, steps: int) -> dict[str, Any]:
+    """What is read: a text, where the model reads one, or data."""
     if text is not None:
-        content = _cut(_text(run, text), steps)
-    elif _is_language_model(run):
-        content = _cut(_own_text(run, data), steps)
-    batches = observations(run, None if content is not None else data, text=content, **settings)
-    seen = first_rows(batches, rows)
-    if seen is None:
-        raise DataError("there is nothing to look at: the data has no rows")
-    return seen
+        return {"data": None, "text": _cut(run, _text(run, text), steps)}
+    if _is_language_model(run):
+        return {"data": None, "text": _cut(run, _own_text(run, data), steps)}
+    return {"data": data}
 
 
 def _text(run: "Run", source: str) -> str:
@@ -198,12 +198,14 @@ def _is_language_model(run: "Run") -> bool:
     return isinstance(run.model.recipe, LanguageModel)
 
 
-def _cut(text: str, steps: int) -> str:
-    """As much of a text as can be shown: gates of a whole book need more memory than there is."""
-    return text[: _CHARACTERS_A_STEP * steps]
+def _cut(run: "Run", text: str, steps: int) -> str:
+    """As much of a text as can be shown, and a little more: gates of a whole book need more memory than there is."""
+    return text[: steps + 1 if run.model.recipe.name == "text" else _CHARACTERS_A_STEP * steps]
 
 
-def _fitting(seen: "Activations", title: str, steps: int | None, rows: int | None) -> tuple["Page", str]:
+def _fitting(
+    seen: "Activations", extras: "Extras", title: str, steps: int | None, rows: int | None
+) -> tuple["Page", str]:
     """A page with fewer steps, then with fewer rows, where it would be too large and nobody asked for so many."""
     from gatewright.look import page
     from gatewright.look.joined import cut
@@ -212,7 +214,7 @@ def _fitting(seen: "Activations", title: str, steps: int | None, rows: int | Non
     shown, count, whole = steps or _STEPS, seen.batch, seen.batch
     while True:
         try:
-            made = page(cut(seen, count), title=title, steps=shown)
+            made = page(cut(seen, count), title=title, steps=shown, extras=extras)
         except PageSizeError:
             if steps is None and min(shown, seen.steps * seen.patch) > _LEAST_STEPS:
                 shown = min(shown, seen.steps * seen.patch) // 2

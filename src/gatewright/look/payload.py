@@ -1,7 +1,7 @@
 """What a page is made of: a header that says what there is, and a blob with the numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,17 @@ from gatewright.inspect.activity.activations import Activations, LayerActivation
 from gatewright.inspect.measures.half_life import half_life
 from gatewright.inspect.measures.saturation import saturation
 from gatewright.inspect.measures.steps import share_gates
-from gatewright.look.quantised import LEVELS, Blob, ValueRange, differences, in_script, packed
-from gatewright.look.rows import described_memory, described_row, described_saliency, shortened
+from gatewright.look.described_extras import described_extras
+from gatewright.look.extras import NO_EXTRAS, Extras
+from gatewright.look.quantised import LEVELS, Blob, ValueRange, are_smooth, differences, in_script, packed
+from gatewright.look.rows import described_row, row_names, shortened
 
 LARGEST = 1_500_000
 """Bytes of a page, at most."""
 STEPS = 2000
 """Steps of a row that are shown, unless it is asked for more."""
+ROWS = 16
+"""Rows that are shown, unless it is asked for more."""
 _SHARE = ValueRange(0.0, 1.0)
 
 
@@ -35,22 +39,6 @@ class Payload:
     blob: str
 
 
-@dataclass(frozen=True, eq=False)
-class Extras:
-    """Measures that take time to compute, and are shown where they are there.
-
-    - `saliency`: for rows by their place how much each step contributed to the outputs, (steps, lags): at [t, k] the
-      contribution of step t - k to the output of step t.
-    - `effective_memory`: by the name of a layer or model, |d h_T / d x_(T - lag)| from lag 0 on.
-    """
-
-    saliency: Mapping[int, NDArray[Any]] = field(default_factory=dict[int, "NDArray[Any]"])
-    effective_memory: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
-
-
-NO_EXTRAS = Extras()
-
-
 def payload(
     activations: Activations, *, title: str, steps: int = STEPS, largest: int = LARGEST, extras: Extras = NO_EXTRAS
 ) -> Payload:
@@ -58,9 +46,11 @@ def payload(
 
     Raises PageSizeError where even the coarsest is larger.
     """
-    size = 0
+    size, summaries = 0, summarised(activations)
     for levels in LEVELS:
-        header, blob = described(activations, title=title, steps=steps, levels=levels, extras=extras)
+        header, blob = described(
+            activations, title=title, steps=steps, levels=levels, extras=extras, summaries=summaries
+        )
         text = packed(blob.content())
         size = len(text) + len(in_script(header))
         if size <= largest:
@@ -81,40 +71,50 @@ def described(
     steps: int = STEPS,
     levels: int = LEVELS[0],
     extras: Extras = NO_EXTRAS,
+    summaries: Mapping[str, Any] | None = None,
+    is_packed: bool = True,
 ) -> tuple[dict[str, Any], Blob]:
-    """The header of activations, and their numbers.
+    """The header of activations, and their numbers. `summaries` are those of `summarised`, where they are known.
 
     Shown are the layers whose steps are those of the rows. Raises OptionError where there is none.
+
+    `is_packed`: whether the numbers will be packed; then they are brought into the form that packs best.
     """
     activations = _with_steps_of_rows(activations)
     blob = Blob()
-    is_scaled = activations.measured is None
+    is_scaled, names = activations.measured is None, row_names(activations)
     lengths = np.minimum(activations.lengths, -(-steps // activations.patch))
-    layers = [_layer(layer, lengths, levels, blob) for layer in activations]
+    layers = [_layer(layer, lengths, levels, blob, is_packed=is_packed) for layer in activations]
     header = {
         "title": title,
         "levels": levels,
         "patch": activations.patch,
         "layers": layers,
         "outputKind": activations.output_kind or ("label" if activations.labels else ""),
-        "rows": [described_row(activations, row, int(lengths[row]), blob) for row in range(activations.batch)],
+        "rows": [
+            {"name": names[row], **described_row(activations, row, int(lengths[row]), blob)}
+            for row in range(activations.batch)
+        ],
+        "labels": list(activations.labels or ()),
+        "variables": list((activations.variables if is_scaled else activations.measured_names) or ()),
+        **(summarised(activations) if summaries is None else summaries),
+        **described_extras(extras, lengths, blob),
+    }
+    return header, blob
+
+
+def summarised(activations: Activations) -> dict[str, Any]:
+    """The parts of a header that are the same for any number of levels: saturation, and half-lives of units."""
+    return {
         "saturation": [
             {"layer": table.layer, "gate": table.gate, "left": shortened(table.left), "right": shortened(table.right)}
             for table in saturation(activations)
         ],
         "halfLife": [
-            {"layer": found.layer, "gate": found.gate, "steps": shortened(found.steps)}
-            for found in half_life(activations)
+            {"layer": memory.layer, "gate": memory.gate, "steps": shortened(memory.steps)}
+            for memory in half_life(activations)
         ],
-        "labels": list(activations.labels or ()),
-        "variables": list((activations.variables if is_scaled else activations.measured_names) or ()),
-        "saliency": {
-            str(row): described_saliency(contributions, int(lengths[row]), blob)
-            for row, contributions in extras.saliency.items()
-        },
-        "effectiveMemory": described_memory(extras.effective_memory),
     }
-    return header, blob
 
 
 def _with_steps_of_rows(activations: Activations) -> Activations:
@@ -124,17 +124,18 @@ def _with_steps_of_rows(activations: Activations) -> Activations:
     return replace(activations, layers=layers)
 
 
-def _layer(layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blob: Blob) -> dict[str, Any]:
+def _layer(
+    layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blob: Blob, *, is_packed: bool
+) -> dict[str, Any]:
     """One layer: its equations, and where the levels of each value lie, for each row (units, steps)."""
     shares, roles = set(share_gates(layer)), layer.roles
     values: list[dict[str, Any]] = []
     for name in dict.fromkeys((*layer.gates, *layer.states)):  # the new state of Elman's cell is a gate, too
         array = layer.values(name)
         bounds = _SHARE if name in shares else ValueRange.around_zero(array)
-        offsets = [
-            blob.add(differences(bounds.levels(array[: int(length), row].T, levels)))
-            for row, length in enumerate(lengths)
-        ]
+        tables = [bounds.levels(array[: int(length), row].T, levels) for row, length in enumerate(lengths)]
+        is_smooth = is_packed and are_smooth(tables)
+        offsets = [blob.add(differences(table) if is_smooth else table) for table in tables]
         values.append(
             {
                 "name": name,
@@ -142,6 +143,7 @@ def _layer(layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blo
                 "role": _role(name, roles.keeps, roles.replaces, roles.writes),
                 "low": bounds.low,
                 "high": bounds.high,
+                "differences": is_smooth,
                 "offsets": offsets,
                 "units": array.shape[-1],
             }

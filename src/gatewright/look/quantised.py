@@ -3,13 +3,14 @@
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = (256, 128, 64, 32, 16)
+LEVELS = (256, 128, 64, 32, 24, 16)
 """Numbers of levels, the finest first."""
 
 
@@ -53,8 +54,17 @@ class Blob:
 
 
 def differences(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Each level less the one before it in its row, modulo 256: smaller numbers, which pack better."""
+    """Each level less the one before it in its row, modulo 256."""
     return np.diff(levels, axis=-1, prepend=np.uint8(0)).astype(np.uint8)
+
+
+def are_smooth(tables: Sequence[NDArray[np.uint8]]) -> bool:
+    """Whether differences pack better than the levels: those of a slow series do, those of a text do not."""
+    return sum(_size(differences(table)) for table in tables) < sum(map(_size, tables))
+
+
+def _size(levels: NDArray[np.uint8]) -> int:
+    return len(zlib.compress(levels.tobytes(), 1))
 
 
 def packed(content: bytes) -> str:

@@ -1,6 +1,7 @@
 """The rows of a page: the names of their steps, their numbers, and what the network answers at each step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,32 @@ _FORECAST_AXES = 4
 Described = dict[str, Any]
 
 
+def row_names(activations: Activations) -> list[str]:
+    """What identifies each row; of files only as much of the path as tells them apart.
+
+    A page is shown to others, who have no use for the folders of this machine.
+    """
+    rows = list(activations.rows or map(str, range(1, activations.batch + 1)))
+    paths = {name: PurePath(name).parts for name in rows if _is_path(name)}
+    names: dict[str, str] = {}
+    for name, parts in paths.items():
+        others = [other for other in paths.values() if other != parts]
+        count = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+        names[name] = str(PurePath(*parts[-count:]))
+    return [names.get(name, name) for name in rows]
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return Path(name).is_absolute() or Path(name).exists()
+    except (OSError, ValueError):  # a row may be identified by any text
+        return False
+
+
 def described_row(activations: Activations, row: int, length: int, blob: Blob) -> Described:
     """One row of the header. `length` counts the steps of the layers that are shown."""
     steps = length * activations.patch
     described: Described = {
-        "name": (activations.rows or [str(row + 1)] * activations.batch)[row],
         "steps": length,
         "all": int(activations.lengths[row]),
     }
@@ -35,17 +57,6 @@ def described_row(activations: Activations, row: int, length: int, blob: Blob) -
     if activations.outputs is not None:
         described |= _answers(activations, activations.outputs, row, length, blob)
     return described
-
-
-def described_saliency(contributions: NDArray[Any], length: int, blob: Blob) -> Described:
-    """How much the steps before each step contributed to its output: (steps, lags), lag 0 is the step itself.
-
-    The largest contribution to each output gets the highest level.
-    """
-    absolute = np.abs(np.nan_to_num(contributions[:length].astype(np.float64)))
-    largest = absolute.max(-1, keepdims=True, initial=0)
-    levels = np.rint(255 * absolute / np.where(largest > 0, largest, 1)).astype(np.uint8)
-    return {"lags": levels.shape[-1], "steps": len(levels), "offset": blob.add(levels)}
 
 
 def _answers(activations: Activations, outputs: NDArray[Any], row: int, length: int, blob: Blob) -> Described:
@@ -123,8 +134,3 @@ def shortened(values: NDArray[Any]) -> list[float | None]:
 def _rounded(values: NDArray[Any]) -> Iterator[float | None]:
     for value in values.tolist():
         yield float(f"{value:.4g}") if np.isfinite(value) else None
-
-
-def described_memory(lags: Mapping[str, NDArray[Any]]) -> list[Described]:
-    """For each name how strongly the last state depends on the input so many steps before, from lag 0 on."""
-    return [{"name": name, "norms": shortened(np.asarray(norms))} for name, norms in lags.items()]

@@ -54,7 +54,7 @@ class LiveSession:
 
     def read(self, text: str, clamps: Sequence[Clamp] = ()) -> bytes:
         """The content of a page for a text: the size of its header (4 bytes, little-endian), header, numbers."""
-        header, blob = described(self.observed(text, clamps), title="", steps=MOST_CHARACTERS)
+        header, blob = described(self.observed(text, clamps), title="", steps=MOST_CHARACTERS, is_packed=False)
         content = in_script(header).encode("utf-8", "replace")
         return struct.pack("<I", len(content)) + content + blob.content()
 

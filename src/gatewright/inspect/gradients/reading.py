@@ -13,10 +13,6 @@ from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.observe import Source, network_batches
 from gatewright.nn import Recurrent
 
-ModelSource = nn.Module | Source
-"""A torch module, or a run: its folder, a model file, or a `Run`."""
-
-
 @dataclass(frozen=True, eq=False)
 class Reading:
     """A model and one batch.
@@ -67,6 +63,10 @@ class Reading:
         return time_major.transpose(0, 1) if self.batch_first else time_major
 
 
+ModelSource = nn.Module | Source | Reading
+"""A torch module, a run (its folder, a model file, or a `Run`), or a batch that was read already."""
+
+
 def readings(
     source: ModelSource,
     data: Any = None,
@@ -84,9 +84,13 @@ def readings(
     - A torch module reads one tensor or array; `lengths` are the steps of its rows. `batch_first` says which axis is
       time; by default that of its first recurrent layer. `symbols` name the steps of each row, `labels` the outputs.
     - A run reads what its `predict` takes, or a text.
+    - A `Reading` is the only batch: several measures of one batch read the data once.
 
     Raises OptionError for arguments that do not go together.
     """
+    if isinstance(source, Reading):
+        yield source
+        return
     if isinstance(source, nn.Module):
         if text is not None or columns:
             raise OptionError(f"a {type(source).__name__} reads tensors", do="give data, or the folder of a run")

@@ -27,26 +27,40 @@ const shownStep = () => `${chosen.step + 1}${row().symbols ? ` (${spelled(symbol
 function showClasses(classes) {
   titled("What the network takes the row for", "The probability of each class, after the whole row.");
   const ranked = classes.map((share, place) => ({ label: header.labels[place], share, text: share.toFixed(3) }));
-  bars("expected", ranked.sort((a, b) => b.share - a.share).slice(0, MOST));
+  bars(element("expected"), ranked.sort((a, b) => b.share - a.share).slice(0, MOST));
 }
 
 function showRanked() {
   const [title, how] = ANSWERS[header.outputKind] || ["What the network answers", "The most probable outputs at step"];
   titled(title, `${how} ${shownStep()}.`);
+  const came = header.outputKind === "next" ? row().symbols?.[(chosen.step + 1) * header.patch] : undefined;
   bars(
-    "expected",
+    element("expected"),
     expectedAt(chosen.step).map(({ label, chance }) => ({
       label: spelled(label),
       share: chance,
       text: `${(100 * chance).toFixed(0)} %`,
+      isRight: label === came,
     })),
   );
+  if (came !== undefined) {
+    const note = document.createElement("p");
+    note.textContent = `What came: ${spelled(came)}`;
+    element("expected").append(note);
+  }
 }
 
 function showBit(bits) {
   titled("The bit of the sum", `How probable it is that the bit of step ${shownStep()} is 1.`);
   const share = bits[chosen.step] ?? 0;
-  bars("expected", [{ label: "1", share, text: share.toFixed(3) }]);
+  bars(element("expected"), [{ label: "1", share, text: share.toFixed(3) }]);
+}
+
+// A number beside others: with so many digits as the largest of them needs.
+function besideOthers(number, others) {
+  if (number === null) return "?";
+  const largest = Math.max(...others.map((other) => Math.abs(other ?? 0)), 1e-300);
+  return (Number(number.toFixed(within(3 - Math.floor(Math.log10(largest)), 21))) + 0).toLocaleString("en", { maximumFractionDigits: 20 });
 }
 
 const inShort = (number) => (number === null ? "?" : Number(number.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 }));
@@ -61,7 +75,9 @@ function showForecast(forecast) {
       const when = row().symbols?.[row().steps - horizon + first + step] ?? `+${first + step + 1}`;
       const line = document.createElement("p");
       const name = forecast.length > 1 ? `${header.variables[place] ?? place}, ` : "";
-      line.textContent = `${name}${when}: ${inShort(number)} (${inShort(low[first + step])} to ${inShort(high[first + step])})`;
+      const ends = [low[first + step], high[first + step]];
+      const [middleText, lowText, highText] = [number, ...ends].map((end) => besideOthers(end, [number, ...ends]));
+      line.textContent = `${name}${when}: ${middleText} (${lowText} to ${highText})`;
       return line;
     }),
   );

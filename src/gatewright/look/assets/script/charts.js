@@ -1,11 +1,38 @@
 // Lines of a unit, and the map of all units.
 
-const WINDOW = 100; // steps of the lines: more would be a blur
+// Steps that the lines and the map show at once: as many as there is room for the names of.
+function windowSize() {
+  const room = element("lines").getBoundingClientRect().width - LEFT;
+  const most = Math.round(within(Math.floor(room / 9), 160) / 10) * 10 || 30;
+  return row().steps <= 1.5 * most ? row().steps : most;
+}
 
-// The stretch of steps that the lines show: the one with the chosen step.
+// The stretch of steps that is shown: the one with the chosen step.
 function stretch() {
-  const first = Math.floor(chosen.step / WINDOW) * WINDOW;
-  return [first, Math.min(first + WINDOW, row().steps)];
+  const size = windowSize();
+  const first = Math.floor(chosen.step / size) * size;
+  return [Math.max(0, Math.min(first, row().steps - size)), Math.min(first + size, row().steps)];
+}
+
+// The whole row in the colours of the chosen unit; the frame is the stretch that the charts below show.
+function drawOverview() {
+  const [first, last] = stretch();
+  element("overview").hidden = last - first >= row().steps;
+  if (element("overview").hidden) return;
+  const area = surface("overview");
+  const { context, width, height } = area;
+  const description = value();
+  const wide = (width - LEFT - 4) / row().steps;
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  context.fillText("row", LEFT - 6, height / 2);
+  numbers(description, chosen.unit).forEach((x, step) => {
+    context.fillStyle = tint(x, description);
+    context.fillRect(LEFT + step * wide, 4, wide + 0.3, height - 8);
+  });
+  context.strokeStyle = colour("--ink");
+  context.lineWidth = 1.5;
+  context.strokeRect(LEFT + first * wide, 1, (last - first) * wide, height - 2);
 }
 
 function drawLines() {
@@ -21,16 +48,16 @@ function drawLines() {
     curve(area.context, values, x, y, PALETTE[place % PALETTE.length], DASHES[place % DASHES.length]);
   });
   cursor(area, x(chosen.step - first));
-  stepLabels(area, x, first, last);
-  const steps = last - first < row().steps ? ` Steps ${first + 1} to ${last} are shown.` : "";
+  nameSteps(area, x, first, last);
+  const steps = last - first < row().steps ? ` Steps ${first + 1} to ${last} are shown; the strip is the whole row.` : "";
   element("lines-how").textContent =
-    `Each line is one value of the chosen unit. The vertical line is the chosen step.${steps}`;
+    `A line is a value of unit ${chosen.unit}; numbers are those of the chosen step, the vertical line.${steps}`;
   const shown = (description, place) => `${description.name} = ${all[place][chosen.step - first].toFixed(3)}`;
   element("names").replaceChildren(...named(descriptions.map(shown)));
 }
 
 // Symbols below the steps where they fit, else numbers of steps.
-function stepLabels({ context, width, height }, x, first, last, isNamed = isText(), base = 1) {
+function stepLabels({ context, width, height }, x, first, last, isNamed = isText(), base = 1, above = 6) {
   const symbols = isNamed && row().symbols;
   context.fillStyle = colour("--soft");
   context.textAlign = "center";
@@ -38,21 +65,24 @@ function stepLabels({ context, width, height }, x, first, last, isNamed = isText
   if (symbols && header.patch === 1 && room > 6) {
     symbols
       .slice(first, last)
-      .forEach((symbol, place) => context.fillText(spelled(symbol).slice(0, Math.max(1, room / 7)), x(place), height - 6));
+      .forEach((symbol, place) => context.fillText(spelled(symbol).slice(0, Math.max(1, room / 7)), x(place), height - above));
     return;
   }
   const every = 10 ** Math.ceil(Math.log10(Math.max(1, 60 / room)));
   for (let number = Math.ceil((first + base) / every) * every; number < last + base; number += every) {
-    context.fillText(number, x(number - base - first), height - 6);
+    const place = Math.min(x(number - base - first), width - context.measureText(number).width / 2);
+    context.fillText(number, place, height - above);
   }
 }
 
 function drawUnits() {
   const area = surface("units");
+  const { context } = area;
   const { steps } = row();
+  const [first, last] = stretch();
   const description = value();
   const own = levels(description);
-  const image = area.context.createImageData(steps, order.length);
+  const image = context.createImageData(last - first, order.length);
   const [paper, above, below] = ["--card", "--above", "--below"].map((name) => rgb(colour(name)));
   const table = Array.from({ length: header.levels }, (_, level) => {
     const x = description.low + (level * (description.high - description.low)) / (header.levels - 1);
@@ -61,8 +91,8 @@ function drawUnits() {
     return paper.map((from, channel) => from + (end[channel] - from) * Math.abs(amount));
   });
   order.forEach((unit, line) => {
-    for (let step = 0; step < steps; step++) {
-      const place = 4 * (line * steps + step);
+    for (let step = first; step < last; step++) {
+      const place = 4 * (line * (last - first) + step - first);
       const [red, green, blue] = table[own[unit * steps + step]] || paper;
       image.data[place] = red;
       image.data[place + 1] = green;
@@ -71,16 +101,25 @@ function drawUnits() {
     }
   });
   const still = document.createElement("canvas");
-  still.width = steps;
+  still.width = last - first;
   still.height = order.length;
   still.getContext("2d").putImageData(image, 0, 0);
-  area.context.imageSmoothingEnabled = steps > area.width;
-  area.context.drawImage(still, 0, 0, area.width, area.height);
-  const [wide, high] = [area.width / steps, area.height / order.length];
-  area.context.strokeStyle = colour("--cursor");
-  area.context.strokeRect(chosen.step * wide, 0, Math.max(wide, 1), area.height);
-  area.context.strokeRect(0, order.indexOf(chosen.unit) * high, area.width, Math.max(high, 1));
+  const wide = area.width - LEFT - 4;
+  const tall = area.height - 18;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(still, LEFT, 0, wide, tall);
+  const [column, high] = [wide / (last - first), tall / order.length];
+  context.strokeStyle = colour("--cursor");
+  context.strokeRect(LEFT + (chosen.step - first) * column, 0, Math.max(column, 1), tall);
+  const line = order.indexOf(chosen.unit) * high;
+  context.strokeRect(LEFT, line, wide, Math.max(high, 1));
+  context.fillStyle = colour("--cursor");
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  context.fillText(chosen.unit, LEFT - 6, within(line + high / 2, area.height - 24) + 6);
+  context.textBaseline = "alphabetic";
+  nameSteps(area, across(area.width, last - first), first, last);
+  const orders = element("order").selectedOptions[0].textContent;
   element("units-how").textContent =
-    `A line is a unit, in the order chosen above; a column is a step. The colour is ${description.name}. ` +
-    "Click to choose a unit and a step.";
+    `A line is a unit (${orders}), a column a step; the colour is ${description.name}. Click to choose both.`;
 }

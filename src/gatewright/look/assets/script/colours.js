@@ -23,6 +23,17 @@ function tint(x, description) {
   return `rgba(${colour(amount < 0 ? "--below" : "--above")}, ${alpha})`;
 }
 
+// The ink or the paper, whichever is easier to read on a tint.
+function inkOn(paint) {
+  const [red, green, blue, alpha] = paint.match(/[\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => 0.2126 * (r / 255) ** 2.2 + 0.7152 * (g / 255) ** 2.2 + 0.0722 * (b / 255) ** 2.2;
+  const paper = rgb(colour("--card"));
+  const under = luminance([red, green, blue].map((channel, place) => paper[place] + alpha * (channel - paper[place])));
+  const [ink, card] = [luminance(rgb(colour("--ink"))), luminance(paper)];
+  const contrast = (one) => (Math.max(one, under) + 0.05) / (Math.min(one, under) + 0.05);
+  return contrast(ink) >= contrast(card) ? colour("--ink") : colour("--card");
+}
+
 function rgb(text) {
   if (text.startsWith("#")) return [1, 3, 5].map((place) => parseInt(text.slice(place, place + 2), 16));
   return text.split(",").map(Number);

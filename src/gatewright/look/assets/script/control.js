@@ -49,11 +49,14 @@ function draw() {
   colourText();
   legend();
   drawSeries();
+  drawOverview();
   drawLines();
   drawUnits();
   drawSaturation();
   drawMemory();
   drawEffectiveMemory();
+  drawDynamics();
+  drawTraining();
   showExpected();
   if (!element("matches").dataset.key || element("matches").dataset.key !== matchKey()) {
     element("matches").dataset.key = matchKey();
@@ -68,6 +71,7 @@ const matchKey = () => [chosen.row, chosen.layer, chosen.value, chosen.span].joi
 function hover(step) {
   if (step === chosen.step) return;
   const before = chosen.step;
+  const [first, last] = stretch();
   chosen.step = within(step, row().steps);
   for (const place of [before, chosen.step]) {
     for (let symbol = place * header.patch; symbol < (place + 1) * header.patch; symbol++) {
@@ -76,7 +80,9 @@ function hover(step) {
   }
   if (element("contributions").checked) colourText();
   drawSeries();
+  if (chosen.step < first || chosen.step >= last) drawOverview();
   drawLines();
+  drawUnits();
   showExpected();
   showStatus();
 }

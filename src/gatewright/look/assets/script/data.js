@@ -22,7 +22,7 @@ const value = () => layer().values[chosen.value];
 const isText = () => Boolean(row().symbols) && !row().series && !row().keys;
 const stepOf = (symbol) => Math.floor(symbol / header.patch);
 
-// The levels of a value in the chosen row, unit after unit. The blob holds differences modulo 256.
+// The levels of a value in the chosen row, unit after unit. The blob holds them, or their differences modulo 256.
 function levels(description) {
   const key = `${chosen.row} ${chosen.layer} ${description.name}`;
   if (!cache.has(key)) {
@@ -32,7 +32,8 @@ function levels(description) {
     for (let unit = 0; unit < description.units; unit++) {
       let level = 0;
       for (let step = 0; step < steps; step++) {
-        level = (level + bytes[start + unit * steps + step]) & 255;
+        const byte = bytes[start + unit * steps + step];
+        level = description.differences ? (level + byte) & 255 : byte;
         decoded[unit * steps + step] = level;
       }
     }
@@ -59,13 +60,22 @@ function expectedAt(step) {
   });
 }
 
-// How much the steps before contributed to the output of a step, by their places; null where nothing was measured.
+// How much each step contributed to the output of a step, by the places of steps; null where nothing was measured.
 function contributionsTo(step) {
   const table = header.saliency[chosen.row];
-  if (!table || step >= table.steps) return null;
+  if (!table || (table.lags && step >= table.outputs)) return null;
+  const line = table.lags ? step : within(step - table.first, table.outputs);
   const contributions = new Map();
-  for (let lag = 0; lag < table.lags && lag <= step; lag++) {
-    contributions.set(step - lag, bytes[table.offset + step * table.lags + lag] / 255);
+  for (let place = 0; place < table.width; place++) {
+    const at = table.lags ? step - place : place;
+    if (at >= 0) contributions.set(at, bytes[table.offset + line * table.width + place] / table.levels);
   }
   return contributions;
+}
+
+// Norms that are kept as powers of ten: one line of a table, as powers; null where there is no norm.
+function powers(table, line) {
+  const scale = (table.high - table.low) / 254;
+  const start = table.offset + line * table.width;
+  return Array.from(bytes.subarray(start, start + table.width), (byte) => (byte ? table.low + (byte - 1) * scale : null));
 }

@@ -21,6 +21,7 @@ function onKey(event) {
     "]": () => choose({ value: (chosen.value + 1) % count }),
     "[": () => choose({ value: (chosen.value + count - 1) % count }),
     "/": () => element("find").focus(),
+    c: () => element("contributions").parentElement.hidden || element("contributions").click(),
   };
   if (actions[event.key]) {
     event.preventDefault();
@@ -97,17 +98,18 @@ function listen() {
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   };
   element("units").addEventListener("click", (event) => {
-    const [x, y] = at(event);
-    choose({
-      step: Math.floor(x * row().steps),
-      unit: order[within(Math.floor(y * order.length), order.length)],
-    });
+    const [, y] = at(event);
+    const box = event.target.getBoundingClientRect();
+    const line = Math.floor((y * box.height * order.length) / (box.height - 18));
+    choose({ step: stepUnder(event, ...stretch()), unit: order[within(line, order.length)] });
   });
   const stepUnder = (event, first, last) => {
     const box = event.target.getBoundingClientRect();
     const share = (event.clientX - box.left - LEFT) / (box.width - LEFT - 4);
     return Math.max(first, Math.min(last - 1, first + Math.floor(share * (last - first))));
   };
+  element("overview").addEventListener("click", (event) => choose({ step: stepUnder(event, 0, row().steps) }));
+  element("training-by").addEventListener("change", drawTraining);
   watchChart("lines", (event) => stepUnder(event, ...stretch()));
   watchChart("series", (event) => stepUnder(event, 0, row().steps));
   document.addEventListener("keydown", onKey);

@@ -3,8 +3,10 @@
 const MOST = 10; // units and places in the list of matches
 
 function bars(target, entries) {
-  element(target).replaceChildren(
-    ...entries.map(({ label, share, text, choose }) => {
+  const longest = Math.max(2, ...entries.map(({ label }) => Array.from(label).length));
+  target.style.setProperty("--label", `${Math.min(14, longest + 1)}ch`);
+  target.replaceChildren(
+    ...entries.map(({ label, share, text, choose, isRight }) => {
       const line = document.createElement("div");
       const name = document.createElement(choose ? "button" : "code");
       name.textContent = label;
@@ -13,6 +15,7 @@ function bars(target, entries) {
       bar.style.width = `${Math.min(100, 100 * share)}%`;
       const number = document.createElement("span");
       number.textContent = text;
+      line.classList.toggle("right", Boolean(isRight));
       line.append(name, bar, number);
       return line;
     }),

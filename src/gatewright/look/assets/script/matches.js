@@ -42,10 +42,13 @@ function showMatches() {
   const text = shortText(first, last + 1);
   element("matches-how").textContent =
     `Units whose ${value().name} within “${text}” differs most from that elsewhere, in standard deviations; ` +
-    "below, the stretches where the first five behave most alike.";
+    "beside them, the stretches where the first five behave most alike.";
   const largest = Math.abs(units[0].score);
+  const list = document.createElement("ol");
+  const names = document.createElement("div");
+  names.className = "bars";
   bars(
-    "matches",
+    names,
     units.map(({ unit, score }) => ({
       label: `unit ${unit}`,
       share: Math.abs(score) / largest,
@@ -69,7 +72,6 @@ function showMatches() {
     if (places.length === MOST) break;
     if (places.every((other) => Math.abs(other - start) >= length)) places.push(start);
   }
-  const list = document.createElement("ol");
   list.append(
     ...places.map((start) => {
       const item = document.createElement("li");
@@ -84,5 +86,5 @@ function showMatches() {
       return item;
     }),
   );
-  element("matches").append(list);
+  element("matches").replaceChildren(names, list);
 }

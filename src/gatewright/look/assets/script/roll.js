@@ -1,6 +1,7 @@
 // A piano roll: the keys that were struck, and how probable the network held each one before.
 
 function drawRoll(keys) {
+  element("series").style.height = "";
   const area = surface("series");
   const { context, width, height } = area;
   const steps = row().steps;

@@ -1,5 +1,7 @@
 // The chart of a row of numbers with what the network answers: a forecast with its interval, labels, outputs.
 
+const MOST_BANDS = 4; // variables that have a scale each; more of them share one
+
 // Draw the value of the chosen unit behind the steps.
 function drawBackground({ context, width }, top, height) {
   const tints = tintsOfSteps();
@@ -18,21 +20,30 @@ function drawSeries() {
   element("variables").replaceChildren();
   if (keys) drawRoll(keys);
   if (!series) return;
-  const area = surface("series");
   const columns = series.slice(0, PALETTE.length);
   const forecast = (row().forecast || []).slice(0, PALETTE.length);
-  const finite = [...columns, ...forecast.flat()].flat().filter((number) => number !== null);
-  const extremes = finite.reduce(([low, high], x) => [Math.min(low, x), Math.max(high, x)], [Infinity, -Infinity]);
-  const y = axes(area, ...extremes);
+  const bands = columns.length <= MOST_BANDS ? columns.map((_, place) => [place]) : [columns.map((_, place) => place)];
+  canvas.style.height = bands.length > 1 ? `${8 * bands.length + 2}rem` : "";
+  const area = surface("series");
   const x = across(area.width, series[0].length);
   drawBackground(area, 4, area.height - 22);
-  columns.forEach((column, place) => {
-    curve(area.context, column, x, y, paintOfVariable(place), DASHES[place % DASHES.length]);
+  const high = (area.height - 18) / bands.length;
+  bands.forEach((places, band) => {
+    const finite = places.flatMap((place) => [...columns[place], ...(forecast[place] ?? []).flat()]).filter((number) => number !== null);
+    const extremes = finite.reduce(([low, most], number) => [Math.min(low, number), Math.max(most, number)], [Infinity, -Infinity]);
+    if (!finite.length) return;
+    area.context.save();
+    area.context.translate(0, band * high);
+    const y = axes({ ...area, height: high + 18 }, ...extremes, (number) => besideOthers(number, extremes));
+    for (const place of places) {
+      curve(area.context, columns[place], x, y, paintOfVariable(place), DASHES[place % DASHES.length]);
+      if (forecast[place]) drawForecast(area, forecast[place], x, y, paintOfVariable(place));
+    }
+    area.context.restore();
   });
-  forecast.forEach((ends, place) => drawForecast(area, ends, x, y, paintOfVariable(place)));
   drawLabels(area);
   cursor(area, x(Math.min(chosen.step * header.patch, series[0].length - 1)));
-  if (header.patch === 1) dateLabels(area, x, row().steps);
+  if (header.patch === 1) dateLabels(area, x, 0, row().steps);
   nameVariables(columns.length, series.length);
 }
 
@@ -76,20 +87,27 @@ function drawLabels({ context, width, height }) {
 }
 
 // Dates or other names of the steps where the row has them, else numbers of steps.
-function dateLabels(area, x, steps) {
+function dateLabels(area, x, first, last) {
   const { symbols } = row();
   if (!symbols) {
-    stepLabels(area, x, 0, steps);
+    stepLabels(area, x, first, last);
     return;
   }
+  const steps = last - first;
   const { context, width, height } = area;
   context.fillStyle = colour("--soft");
   context.textAlign = "center";
   const room = Math.max(...symbols.slice(0, 50).map((symbol) => context.measureText(symbol).width)) + 16;
   const every = Math.max(1, Math.ceil((room * steps) / (width - LEFT)));
   for (let step = Math.floor(every / 2); step < steps; step += every) {
-    context.fillText(spelled(symbols[step]), x(step), height - 6);
+    context.fillText(spelled(symbols[first + step]), x(step), height - 6);
   }
+}
+
+// Names below the steps from one to another: symbols of a text, dates of a series, or numbers.
+function nameSteps(area, x, first, last) {
+  if (isText() || header.patch > 1) stepLabels(area, x, first, last);
+  else dateLabels(area, x, first, last);
 }
 
 function nameVariables(shown, all) {

@@ -25,8 +25,11 @@ function show(newHeader, newBytes, changes = {}) {
     return;
   }
   const states = header.layers[chosen.layer].values.flatMap((each, place) => (each.kind === "state" ? [place] : []));
-  choose({ layer: chosen.layer, value: states.at(-1) ?? 0, order: true });
+  choose({ layer: chosen.layer, value: states.at(-1) ?? 0, step: firstStep(), order: true });
 }
+
+// The step that a page begins with: the first of a forecast, else one with something before it.
+const firstStep = () => (row().forecast ? row().steps - row().forecast[0][1].length : 24);
 
 window.gatewright = { show, choose, chosen, value: () => value().name };
 

@@ -16,14 +16,17 @@ function drawSaturation() {
   context.stroke();
   context.textAlign = "center";
   for (const share of [0, 0.5, 1]) context.fillText(share, side(share), height - 20);
-  context.fillText("share of steps below 0.1", side(0.5), height - 4);
+  context.fillText("share of steps below 0.1", side(0.5), height - 3);
+  context.save();
+  context.rotate(-Math.PI / 2);
+  context.fillText("share above 0.9", -up(0.5), 12);
+  context.restore();
   context.textAlign = "right";
   for (const share of [0.5, 1]) context.fillText(share, LEFT - 6, up(share) + 4);
   context.textAlign = "left";
-  own.forEach((table, place) => {
+  own.forEach((table) => {
     const paint = PALETTE[layer().values.findIndex((description) => description.name === table.gate) % PALETTE.length];
     context.fillStyle = paint;
-    context.fillText(table.gate, width - 40, 20 + 16 * place);
     table.left.forEach((left, unit) => {
       context.globalAlpha = unit === chosen.unit ? 1 : 0.5;
       context.beginPath();
@@ -32,6 +35,8 @@ function drawSaturation() {
     });
     context.globalAlpha = 1;
   });
+  const gates = own.map((table) => layer().values.findIndex((description) => description.name === table.gate));
+  element("saturation-names").replaceChildren(...named(own.map((table) => table.gate), gates));
   if (!own.length) context.fillText("This layer has no gate between 0 and 1.", LEFT + 8, height / 2);
 }
 
@@ -41,6 +46,7 @@ function drawMemory() {
   const { context, width, height } = area;
   if (!own) {
     context.fillText("No gate of this layer keeps the old state.", 8, height / 2);
+    element("memory-names").replaceChildren();
     return;
   }
   const logarithms = own.steps.map((steps) => Math.min(5, Math.max(-1, steps === null ? 5 : Math.log10(steps))));
@@ -57,11 +63,10 @@ function drawMemory() {
     const x = LEFT + 22 + place * wide;
     context.fillRect(x, y(logarithms[unit]), Math.max(wide - 0.5, 0.5), y(-1) - y(logarithms[unit]));
   });
-  context.fillStyle = colour("--soft");
-  context.textAlign = "left";
+  below(area, "units, the longest memory first");
   const steps = own.steps[chosen.unit];
   const text = steps === null ? "never forgets" : `${steps.toLocaleString("en", { maximumSignificantDigits: 3 })} steps`;
-  context.fillText(`unit ${chosen.unit}: ${text} (gate ${own.gate})`, LEFT + 22, height - 6);
+  element("memory-names").textContent = `Unit ${chosen.unit}: ${text} (gate ${own.gate})`;
 }
 
 // How strongly the last state depends on the inputs before it, by lag: a line for each layer or model.
@@ -70,15 +75,22 @@ function drawEffectiveMemory() {
   element("effective-panel").hidden = !tables.length;
   if (!tables.length) return;
   const area = surface("effective");
-  const logarithms = tables.map(({ norms }) => norms.map((norm) => (norm > 0 ? Math.log10(norm) : null)));
-  const finite = logarithms.flat().filter((number) => number !== null);
+  const lines = tables.map(({ norms }) => norms.map((norm) => (norm > 1e-12 ? Math.log10(norm) : null)));
+  const names = tables.map(({ name }) => (tables.length === 1 && name === layer().name ? "all units" : name));
+  const own = tables.find((table) => table.units && table.layer === layer().name);
+  if (own) {
+    lines.push(powers(own.units, chosen.unit));
+    names.push(`unit ${chosen.unit}`);
+  }
+  const finite = lines.flat().filter((number) => number !== null);
   const [low, high] = [Math.floor(Math.min(0, ...finite)), Math.ceil(Math.max(0, ...finite))];
-  const y = axes(area, Math.max(low, high - 12), high);
-  const lags = Math.max(...tables.map(({ norms }) => norms.length));
+  const y = axes(area, low, high, power, 30);
+  const lags = Math.max(...lines.map((line) => line.length));
   const x = across(area.width, lags);
-  logarithms.forEach((values, place) => {
+  lines.forEach((values, place) => {
     curve(area.context, values, x, y, PALETTE[place % PALETTE.length], DASHES[place % DASHES.length]);
   });
-  stepLabels(area, x, 0, lags, false, 0);
-  element("effective-names").replaceChildren(...named(tables.map(({ name }) => name)));
+  stepLabels(area, x, 0, lags, false, 0, 18);
+  below(area, "lag, in steps");
+  element("effective-names").replaceChildren(...named(names));
 }

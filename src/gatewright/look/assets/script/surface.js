@@ -18,18 +18,22 @@ function surface(id) {
 
 const LEFT = 44;
 
-function axes({ context, width, height }, low, high, bottom = 18) {
+const power = (x) => (x === 0 ? "1" : `1e${x}`);
+
+function axes({ context, width, height }, low, high, spelled = (x) => Number(x.toPrecision(2)), bottom = 18) {
   const y = (x) => 8 + ((high - x) / (high - low || 1)) * (height - bottom - 16);
+  context.fillStyle = context.strokeStyle = colour("--soft");
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const mark of low < 0 && high > 0 ? [low, 0, high] : [low, high]) {
+  const marks = low < 0 && high > 0 ? [low, high].filter((mark) => Math.abs(y(mark) - y(0)) > 12).concat(0) : [low, high];
+  for (const mark of marks) {
     context.globalAlpha = 0.4;
     context.beginPath();
     context.moveTo(LEFT, y(mark));
     context.lineTo(width - 4, y(mark));
     context.stroke();
     context.globalAlpha = 1;
-    context.fillText(Number(mark.toPrecision(3)), LEFT - 6, y(mark));
+    context.fillText(spelled(mark), LEFT - 6, y(mark));
   }
   return y;
 }
@@ -63,12 +67,21 @@ function cursor({ context, height }, x) {
   context.stroke();
 }
 
+// What an axis shows, below it.
+function below({ context, width, height }, text) {
+  context.fillStyle = colour("--soft");
+  context.textAlign = "center";
+  context.textBaseline = "alphabetic";
+  context.fillText(text, LEFT + (width - LEFT) / 2, height - 3);
+}
+
 // Names beside the lines that stand for them.
-function named(names) {
-  return names.map((text, place) => {
+function named(names, places = names.map((_, place) => place)) {
+  return names.map((text, index) => {
+    const place = places[index];
     const name = document.createElement("span");
     const line = document.createElement("b");
-    line.style.borderTopColor = PALETTE[place % PALETTE.length];
+    line.style.borderTopColor = line.style.backgroundColor = PALETTE[place % PALETTE.length];
     line.style.borderTopStyle = place % DASHES.length ? "dashed" : "solid";
     name.append(line, text);
     return name;

@@ -57,6 +57,7 @@ function colourText() {
   const tints = tintsOfSteps();
   spans.forEach((span, place) => {
     span.style.backgroundColor = tints[stepOf(place)];
+    span.style.color = inkOn(tints[stepOf(place)]);
     span.classList.toggle("now", stepOf(place) === chosen.step);
     span.classList.toggle("match", hits.has(place));
     span.classList.toggle("chosen", Boolean(chosen.span) && place >= chosen.span[0] && place < chosen.span[1]);
@@ -74,18 +75,35 @@ const ROW_PARTS = {
 };
 const rowPart = () => (row().keys ? "keys" : row().series ? "series" : "text");
 
+// What the output looked at, in words: of each step, of the whole row, or of a step of the forecast.
+function contributionsHow() {
+  const table = header.saliency[chosen.row];
+  const what = isText() ? "symbol" : "step";
+  if (table.lags) {
+    return `Move over the ${isText() ? "text" : "chart"}: the darker a ${what}, the more the strongest output at the chosen step depends on it ` +
+      `(norm of the gradient, over the last ${table.width - 1} steps).`;
+  }
+  const output = row().forecast ? "the forecast of the chosen step" : table.outputs > 1 ? "the strongest output at the chosen step" : "the answer";
+  return `The darker a ${what}, the more ${output} depends on it (norm of the gradient).`;
+}
+
 function legend() {
   const description = value();
+  const kinds = { gate: "Gate", state: "State", value: "Value" };
+  element("reading-title").textContent =
+    `${kinds[description.kind]} ${description.name} of unit ${chosen.unit}, ${isText() ? "symbol by symbol" : "step by step"}`;
+  const isContributions = element("contributions").checked;
   const ends = description.kind === "gate" ? [0, 1] : [description.low, 0, description.high];
   const bar = document.createElement("i");
-  bar.style.background = `linear-gradient(90deg, ${ends.map((x) => tint(x, description)).join(", ")})`;
-  const text = (x) => document.createTextNode(Number(x.toPrecision(3)));
-  element("legend").replaceChildren(text(ends[0]), bar, text(ends[ends.length - 1]));
+  const tints = isContributions ? [0, 0.85].map((alpha) => `rgba(${colour("--below")}, ${alpha})`) : ends.map((x) => tint(x, description));
+  bar.style.background = `linear-gradient(90deg, ${tints.join(", ")})`;
+  const [from, to] = isContributions ? ["nothing", "most"] : [ends[0], ends[ends.length - 1]].map((x) => Number(x.toPrecision(3)));
+  element("legend").replaceChildren(document.createTextNode(from), bar, document.createTextNode(to));
   const kind = { gate: "gate", state: "state", value: "value" }[description.kind];
   const role = description.role ? ` (${description.role})` : "";
   const shown = row().steps < row().all ? ` The first ${row().steps} steps are shown; there are more.` : "";
-  const what = element("contributions").checked
-    ? "The darker a symbol, the more it contributed to the output at the chosen step. "
+  const what = isContributions
+    ? contributionsHow()
     : `${ROW_PARTS[rowPart()]} the ${kind} ${description.name}${role} of unit ${chosen.unit} after the network has read it.`;
   const labels = isText() ? LABELS[header.outputKind] || "" : "";
   element("reading-how").textContent = what + labels + shown;
