@@ -38,7 +38,7 @@ ANYWHERE = ("",)
 THIRD_PARTY = {
     "numpy": ANYWHERE,
     "llvmlite": ("backends.llvm",),
-    "torch": ("backends.torch_eager", "nn", "tasks", "inspect"),
+    "torch": ("backends.torch_eager", "nn", "tasks", "inspect", "look"),
     "lightning": ("tasks",),
     "pooch": ("tasks",),
     "filelock": ("tasks",),

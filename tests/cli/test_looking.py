@@ -193,7 +193,8 @@ def test_options_of_live_pages(quick_run: QuickRun, invoke: Invoke, monkeypatch:
         "",
         "error: --port is the port of a live page\n  do: add --live, or leave out --port\n",
     )
-    monkeypatch.setitem(sys.modules, "starlette", None)
+    for name in {"starlette", *filter(lambda name: name.startswith("starlette."), sys.modules)}:
+        monkeypatch.setitem(sys.modules, name, None)  # another test may have imported its parts
     monkeypatch.delitem(sys.modules, "gatewright.look.live", raising=False)
     code, out, messages = invoke("look", run, "--live")
     assert (code, out) == (2, "")

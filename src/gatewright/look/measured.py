@@ -237,15 +237,17 @@ def _carry(source: Run | nn.Module, activations: Activations) -> HeldCarry | Non
     if not isinstance(source, Run) or source.model.recipe.name != "adding":
         return None
     seen = joined(list(observations(source, random_pairs(_CARRY_PAIRS, _CARRY_BITS, seed=0))))
+    assert seen.series is not None, "a model that adds reads bits"
+    assert activations.series is not None, "a model that adds reads bits"
     wanted = np.full((seen.steps, seen.batch), np.nan)
     for row, length in enumerate(seen.lengths):
         wanted[:length, row] = carries(seen.series[:length, row])
-    held = find_variable(seen, wanted)
+    held, bits = find_variable(seen, wanted), activations.series
     states = activations.layer(held.layer).values(held.state)
     return HeldCarry(
         held,
         {row: held.read(states[:length, row]) for row, length in enumerate(activations.lengths)},
-        {row: carries(activations.series[:length, row]) for row, length in enumerate(activations.lengths)},
+        {row: carries(bits[:length, row]) for row, length in enumerate(activations.lengths)},
     )
 
 

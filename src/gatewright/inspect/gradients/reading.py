@@ -13,6 +13,7 @@ from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.observe import Source, network_batches
 from gatewright.nn import Recurrent
 
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """A model and one batch.
