@@ -6,6 +6,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,102 @@ def unpacked(content: bytes) -> tuple[Any, bytes]:
     return json.loads(content[4 : 4 + size]), content[4 + size :]
 
 
+def decoded(header: Any, numbers: bytes, name: str, steps: int) -> np.ndarray:
+    """One value of the first layer, (units, steps), of a reply that holds so many steps."""
+    value = next(value for value in header["layers"][0]["values"] if value["name"] == name)
+    assert not value["differences"]
+    levels = np.frombuffer(numbers, np.uint8)[value["offsets"][0] :][: value["units"] * steps].reshape(
+        value["units"], steps
+    )
+    return value["low"] + levels * (value["high"] - value["low"]) / 255
+
+
 def test_a_text_is_read(session: LiveSession) -> None:
-    header, numbers = unpacked(session.read("the sea"))
+    header, numbers = unpacked(session.read({"text": "the sea"}))
     assert header["rows"][0]["symbols"] == list("the sea")
     assert header["outputKind"] == "next"
-    value = next(value for value in header["layers"][0]["values"] if value["name"] == "h")
-    levels = np.frombuffer(numbers, np.uint8)[value["offsets"][0] :][: value["units"] * 7].reshape(-1, 7)
     state = gw.inspect.observe(session.run, text="the sea").layer().states["h"][:, 0].T
-    assert not value["differences"]
-    decoded = value["low"] + levels * (value["high"] - value["low"]) / 255
-    np.testing.assert_allclose(decoded, state, atol=value["high"] / 254)
+    np.testing.assert_allclose(decoded(header, numbers, "h", 7), state, atol=1 / 254)
+
+
+def test_only_what_has_changed_is_read_and_sent_again(session: LiveSession) -> None:
+    version, texts = None, ["the sea", "the sea is", "the sun is", "the", "the sea"]
+    for text, since in zip(texts, (0, 7, 5, 3, 3), strict=True):
+        header, numbers = unpacked(session.read({"text": text, "version": version}))
+        version = header["version"]
+        assert header["since"] == since
+        whole = gw.inspect.observe(session.run, text=text)
+        np.testing.assert_allclose(session.observed(text).layer().states["h"], whole.layer().states["h"], atol=1e-6)
+        session.observed("the other text")  # as another page does, which has no part in the replies to this one
+        np.testing.assert_allclose(session.observed(text).outputs, whole.outputs, atol=1e-5)
+        state = whole.layer().states["h"][since:, 0].T
+        np.testing.assert_allclose(decoded(header, numbers, "h", len(text) - since), state, atol=1 / 254)
+    assert unpacked(session.read({"text": "the sea", "version": version - 1}))[0]["since"] == 0
+    assert unpacked(session.read({"text": "the sea"}))[0]["since"] == 0
+
+
+@pytest.mark.parametrize("cell", ["lstm", "elman"])
+def test_all_states_of_several_layers_go_on(cell: str, tmp_path: Path) -> None:
+    text = "the sea was calm and the sun was low. " * 40
+    (tmp_path / "a.txt").write_text(text)
+    run = gw.tasks.train(
+        "text", data=tmp_path / "a.txt", out=tmp_path / "run", quick=True, hidden=8, layers=2, cell=cell, epochs=1
+    )
+    session = LiveSession(run)
+    session.observed("the sea was")
+    parts, whole = session.observed("the sea was low"), gw.inspect.observe(run, text="the sea was low")
+    for layer in whole:
+        for name, values in {**layer.gates, **layer.states}.items():
+            np.testing.assert_allclose(parts.layer(layer.name).values(name), values, atol=1e-6)
+    np.testing.assert_allclose(parts.outputs, whole.outputs, atol=1e-5)
+
+
+def test_a_history_is_changed(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("series")[1])
+    session = LiveSession(run)
+    seen = session.forecast()
+    np.testing.assert_allclose(seen.outputs[:, 0, 0, 1], run.predict()["median"], rtol=1e-5)
+    changed = seen.measured[: session.options["history"], 0].copy()
+    changed[-1] += 5
+    header, _ = unpacked(session.read({"series": changed.tolist(), "horizon": 3}))
+    (row,) = header["rows"]
+    assert row["series"][0][-4] == pytest.approx(changed[-1, 0], rel=1e-3)
+    predictor = run.predictor()
+    (window,) = predictor.windows(None)
+    expected = predictor.forecasts([replace(window, values=changed)])[0, :3, 0]
+    for place, ends in enumerate(row["forecast"][0]):
+        assert ends == pytest.approx(expected[:, place].tolist(), rel=1e-3)
+    assert row["steps"] == session.options["history"] + 3
+    clamped = session.forecast(changed, clamps=[Clamp("recurrent.l0", "z", unit, 1.0) for unit in range(4)])
+    assert (clamped.layer().gates["z"][..., :4] == 1).all()
+    assert clamped.layer().trace == seen.layer().trace
+    for series, horizon, message in (
+        ([[1.0]], 3, "the history does not fit the model"),
+        ("a", 3, "the history does not fit the model"),
+        (changed.tolist(), 0, "the horizon is out of range"),
+        (changed.tolist(), "x", "the horizon is out of range"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            session.read({"series": series, "horizon": horizon})
+    with pytest.raises(OptionError, match="a model of the recipe 'series' writes no text"):
+        session.write("a")
+
+
+def test_classes_are_given_while_a_text_is_typed(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("texts")[1])
+    session = LiveSession(run)
+    for text in ("text", "text number", "text number text"):
+        header, _ = unpacked(session.read({"text": text}))
+        expected = run.predict([text])[[f"p_{label}" for label in header["labels"]]].iloc[0]
+        assert header["rows"][0]["classes"] == pytest.approx(expected.tolist(), abs=1e-3)
+        assert header["rows"][0]["symbols"] == text.split()
+
+
+def test_labels_are_given_while_a_text_is_typed(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("tagging")[1])
+    header, _ = unpacked(LiveSession(run).read({"text": "the dog"}))
+    assert header["rows"][0]["symbols"] == ["the", "dog"]
+    assert header["rows"][0]["expected"]["count"] > 0
 
 
 def test_clamps_change_what_is_read_and_written(session: LiveSession) -> None:
@@ -61,7 +149,7 @@ def test_clamps_change_what_is_read_and_written(session: LiveSession) -> None:
 
 
 def test_long_texts_are_cut(session: LiveSession) -> None:
-    header, _ = unpacked(session.read("the sea " * 10_000))
+    header, _ = unpacked(session.read({"text": "the sea " * 10_000}))
     assert header["rows"][0]["steps"] == MOST_CHARACTERS
     assert len(session.write("the sea " * 10_000, length=3)) == 3
 
@@ -72,14 +160,21 @@ def test_errors(session: LiveSession, quick_run: QuickRun) -> None:
     for entries in ("z", 3, [{"layer": "l0"}], [{"layer": "l0", "gate": "z", "unit": "one", "value": 1}]):
         with pytest.raises(OptionError, match="the clamps cannot be read"):
             clamps_of(entries)
-    with pytest.raises(OptionError, match="a model of the recipe 'series' writes no text, and has no live page"):
-        LiveSession(gw.tasks.open(quick_run("series")[1]))
+    with pytest.raises(OptionError, match="a model of the recipe 'adding' has no live page"):
+        LiveSession(gw.tasks.open(quick_run("adding")[1]))
 
 
 @pytest.fixture
 def server(session: LiveSession) -> Iterator[int]:
     """The port of a running server."""
     pytest.importorskip("starlette", reason="the extra 'look' is not installed")
+    with serving(session) as port:
+        yield port
+
+
+@contextmanager
+def serving(session: LiveSession) -> Iterator[int]:
+    """A running server, at the port that is given."""
     uvicorn = pytest.importorskip("uvicorn", reason="the extra 'look' is not installed")
     from gatewright.look.live import application, listening
 
@@ -138,7 +233,10 @@ def test_it_listens_on_this_machine_alone() -> None:
 
 def test_answers_and_errors(server: int, session: LiveSession) -> None:
     status, content = answer(server, "POST", "/read", {"text": "the sea"}, X_Gatewright_Token=TOKEN)
-    assert (status, content) == (200, session.read("the sea"))
+    header, numbers = unpacked(content)
+    again, expected = unpacked(session.read({"text": "the sea"}))
+    assert (status, numbers) == (200, expected)
+    assert again == {**header, "version": header["version"] + 1}
     asked = {"text": "the ", "length": 12, "temperature": 0.5, "seed": 3}
     status, content = answer(server, "POST", "/write", asked, X_Gatewright_Token=TOKEN)
     assert (status, json.loads(content)["text"]) == (200, session.write("the ", length=12, temperature=0.5, seed=3))
@@ -165,6 +263,12 @@ def test_the_page_reads_writes_and_clamps(server: int, tmp_path: Path, session: 
         browser.wait("document.body.dataset.read === 'the sea is </textarea>'")
         assert browser.value("document.getElementById('reading').textContent") == "the sea is </textarea>"
         assert browser.value("gatewright.chosen.step") == len("the sea is </textarea>") - 1
+        text = "the sea is </textarea>"
+        state = gw.inspect.observe(session.run, text=text).layer().states["h"][:, 0]
+        values = "document.getElementById('status').textContent.match(/: (-?[0-9.]+)/)[1]"
+        for step, unit in ((0, 3), (6, 3), (7, 3), (21, 31)):  # kept from the page that was opened, and sent since
+            browser.value(f"gatewright.choose({{step: {step}, unit: {unit}, value: 3}})")
+            assert float(browser.value(values)) == pytest.approx(state[step, unit], abs=1 / 200)
         browser.value("document.getElementById('temperature').value = 0.5")
         browser.click("#write")
         browser.wait("document.getElementById('written').textContent")
@@ -177,4 +281,26 @@ def test_the_page_reads_writes_and_clamps(server: int, tmp_path: Path, session: 
         browser.wait("document.body.dataset.read")
         assert f"{gate} of unit 2: 1.000" in browser.value("document.getElementById('status').textContent")
         assert browser.value("document.querySelectorAll('#clamps button').length") == 1
+        assert browser.problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(program() is None, reason="no Chromium is installed")
+def test_a_forecast_follows_the_history_that_is_typed(quick_run: QuickRun, tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="the extra 'look' is not installed")
+    session = LiveSession(gw.tasks.open(quick_run("series")[1]))
+    with serving(session) as port, chromium(tmp_path / "profile") as browser:
+        browser.open(f"http://127.0.0.1:{port}/?token={TOKEN}")
+        assert len(browser.value("document.getElementById('typed').value").split("\n")) == session.options["history"]
+        before = browser.value("document.getElementById('expected').textContent")
+        browser.click("#typed")
+        browser.value("document.getElementById('typed').setSelectionRange(0, 0)")
+        browser.type("9")
+        browser.wait("document.body.dataset.read")
+        browser.value("gatewright.choose({step: 1000})")
+        assert browser.value("document.getElementById('expected').textContent") != before
+        browser.value("document.getElementById('typed').value = 'x'")
+        browser.type("y")
+        browser.wait("document.getElementById('live-status').textContent")
+        assert "is not a number" in browser.value("document.getElementById('live-status').textContent")
         assert browser.problems == []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gatewright.inspect import Activations
     from gatewright.look import Page
     from gatewright.look.extras import Extras
+    from gatewright.look.session import LiveSession
     from gatewright.tasks.run import Run
 
 STANDARD_INPUT = "-"
@@ -25,6 +26,7 @@ PAGE_NAME = "look.html"
 _STEPS, _ROWS = 2000, 16
 _LEAST_STEPS = 100
 _SAMPLE = 600  # symbols that a language model writes where it is given nothing to read
+_GREETING = "type here"  # of a live page of a model that writes no text
 _CHARACTERS_A_STEP = 12  # of a text that are read for each step asked for: a word with the space after it
 
 
@@ -106,7 +108,6 @@ def _live(
         ) from error
     from gatewright.look.page import title_of
     from gatewright.look.session import LiveSession
-    from gatewright.tasks.language.generator import TextGenerator
 
     if others:
         raise OptionError(f"a live page has no option --{next(iter(others))}", do="leave it out")
@@ -114,7 +115,7 @@ def _live(
         run, _ = _opened(model, None)
         session = LiveSession(run)
     own, token = listening(port or 0), secrets.token_urlsafe(24)
-    content = _text(run, text)[:_STEPS] if text is not None else TextGenerator(run.model).beginning(None)
+    content = _first_text(run, session, text)
     address = f"http://127.0.0.1:{own.getsockname()[1]}/?token={token}"
     print_text(address)
     sys.stdout.flush()
@@ -122,6 +123,16 @@ def _live(
     if show:
         webbrowser.open(address)
     serve(session, own, token=token, title=title or title_of(run), text=content)
+
+
+def _first_text(run: "Run", session: "LiveSession", text: str | None) -> str:
+    """What a live page reads at first: the text that was named, or what the model's own texts begin with."""
+    from gatewright.look.payload import STEPS
+    from gatewright.tasks.language.generator import TextGenerator
+
+    if text is not None:
+        return _text(run, text)[:STEPS]
+    return TextGenerator(run.model).beginning(None) if session.writes else _GREETING
 
 
 def _check_target(target: Path, text: str | None, data: str | None) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.look.page import assembled
 from gatewright.look.payload import described
-from gatewright.look.quantised import packed
+from gatewright.look.quantised import Blob, packed
 from gatewright.look.session import LiveSession, clamps_of
 from gatewright.untrusted.json_text import parse_json
 
@@ -27,12 +27,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(session: LiveSession, *, token: str, port: int, title: str, text: str) -> Starlette:
-    """The application of a live page that shows `text` at first.
+    """The application of a live page that shows `text` at first, or the series that the model was trained on.
 
     Every request needs the token, as `?token=` or in a header, and the host of this server: a page of another origin
     whose name was bound to this address (DNS rebinding) sends its own name.
     """
     hosts = {f"{HOST}:{port}", f"localhost:{port}"}
+
+    def described_first() -> tuple[dict[str, Any], Blob]:
+        return described(session.observed(text) if session.reads_texts else session.forecast(), title=title)
 
     async def guarded(request: Request, call: Handler) -> Response:
         sent = request.headers.get(TOKEN_HEADER) or request.query_params.get("token") or ""
@@ -45,13 +48,13 @@ def application(session: LiveSession, *, token: str, port: int, title: str, text
         return response
 
     async def index(request: Request) -> Response:
-        header, blob = await run_in_threadpool(lambda: described(session.observed(text), title=title))
-        return HTMLResponse(assembled(title, header, packed(blob.content()), live=True).encode("utf-8", "replace"))
+        header, blob = await run_in_threadpool(described_first)
+        page = assembled(title, {**header, "live": session.options}, packed(blob.content()), live=True)
+        return HTMLResponse(page.encode("utf-8", "replace"))
 
     async def read(request: Request) -> Response:
         asked = await _asked(request)
-        clamps = clamps_of(asked.get("clamps", []))
-        content = await run_in_threadpool(session.read, str(asked.get("text", "")), clamps)
+        content = await run_in_threadpool(session.read, asked)
         return Response(content, media_type="application/octet-stream")
 
     async def write(request: Request) -> Response:

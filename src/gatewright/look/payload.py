@@ -1,7 +1,7 @@
 """What a page is made of: a header that says what there is, and a blob with the numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,18 @@ class Payload:
     blob: str
 
 
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a live page is to have the numbers.
+
+    - `since`: the step from which on it needs them; it has those before.
+    - `ranges`: of values by layer and name, so that levels stay comparable from reply to reply.
+    """
+
+    since: int = 0
+    ranges: Mapping[tuple[str, str], ValueRange] = field(default_factory=dict[tuple[str, str], ValueRange])
+
+
 def payload(
     activations: Activations, *, title: str, steps: int = STEPS, largest: int = LARGEST, extras: Extras = NO_EXTRAS
 ) -> Payload:
@@ -72,27 +84,29 @@ def described(
     levels: int = LEVELS[0],
     extras: Extras = NO_EXTRAS,
     summaries: Mapping[str, Any] | None = None,
-    is_packed: bool = True,
+    live: LiveOptions | None = None,
 ) -> tuple[dict[str, Any], Blob]:
     """The header of activations, and their numbers. `summaries` are those of `summarised`, where they are known.
 
     Shown are the layers whose steps are those of the rows. Raises OptionError where there is none.
 
-    `is_packed`: whether the numbers will be packed; then they are brought into the form that packs best.
+    `live`: how a live page is to have the numbers; they are not packed then.
     """
     activations = _with_steps_of_rows(activations)
     blob = Blob()
     is_scaled, names = activations.measured is None, row_names(activations)
     lengths = np.minimum(activations.lengths, -(-steps // activations.patch))
-    layers = [_layer(layer, lengths, levels, blob, is_packed=is_packed) for layer in activations]
+    layers = [_layer(layer, lengths, levels, blob, live) for layer in activations]
+    since = 0 if live is None else live.since
     header = {
         "title": title,
         "levels": levels,
         "patch": activations.patch,
+        "since": since,
         "layers": layers,
         "outputKind": activations.output_kind or ("label" if activations.labels else ""),
         "rows": [
-            {"name": names[row], **described_row(activations, row, int(lengths[row]), blob)}
+            {"name": names[row], **described_row(activations, row, int(lengths[row]), blob, since=since)}
             for row in range(activations.batch)
         ],
         "labels": list(activations.labels or ()),
@@ -125,16 +139,18 @@ def _with_steps_of_rows(activations: Activations) -> Activations:
 
 
 def _layer(
-    layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blob: Blob, *, is_packed: bool
+    layer: LayerActivations, lengths: NDArray[np.int64], levels: int, blob: Blob, live: LiveOptions | None
 ) -> dict[str, Any]:
     """One layer: its equations, and where the levels of each value lie, for each row (units, steps)."""
     shares, roles = set(share_gates(layer)), layer.roles
     values: list[dict[str, Any]] = []
     for name in dict.fromkeys((*layer.gates, *layer.states)):  # the new state of Elman's cell is a gate, too
         array = layer.values(name)
-        bounds = _SHARE if name in shares else ValueRange.around_zero(array)
-        tables = [bounds.levels(array[: int(length), row].T, levels) for row, length in enumerate(lengths)]
-        is_smooth = is_packed and are_smooth(tables)
+        known = None if live is None else live.ranges.get((layer.name, name))
+        bounds = _SHARE if name in shares else known or ValueRange.around_zero(array)
+        since = 0 if live is None else live.since
+        tables = [bounds.levels(array[since : int(length), row].T, levels) for row, length in enumerate(lengths)]
+        is_smooth = live is None and are_smooth(tables)
         offsets = [blob.add(differences(table) if is_smooth else table) for table in tables]
         values.append(
             {

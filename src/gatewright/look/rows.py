@@ -39,8 +39,11 @@ def _is_path(name: str) -> bool:
         return False
 
 
-def described_row(activations: Activations, row: int, length: int, blob: Blob) -> Described:
-    """One row of the header. `length` counts the steps of the layers that are shown."""
+def described_row(activations: Activations, row: int, length: int, blob: Blob, *, since: int = 0) -> Described:
+    """One row of the header. `length` counts the steps of the layers that are shown.
+
+    `since`: the step from which on the most probable outputs of each step are put into the blob.
+    """
     steps = length * activations.patch
     described: Described = {
         "steps": length,
@@ -55,29 +58,29 @@ def described_row(activations: Activations, row: int, length: int, blob: Blob) -
         values = series[:steps, row]
         described["series"] = [shortened(column) for column in values.reshape(len(values), -1).T]
     if activations.outputs is not None:
-        described |= _answers(activations, activations.outputs, row, length, blob)
+        described |= _answers(activations, activations.outputs, row, slice(since, length), blob)
     return described
 
 
-def _answers(activations: Activations, outputs: NDArray[Any], row: int, length: int, blob: Blob) -> Described:
+def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: slice, blob: Blob) -> Described:
     """What the network answers, in the form that fits the kind of its outputs; nothing where that is not known."""
     labels = len(activations.labels or ())
     match activations.output_kind:
         case "forecast" if outputs.ndim == _FORECAST_AXES:
             return {"forecast": [[shortened(end) for end in ends.T] for ends in outputs[:, row].swapaxes(0, 1)]}
         case "bit":
-            return {"bits": shortened(_sigmoid(outputs[:length, row, 0]))}
+            return {"bits": shortened(_sigmoid(outputs[: steps.stop, row, 0]))}
         case "keys":
-            return _ranked(_sigmoid(outputs[:length, row]), blob)
+            return _ranked(_sigmoid(outputs[steps, row]), blob)
         case _ if labels and outputs.shape[-1] == labels:
             if outputs.ndim == 2:
                 return {"classes": [round(float(p), 4) for p in _softmax(outputs[row])]}
-            return _ranked(_softmax(outputs[:length, row]), blob)
+            return _ranked(_softmax(outputs[steps, row]), blob)
         case _ if not labels and outputs.shape[-1] <= _FEW:
             if outputs.ndim == 2:
                 return {"answer": shortened(outputs[row])}
             if outputs.ndim == 3:
-                return {"outputs": [shortened(column) for column in outputs[:length, row].T]}
+                return {"outputs": [shortened(column) for column in outputs[: steps.stop, row].T]}
         case _:
             pass
     return {}

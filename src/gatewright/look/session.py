@@ -1,18 +1,23 @@
-"""What a live page asks of a model: to read a text, and to write on, with gates clamped or as they are."""
+"""What a live page asks of a model: to read a text or a series, and to write on, with gates clamped or as they are."""
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations
 from gatewright.inspect.activity.clamped import Clamp, clamped
-from gatewright.inspect.activity.observe import observe
-from gatewright.look.payload import described
-from gatewright.look.quantised import in_script
+from gatewright.inspect.activity.observe import activations_of, observe
+from gatewright.inspect.measures.steps import share_gates
+from gatewright.look.incremental import IncrementalReader, common_steps, is_causal
+from gatewright.look.payload import LiveOptions, described
+from gatewright.look.quantised import ValueRange, in_script
+from gatewright.tasks.forecasting.predictor import ForecastPredictor
 from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.language.recipe import LanguageModel
 from gatewright.tasks.run import Run
@@ -21,42 +26,110 @@ from gatewright.trace import Trace
 MOST_CHARACTERS = 4000
 """Of a text that is read: longer ones would take too long to answer while somebody types."""
 MOST_WRITTEN = 2000
+_ROOM = 1.25  # above the largest value so far: a little larger ones need no new range
+
+Ranges = dict[tuple[str, str], ValueRange]
+
+
+@dataclass(eq=False)
+class _Network:
+    """A run, with clamped gates or without, and the texts that it has read."""
+
+    clamps: tuple[Clamp, ...]
+    run: Run
+    reader: IncrementalReader
+
+
+@dataclass(frozen=True, eq=False)
+class _Reply:
+    """The latest reply: a page that has it needs only what has changed since.
+
+    `values` is what was read, where later steps do not change what the network did at earlier ones.
+    """
+
+    version: int
+    network: _Network
+    ranges: Ranges
+    values: Any
 
 
 class LiveSession:
     """One model that answers a live page. Requests are answered one after the other."""
 
     def __init__(self, run: Run) -> None:
-        if not isinstance(run.model.recipe, LanguageModel):
+        recipe = run.model.recipe
+        self.writes = isinstance(recipe, LanguageModel)
+        predictor = run.predictor()
+        self.forecaster = predictor if isinstance(predictor, ForecastPredictor) else None
+        self.reads_texts = self.writes or bool(getattr(recipe, "reads_lines", False)) or recipe.name == "tagging"
+        if not self.reads_texts and self.forecaster is None:
             raise OptionError(
-                f"a model of the recipe {run.model.recipe.name!r} writes no text, and has no live page",
-                expected="a model of the recipe 'text' or 'words'",
+                f"a model of the recipe {recipe.name!r} has no live page",
+                expected="a model that reads texts, or one that forecasts a series",
                 do="write a page: gw.look.page",
                 shell="write a page without --live",
             )
         self.run = run
         self._lock = Lock()
-        self._clamped: tuple[tuple[Clamp, ...], Run] = ((), run)
+        self._predictor: Any = predictor
+        self._network = self._plain = _Network((), run, IncrementalReader(run))
+        self._reply: _Reply | None = None
         self._traces: dict[str, Trace] = {}  # of the layers without clamps, once they were needed
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the page may ask for."""
+        if self.forecaster is None:
+            return {"reads": "text", "writes": self.writes}
+        recipe = self.forecaster.recipe
+        return {"reads": "series", "writes": False, "history": recipe.history, "horizon": recipe.horizon}
 
     def observed(self, text: str, clamps: Sequence[Clamp] = ()) -> Activations:
         """The activations for a text. With clamps the gates are as clamped, and the equations are those of the cell."""
         with self._lock:
-            run = self._with(clamps)
-            seen = observe(run, text=text[:MOST_CHARACTERS])
-            if run is self.run:
-                return seen
-            if not self._traces:
-                plain = observe(self.run, text=text[:1])
-                self._traces = {name: layer.trace for name, layer in plain.layers.items()}
-        layers = {name: replace(layer, trace=self._traces[name]) for name, layer in seen.layers.items()}
-        return replace(seen, layers=layers)
+            return self._read_text(text, self._with(clamps))[0]
 
-    def read(self, text: str, clamps: Sequence[Clamp] = ()) -> bytes:
-        """The content of a page for a text: the size of its header (4 bytes, little-endian), header, numbers."""
-        header, blob = described(self.observed(text, clamps), title="", steps=MOST_CHARACTERS, is_packed=False)
-        content = in_script(header).encode("utf-8", "replace")
+    def forecast(
+        self, values: object = None, *, horizon: int | None = None, clamps: Sequence[Clamp] = ()
+    ) -> Activations:
+        """The activations for a history in place of the end of the first series, which is read where there is none.
+
+        Raises OptionError for values that do not fit, and for more steps than were trained.
+        """
+        with self._lock:
+            return self._forecast(values, horizon, self._with(clamps))
+
+    def read(self, asked: Mapping[str, Any]) -> bytes:
+        """The content of a page: the size of its header (4 bytes, little-endian), header, numbers.
+
+        `asked` holds `text`, or `series` and `horizon`; `clamps`; and the `version` of the reply that the page has. A
+        reply to a page that has the latest one holds only the steps that have changed.
+        """
+        clamps = clamps_of(asked.get("clamps", []))
+        with self._lock:
+            network = self._with(clamps)
+            if self.forecaster is None:
+                seen, values = self._read_text(str(asked.get("text", "")), network)
+            else:
+                seen, values = self._forecast(asked.get("series"), asked.get("horizon"), network), None
+            last = self._reply
+            is_known = last is not None and last.network is network and asked.get("version") == last.version
+            live = self._changes(seen, values, last if is_known else None)
+            version = 1 if last is None else last.version + 1
+            self._reply = _Reply(version, network, dict(live.ranges), values)
+            header, blob = described(seen, title="", steps=MOST_CHARACTERS, live=live)
+        content = in_script({**header, "version": version}).encode("utf-8", "replace")
         return struct.pack("<I", len(content)) + content + blob.content()
+
+    @staticmethod
+    def _changes(seen: Activations, values: Any, last: _Reply | None) -> LiveOptions:
+        """What a page that has the latest reply, or none, needs."""
+        if last is not None and last.values is not None and values is not None:
+            kept = min(common_steps(last.values, values), MOST_CHARACTERS)
+            ranges = _ranges(seen, last.ranges, kept)
+            if ranges is not None:
+                return LiveOptions(kept, ranges)
+        return LiveOptions(0, _ranges(seen, None, 0) or {})
 
     def write(
         self,
@@ -68,22 +141,104 @@ class LiveSession:
         clamps: Sequence[Clamp] = (),
     ) -> str:
         """What the network writes after a text. Raises OptionError for options out of their range."""
+        if not self.writes:
+            raise OptionError(f"a model of the recipe {self.run.model.recipe.name!r} writes no text")
         if not 0 <= length <= MOST_WRITTEN:
             raise OptionError("length is out of range", expected=f"0 to {MOST_WRITTEN}", got=str(length))
         with self._lock:
-            writer = TextGenerator(self._with(clamps).model)
+            writer = TextGenerator(self._with(clamps).run.model)
             pieces = writer.stream(text[-MOST_CHARACTERS:], length=length, temperature=temperature, seed=seed)
             return "".join(islice(pieces, length))
 
-    def _with(self, clamps: Sequence[Clamp]) -> Run:
-        """The run with clamped gates; the latest one is kept."""
-        if not clamps:
-            return self.run
+    def _read_text(self, text: str, network: _Network) -> tuple[Activations, Any]:
+        """The activations for a text, and what was read where the network reads step after step; else None."""
+        if not self.reads_texts:
+            raise OptionError(f"a model of the recipe {self.run.model.recipe.name!r} reads no text")
+        cut = text[:MOST_CHARACTERS]
+        batches = list(islice(self._predictor.network_inputs([cut]), 2))
+        if len(batches) == 1 and len(batches[0].lengths) == 1:
+            seen = network.reader.read(batches[0])
+            values = batches[0].values if is_causal(network.run.model.network, seen) else None
+        else:  # several sentences are rows of their own; an empty text is refused as `observe` does
+            seen, values = observe(network.run, text=cut), None
+        return self._with_own_traces(seen, network, text[:1]), values
+
+    def _forecast(self, values: object, horizon: object, network: _Network) -> Activations:
+        if self.forecaster is None:
+            raise OptionError(f"a model of the recipe {self.run.model.recipe.name!r} forecasts no series")
+        recipe, (window, *_) = self.forecaster.recipe, self.forecaster.windows(None)
+        steps = recipe.horizon if horizon is None else horizon
+        if not isinstance(steps, int) or not 1 <= steps <= recipe.horizon:
+            raise OptionError("the horizon is out of range", expected=f"1 to {recipe.horizon}", got=str(steps))
+        if values is not None:
+            window = replace(window, values=_history(values, window.values.shape))
+        seen = activations_of(network.run.model.network, next(self.forecaster.window_inputs([window])))
+        if network.clamps:
+            plain = activations_of(self.run.model.network, next(self.forecaster.window_inputs([window])))
+            layers = {name: replace(layer, trace=plain.layers[name].trace) for name, layer in seen.layers.items()}
+            seen = replace(seen, layers=layers)
+        return _ahead(seen, recipe.history + steps, steps)
+
+    def _with_own_traces(self, seen: Activations, network: _Network, text: str) -> Activations:
+        """Activations of clamped layers with the equations of the cell, not those with clamps in them."""
+        if not network.clamps:
+            return seen
+        if not self._traces:
+            plain = observe(self.run, text=text)
+            self._traces = {name: layer.trace for name, layer in plain.layers.items()}
+        layers = {name: replace(layer, trace=self._traces[name]) for name, layer in seen.layers.items()}
+        return replace(seen, layers=layers)
+
+    def _with(self, clamps: Sequence[Clamp]) -> _Network:
+        """The network with clamped gates; the latest one is kept, and so is the one without clamps."""
         wanted = tuple(clamps)
-        if self._clamped[0] != wanted:
+        if not wanted:
+            return self._plain
+        if self._network.clamps != wanted:
             network = clamped(self.run.model.network, wanted)
-            self._clamped = wanted, replace(self.run, model=replace(self.run.model, network=network))
-        return self._clamped[1]
+            run = replace(self.run, model=replace(self.run.model, network=network))
+            self._network = _Network(wanted, run, IncrementalReader(run))
+        return self._network
+
+
+def _history(values: object, shape: tuple[int, ...]) -> Any:
+    """The history that a page sent, (steps, variables). Raises OptionError where it does not fit."""
+    try:
+        history = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        history = np.zeros(0)
+    if history.shape != shape or not np.isfinite(history).all():
+        raise OptionError(
+            "the history does not fit the model",
+            expected=f"{shape[0]} steps of {shape[1]} number{'s' if shape[1] > 1 else ''}",
+            got=f"an array of shape {history.shape}" if history.size else "something else",
+        )
+    return history
+
+
+def _ahead(seen: Activations, length: int, horizon: int) -> Activations:
+    """Activations with fewer steps of the forecast."""
+    return replace(
+        seen,
+        lengths=np.minimum(seen.lengths, length),
+        symbols=None if seen.symbols is None else [row[:length] for row in seen.symbols],
+        measured=None if seen.measured is None else seen.measured[:length],
+        outputs=None if seen.outputs is None else seen.outputs[:horizon],
+    )
+
+
+def _ranges(seen: Activations, known: Ranges | None, since: int) -> Ranges | None:
+    """The ranges of all values that are no shares: those known, or new ones. None where a known one is too small."""
+    ranges: Ranges = {}
+    for layer in seen:
+        for name in {*layer.gates, *layer.states} - set(share_gates(layer)):
+            own = ValueRange.around_zero(layer.values(name)[since:])
+            before = None if known is None else known.get((layer.name, name))
+            if before is not None and own.high > before.high:
+                return None
+            high = _ROOM * own.high if own.high > 1 else 1.0  # of a tanh, which most states are of
+            ranges[layer.name, name] = before or ValueRange(-high, high)
+    return ranges
 
 
 def clamps_of(entries: object) -> list[Clamp]:

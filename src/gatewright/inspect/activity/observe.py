@@ -47,7 +47,7 @@ def observations(
     Only the batch that is being looked at is in memory.
     """
     for network, inputs in network_batches(source, data, text=text, limit=limit, **reading):
-        yield _activations(network, inputs)
+        yield activations_of(network, inputs)
 
 
 def network_batches(
@@ -71,12 +71,14 @@ def network_batches(
         yield run.model.network, inputs
 
 
-def _activations(network: nn.Module, inputs: NetworkInputs) -> Activations:
-    """What a network does with a batch."""
+def activations_of(network: nn.Module, inputs: NetworkInputs, state: Any = None) -> Activations:
+    """What a network does with a batch; `state` is what its `forward` takes, the state before the first step."""
     device = next(network.parameters()).device
     values = torch.as_tensor(inputs.values).to(device)
     lengths = torch.as_tensor(inputs.lengths)
-    arguments = (values, None, lengths.to(device)) if inputs.reads_lengths else (values,)
+    arguments: tuple[Any, ...] = (values,) if state is None else (values, state)
+    if inputs.reads_lengths:
+        arguments = (values, state, lengths.to(device))
     recorded = record(network, *arguments)
     is_symbols = np.issubdtype(inputs.values.dtype, np.integer)
     patch: Any = getattr(network, "patch", None)

@@ -176,7 +176,11 @@ class ForecastPredictor(Predictor):
 
     def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
         """The last window of each series: its history, and the steps to come, for which only covariates are known."""
-        windows, columns = self.windows(source), self.model.signature["columns"]
+        yield from self.window_inputs(self.windows(source))
+
+    def window_inputs(self, windows: Sequence[SeriesWindow]) -> Iterator[NetworkInputs]:
+        """The same of windows that were read before, such as one with other values."""
+        columns = self.model.signature["columns"]
         steps = [f"{number}" for number in range(-self.recipe.history + 1, self.recipe.horizon + 1)]
         for start in range(0, len(windows), MANY):
             part = windows[start : start + MANY]

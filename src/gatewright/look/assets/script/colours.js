@@ -5,6 +5,8 @@ const theme = {};
 // Read the colours of the theme once a drawing, not once a number.
 function readTheme() {
   const style = getComputedStyle(document.documentElement);
+  const paper = style.getPropertyValue("--card").trim();
+  if (paper !== theme["--card"]) inks.clear();
   for (const name of ["--ink", "--soft", "--card", "--above", "--below", "--cursor", "--edge"]) {
     theme[name] = style.getPropertyValue(name).trim();
   }
@@ -23,8 +25,15 @@ function tint(x, description) {
   return `rgba(${colour(amount < 0 ? "--below" : "--above")}, ${alpha})`;
 }
 
+const inks = new Map(); // by tint, in the present theme
+
 // The ink or the paper, whichever is easier to read on a tint.
 function inkOn(paint) {
+  if (!inks.has(paint)) inks.set(paint, readableInk(paint));
+  return inks.get(paint);
+}
+
+function readableInk(paint) {
   const [red, green, blue, alpha] = paint.match(/[\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => 0.2126 * (r / 255) ** 2.2 + 0.7152 * (g / 255) ** 2.2 + 0.0722 * (b / 255) ** 2.2;
   const paper = rgb(colour("--card"));

@@ -18,23 +18,86 @@ async function ask(path, content) {
   return response;
 }
 
+// A reply that holds only what has changed, as one that holds everything: the first `since` steps are those shown.
+function whole(description, content) {
+  const { since } = description;
+  const [shown] = description.rows;
+  const parts = [];
+  let size = 0;
+  const add = (part) => {
+    parts.push(part);
+    size += part.length;
+    return size - part.length;
+  };
+  for (const own of description.layers) {
+    const before = header.layers.find((other) => other.name === own.name);
+    for (const value of own.values) {
+      const old = before.values.find((other) => other.name === value.name);
+      const [oldSteps, newSteps] = [header.rows[0].steps, shown.steps - since];
+      const table = new Uint8Array(value.units * shown.steps);
+      for (let unit = 0; unit < value.units; unit++) {
+        const oldStart = old.offsets[0] + unit * oldSteps;
+        const newStart = value.offsets[0] + unit * newSteps;
+        table.set(bytes.subarray(oldStart, oldStart + since), unit * shown.steps);
+        table.set(content.subarray(newStart, newStart + newSteps), unit * shown.steps + since);
+      }
+      value.offsets = [add(table)];
+    }
+  }
+  if (shown.expected) {
+    const { count, bytes: width } = shown.expected;
+    for (const [name, wide] of [["labels", count * width], ["chances", count]]) {
+      const [oldStart, newStart] = [header.rows[0].expected[name], shown.expected[name]];
+      const table = new Uint8Array(wide * shown.steps);
+      table.set(bytes.subarray(oldStart, oldStart + wide * since));
+      table.set(content.subarray(newStart, newStart + wide * (shown.steps - since)), wide * since);
+      shown.expected[name] = add(table);
+    }
+  }
+  const joined = new Uint8Array(size);
+  let place = 0;
+  for (const part of parts) {
+    joined.set(part, place);
+    place += part.length;
+  }
+  return joined;
+}
+
+// What was typed, for the server: a text, or the history of a series with its horizon. Null where it is incomplete.
+function typed() {
+  const text = element("typed").value;
+  if (header.live.reads === "text") return text ? { text } : null;
+  const series = text.trim().split("\n").map((line) => line.trim().split(/[\s,;]+/).map(Number));
+  const wrong = series.findIndex((values) => values.length !== row().series.length || !values.every(Number.isFinite));
+  if (wrong >= 0) throw new Error(`Line ${wrong + 1} is not ${row().series.length === 1 ? "a number" : `${row().series.length} numbers`}.`);
+  if (series.length !== header.live.history) {
+    throw new Error(`The model reads ${header.live.history} steps, a line each; there are ${series.length}.`);
+  }
+  return { series, horizon: Number(element("horizon").value) };
+}
+
 // One request at a time: what is typed meanwhile is sent when it has been answered.
 async function readTyped() {
-  const text = element("typed").value;
-  if (!text) return;
   if (isReading) {
     isStale = true;
     return;
   }
   isReading = true;
+  const started = performance.now();
   try {
-    const content = await (await ask("/read", { text })).arrayBuffer();
-    const size = new DataView(content).getUint32(0, true);
-    const description = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, size)));
-    const step = description.rows[0].steps - 1;
-    show({ ...description, title: header.title }, new Uint8Array(content, 4 + size), { step });
-    element("live-status").textContent = "";
-    document.body.dataset.read = text;
+    const sent = typed();
+    if (sent) {
+      const content = await (await ask("/read", { ...sent, version: header.version })).arrayBuffer();
+      const size = new DataView(content).getUint32(0, true);
+      const description = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, size)));
+      const numbersOf = new Uint8Array(content, 4 + size);
+      const step = sent.text === undefined ? chosen.step : description.rows[0].steps - 1;
+      const joined = description.since ? whole(description, numbersOf) : numbersOf;
+      show({ ...description, title: header.title, live: header.live }, joined, { step });
+      element("live-status").textContent = "";
+      document.body.dataset.read = element("typed").value;
+      document.body.dataset.milliseconds = Math.round(performance.now() - started);
+    }
   } catch (error) {
     element("live-status").textContent = error.message;
   }
@@ -98,11 +161,35 @@ function showClampable() {
     : "Choose a gate above to clamp it in the chosen unit.";
 }
 
+// The history of the series, a step a line.
+function historyLines() {
+  const { series } = row();
+  return Array.from({ length: header.live.history }, (_, step) => series.map((column) => column[step]).join(", ")).join("\n");
+}
+
+function startSeries() {
+  element("live-title").textContent = "Change the history";
+  element("live-how").textContent =
+    "A line is a step, the oldest first. The network forecasts anew while you type; the line of the cursor is the chosen step.";
+  element("typed").rows = 8;
+  element("horizon").max = element("horizon").value = header.live.horizon;
+  element("horizon").addEventListener("input", readTyped);
+  const follow = () => {
+    const { value: text, selectionStart } = element("typed");
+    choose({ step: text.slice(0, selectionStart).split("\n").length - 1 });
+  };
+  for (const name of ["keyup", "click"]) element("typed").addEventListener(name, follow);
+}
+
 function startLive() {
   if (document.body.dataset.live !== "true") return;
   element("live-panel").hidden = false;
-  element("typed").value = (row().symbols || []).join("");
+  const isText = header.live.reads === "text";
+  element("typed").value = isText ? (row().symbols || []).join(header.live.writes || !isWords() ? "" : " ") : historyLines();
   element("typed").addEventListener("input", readTyped);
+  for (const id of ["write-controls", "written"]) element(id).hidden = !header.live.writes;
+  element("horizon-controls").hidden = isText;
+  if (!isText) startSeries();
   element("write").addEventListener("click", writeOn);
   element("take").addEventListener("click", () => {
     element("typed").value += element("written").textContent;

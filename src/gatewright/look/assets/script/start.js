@@ -21,7 +21,9 @@ function show(newHeader, newBytes, changes = {}) {
   element("find").parentElement.hidden = !isText();
   element("contributions").parentElement.hidden = !header.saliency[chosen.row];
   if (!isFirst) {
-    choose({ value: chosen.value, ...changes });
+    options("value", layer().values.map((description) => description.name), chosen.value);
+    if (order.length !== value().units) order = ordered();
+    choose(changes); // units keep their order while somebody types
     return;
   }
   const states = header.layers[chosen.layer].values.flatMap((each, place) => (each.kind === "state" ? [place] : []));

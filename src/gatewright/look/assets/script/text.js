@@ -17,24 +17,31 @@ function spelled(symbol) {
   return symbol === " " ? "␣" : visible(symbol).text.trim();
 }
 
+const isWords = () => element("reading").classList.contains("words");
+
 function buildText() {
   const reading = element("reading");
   const symbols = row().symbols;
   reading.hidden = !isText();
-  reading.textContent = "";
   const isLabelled = isText() && (header.outputKind === "label" || header.outputKind === "bit");
   reading.classList.toggle("labelled", isLabelled);
   reading.classList.toggle("words", isLabelled || (Boolean(symbols) && symbols.some((symbol) => Array.from(symbol).length > 1)));
+  const before = spans;
   spans = (isText() ? symbols : []).map((symbol, place) => {
-    const span = document.createElement("span");
     const { text, isMark } = visible(symbol);
-    span.textContent = text;
+    // Most of a text that is typed stays as it was: its elements are used again.
+    const span = before[place]?.textContent === text ? before[place] : document.createElement("span");
+    if (span !== before[place]) span.textContent = text;
     span.classList.toggle("mark", isMark);
     span.dataset.place = place;
     if (isLabelled) span.dataset.label = labelAt(stepOf(place));
+    else delete span.dataset.label;
     return span;
   });
-  reading.append(...spans);
+  const first = spans.findIndex((span, place) => span !== reading.children[place]);
+  const kept = first < 0 ? spans.length : first;
+  while (reading.children.length > kept) reading.lastElementChild.remove();
+  reading.append(...spans.slice(kept));
 }
 
 // The label that the network gives to a step, or the bit of the sum.
@@ -56,8 +63,11 @@ function tintsOfSteps() {
 function colourText() {
   const tints = tintsOfSteps();
   spans.forEach((span, place) => {
-    span.style.backgroundColor = tints[stepOf(place)];
-    span.style.color = inkOn(tints[stepOf(place)]);
+    const paint = tints[stepOf(place)];
+    if (span.dataset.paint !== paint) {
+      span.style.backgroundColor = span.dataset.paint = paint;
+      span.style.color = inkOn(paint);
+    }
     span.classList.toggle("now", stepOf(place) === chosen.step);
     span.classList.toggle("match", hits.has(place));
     span.classList.toggle("chosen", Boolean(chosen.span) && place >= chosen.span[0] && place < chosen.span[1]);
