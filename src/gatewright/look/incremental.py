@@ -96,6 +96,7 @@ def _extended(before: Activations, kept: int, after: Activations | None, inputs:
             inputs=joined(layer.inputs, more and more.inputs),
             gates={gate: joined(values, more and more.gates[gate]) for gate, values in layer.gates.items()},
             states={state: joined(values, more and more.states[state]) for state, values in layer.states.items()},
+            lengths=inputs.lengths,
         )
     outputs = joined(before.outputs, after and after.outputs)
     return replace(before, layers=layers, outputs=outputs, lengths=inputs.lengths, symbols=inputs.symbols)

@@ -184,9 +184,10 @@ def _dynamics(path: str, layer: nn.Module, activations: Activations) -> LayerDyn
         return LayerDynamics(path, note=f"Not measured: {error.problem}.")
     if system.size > _LARGEST_STATE:
         return LayerDynamics(path, note=f"Not measured: the state has {system.size:,} numbers, too many for a page.")
-    lower, row = activations.layers[name], int(np.argmax(activations.lengths))
+    lower = activations.layers[name]
+    row = int(np.argmax(lower.lengths))
     constant, words = _constant_input(lower, activations)
-    length = int(activations.lengths[row])
+    length = int(lower.lengths[row])
     last = np.concatenate([whole_state(level, row, length)[-1] for level in levels])
     begin = _settled(system, constant, np.stack([last, np.zeros(system.size)]))
     points = fixed_points(layer, constant, starts=begin, iterations=_ITERATIONS)
@@ -203,13 +204,13 @@ def _dynamics(path: str, layer: nn.Module, activations: Activations) -> LayerDyn
 
 def _constant_input(layer: LayerActivations, activations: Activations) -> tuple[Values, str]:
     """What the layer is to read at every step: the most frequent symbol, or the mean of what it read."""
-    if activations.symbols is not None and activations.series is None and activations.patch == 1:
+    if activations.symbols is not None and activations.series is None and activations.has_steps_of(layer):
         counts = Counter(chain.from_iterable(activations.symbols))
         most, _ = counts.most_common(1)[0]
         for row, names in enumerate(activations.symbols):
             if most in names:
                 return layer.inputs[list(names).index(most), row].astype(np.float64), most
-    values = layer.inputs[activations.mask()[: len(layer.inputs)]]
+    values = layer.inputs[: layer.steps][layer.mask()]
     return values.mean(0).astype(np.float64), ""
 
 

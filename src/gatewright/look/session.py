@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import OptionError
-from gatewright.inspect.activity.activations import Activations
+from gatewright.inspect.activity.activations import Activations, LayerActivations
 from gatewright.inspect.activity.clamped import Clamp, clamped
 from gatewright.inspect.activity.observe import activations_of, observe
 from gatewright.inspect.measures.steps import share_gates
@@ -218,13 +218,26 @@ def _history(values: object, shape: tuple[int, ...]) -> Any:
 
 def _ahead(seen: Activations, length: int, horizon: int) -> Activations:
     """Activations with fewer steps of the forecast."""
+    layers = {
+        name: replace(layer, lengths=np.minimum(layer.lengths, length), **_first_steps(layer, length))
+        for name, layer in seen.layers.items()
+    }
     return replace(
         seen,
+        layers=layers,
         lengths=np.minimum(seen.lengths, length),
         symbols=None if seen.symbols is None else [row[:length] for row in seen.symbols],
         measured=None if seen.measured is None else seen.measured[:length],
         outputs=None if seen.outputs is None else seen.outputs[:horizon],
     )
+
+
+def _first_steps(layer: LayerActivations, length: int) -> dict[str, Any]:
+    return {
+        "inputs": layer.inputs[:length],
+        "gates": {name: values[:length] for name, values in layer.gates.items()},
+        "states": {name: values[:length] for name, values in layer.states.items()},
+    }
 
 
 def _ranges(seen: Activations, known: Ranges | None, since: int) -> Ranges | None:
