@@ -214,8 +214,39 @@ def test_attributes_and_buffers_are_as_before(look: Any) -> None:
     assert model.training
 
 
+class Wrapping(nn.GRU):
+    """Reads packed rows, and gives what the layer gives times a factor."""
+
+    factor = 1.0
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Any:
+        lengths = torch.full((input.shape[1],), len(input))
+        packed = pack_padded_sequence(input, lengths)
+        output, state = super().forward(packed, hx)
+        return nn.utils.rnn.pad_packed_sequence(output)[0] * self.factor, state
+
+
+def test_a_subclass_that_computes_something_else_is_refused() -> None:
+    layer, x = Wrapping(3, 4), torch.randn(5, 2, 3)
+    np.testing.assert_allclose(record(layer, x).layer().states["h"], layer(x)[0].detach(), atol=1e-6)
+    layer.factor = 2.0
+    with pytest.raises(OptionError, match="the layer '' is a Wrapping with a forward of its own"):
+        record(layer, x)
+
+
+def test_arrays_are_read_as_tensors() -> None:
+    layer, x = nn.GRU(3, 4), np.random.default_rng(0).normal(size=(5, 2, 3))
+    expected = record(layer, torch.as_tensor(x, dtype=torch.float32)).layer().states["h"]
+    np.testing.assert_array_equal(record(layer, x).layer().states["h"], expected)
+
+
 def test_errors() -> None:
     with pytest.raises(OptionError, match="a str is no torch module"):
         record("runs/text")
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3)).train())
+    with pytest.raises(OptionError, match="no recurrent layer ran in the RecursiveScriptModule"):
+        record(scripted, torch.randn(5, 2, 3))
+    assert scripted.training
     with pytest.raises(OptionError, match="the lengths do not fit the rows"):
         record(nn.GRU(3, 4), torch.randn(5, 2, 3), lengths=[5])

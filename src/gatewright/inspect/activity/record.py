@@ -25,15 +25,17 @@ _DROP_INS: Mapping[type[nn.RNNBase], Any] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: 
 RECURRENT_LAYERS = (Recurrent, *_DROP_INS)
 """What is recorded: our layers, and those of torch.nn."""
 _OPTIONS = ("hx", "lengths", "mask", "return_gates", "resets")  # of our layers, after their input; torch.nn's have hx
+_CLOSE = 1e-2  # above rounding in bfloat16, also where a long sequence amplifies it
 _STATE = "state "  # before the name of a state among the gates: no name in an equation has a space
 
 
 @dataclass
 class _Calls:
-    """The arguments of the calls of one layer."""
+    """The calls of one layer."""
 
     layer: nn.Module
     arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list[Any])
+    results: list[Any] = field(default_factory=list[Any])  # of a layer with a forward of its own
 
 
 def record(
@@ -63,6 +65,7 @@ def record(
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] (the folder of a run, often)
         raise OptionError(f"a {type(model).__name__} is no torch module", do="gw.inspect.observe reads runs")
+    inputs = tuple(_as_tensor(value, model) for value in inputs)
     with _observed(model) as calls, torch.no_grad():
         result = model(*inputs, **options)
     layers = {name: layer for path, called in calls.items() for name, layer in _replayed(path, called, lengths).items()}
@@ -77,6 +80,15 @@ def record(
     outputs = outputs_with_time_first(result, steps, len(ends), batch_first=first.batch_first)
     array = None if outputs is None else _readable(outputs.detach()).numpy()
     return Activations(layers, ends, symbols, series, array, labels)
+
+
+def _as_tensor(value: Any, model: nn.Module) -> Any:
+    """An input of the model; an array becomes a tensor on its device, and numbers with a point have its dtype."""
+    if not isinstance(value, np.ndarray):
+        return value
+    tensor = torch.as_tensor(value)
+    parameter = next(model.parameters(), tensor)
+    return tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
 
 
 def _row_lengths(layers: Sequence[LayerActivations]) -> NDArray[np.int64]:
@@ -103,12 +115,21 @@ def _observed(model: nn.Module) -> Generator[dict[str, _Calls]]:
 
         return hook
 
+    def keep_result(path: str) -> Any:
+        def hook(module: nn.Module, args: Any, result: Any) -> None:
+            calls[path].results.append(_copied(result[0] if isinstance(result, (tuple, list)) else result))
+
+        return hook
+
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
         for path, module in model.named_modules():
             if isinstance(module, RECURRENT_LAYERS):
                 handle = module.register_forward_pre_hook(keep(path), with_kwargs=True)
                 stack.callback(handle.remove)
+                if _has_own_forward(module):
+                    handle = module.register_forward_hook(keep_result(path))
+                    stack.callback(handle.remove)
         yield calls
 
 
@@ -130,6 +151,8 @@ def _replayed(path: str, called: _Calls, lengths: Sequence[int] | Tensor | None)
     layer = with_states(called.layer)
     calls = [_call(layer, args, kwargs) for args, kwargs in called.arguments]
     ends = [own for _, own in calls]
+    for (values, own), result in zip(calls, called.results, strict=False):
+        _check_result(path, called.layer, values["output"], own, result)
     if len({len(own) for own in ends}) > 1:
         raise OptionError(f"layer {path!r} was called with batches of different sizes", do="record one batch at a time")
     totals = torch.stack(ends).sum(0)
@@ -142,6 +165,30 @@ def _replayed(path: str, called: _Calls, lengths: Sequence[int] | Tensor | None)
         outside = torch.arange(len(whole))[:, None, None] >= totals[:, None]
         arrays[name] = whole.masked_fill(outside, torch.nan).numpy()
     return _by_direction(path, layer, arrays, totals.numpy())
+
+
+def _has_own_forward(layer: nn.Module) -> bool:
+    """Whether a subclass of a layer computes something else than the layer, perhaps."""
+    return not type(layer).forward.__module__.startswith(("torch.nn.", "gatewright.nn."))
+
+
+def _check_result(path: str, layer: nn.Module, output: Tensor, lengths: Tensor, result: Any) -> None:
+    """Raises OptionError where a layer with a forward of its own gives something else than its equations do."""
+    batch_first: Any = layer.batch_first
+    if isinstance(result, PackedSequence):
+        result = pad_packed_sequence(result, batch_first=batch_first)[0]
+    if isinstance(result, Tensor):
+        given = result if result.dim() == output.dim() else result.unsqueeze(0 if batch_first else 1)
+        given = _readable((given.transpose(0, 1) if batch_first else given).detach())
+        inside = torch.arange(len(output))[:, None] < lengths
+        is_like = given.shape == output.shape
+        if is_like and torch.allclose(given[inside], output[inside], _CLOSE, _CLOSE, equal_nan=True):
+            return
+    raise OptionError(
+        f"the layer {path!r} is a {type(layer).__name__} with a forward of its own, "
+        "which gives something else than the layer's equations",
+        do="make it a module that calls the layer",
+    )
 
 
 def _checked(lengths: Sequence[int] | Tensor, rows: int) -> Tensor:

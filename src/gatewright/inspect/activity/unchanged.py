@@ -14,7 +14,8 @@ def unchanged(model: nn.Module) -> Generator[None]:
 
     Attributes count as well: many modules keep a hidden state or a counter in one from call to call.
     """
-    kept = [_Kept(module) for module in model.modules()]
+    modes = {module: module.training for module in model.modules()}
+    kept = [_Kept(module) for module in modes if not isinstance(module, torch.jit.ScriptModule)]
     generator = torch.get_rng_state()
     try:
         model.eval()
@@ -22,6 +23,8 @@ def unchanged(model: nn.Module) -> Generator[None]:
     finally:
         for module in kept:
             module.restore()
+        for module, mode in modes.items():
+            module.training = mode
         torch.set_rng_state(generator)
 
 
