@@ -15,7 +15,7 @@ from gatewright.backends.formulas.naming import named
 from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.drawing import math_text, place, svg
 from gatewright.drawing.nodes import CellGraph, DiagramNode, NodeKind, graph_of, state_in, state_out
-from gatewright.drawing.route import NoWayError, Router, routed
+from gatewright.drawing.route import NoWayError, Router, SearchLimit, SearchLimitError, routed
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.lang import Cell
@@ -23,6 +23,7 @@ from gatewright.trace import Trace, trace_cell
 from gatewright.trace.roles import gate_roles
 
 _GAPS = (4, 6, 9, 14, 24)
+_MOST_PLACES = 500_000  # ten times what the largest cell of the catalogue takes: a few seconds
 _LARGE, _LARGEST = 60, 160  # nodes: above the first only one order is tried
 
 
@@ -77,7 +78,10 @@ def diagram(cell: Cell | Trace | HasTrace | str) -> Diagram:
         raise _too_large(len(trace.equations)) from None
     states = [state.name for state in trace.states]
     lines = place.state_lines(graph, states)
-    layout, router = _routed(graph, lines)
+    try:
+        layout, router = _routed(graph, lines)
+    except SearchLimitError:
+        raise _too_large(len(graph.nodes)) from None
     bold = {edge for state in states for edge in _line_edges(graph, state, lines.get(state))}
     about = cell.about.title if isinstance(cell, Cell) else ""
     title = about or trace.name or "cell"
@@ -102,13 +106,14 @@ def _routed(graph: CellGraph, lines: dict[str, list[str]]) -> tuple[place.Diagra
     orders = [place.along_lines(graph, lines), place.as_written(graph, lines)]
     if len(graph.nodes) > _LARGEST:
         raise _too_large(len(graph.nodes))
+    limit = SearchLimit(_MOST_PLACES)
     for gap in _GAPS:
         drawn: list[tuple[place.DiagramLayout, Router]] = []
         for order in orders if len(graph.nodes) <= _LARGE else orders[:1]:
             cells = place.columns_and_rows(graph, order, lines)
             layout = place.laid_out(graph, cells, lines, gap)
             with suppress(NoWayError):
-                drawn.append((layout, _connected(graph, cells, lines, layout)))
+                drawn.append((layout, _connected(graph, cells, lines, layout, limit)))
         if drawn:
             return min(drawn, key=lambda pair: pair[1].cost)
     raise OptionError("the lines of the cell's diagram have no room", do="gatewright show CELL prints its equations")
@@ -117,13 +122,17 @@ def _routed(graph: CellGraph, lines: dict[str, list[str]]) -> tuple[place.Diagra
 def _too_large(size: int) -> OptionError:
     return OptionError(
         f"the cell is too large to be drawn: {size} boxes and circles",
-        expected=f"at most {_LARGEST}",
+        expected=f"at most {_LARGEST}, or fewer where many lines cross",
         do="draw a part of it as a cell of its own",
     )
 
 
 def _connected(
-    graph: CellGraph, cells: place.Cells, lines: dict[str, list[str]], layout: place.DiagramLayout
+    graph: CellGraph,
+    cells: place.Cells,
+    lines: dict[str, list[str]],
+    layout: place.DiagramLayout,
+    limit: SearchLimit,
 ) -> Router:
     on_lines = [edge for state in lines for edge in _line_edges(graph, state, lines[state])]
     stacked = [
@@ -139,7 +148,7 @@ def _connected(
         return edge[0] in inputs, abs(a.x - b.x) + abs(a.y - b.y)
 
     others = sorted((edge for edge in graph.edges if edge not in set(first)), key=length)
-    return routed(Router(layout.frame, layout.shapes), [*first, *others])
+    return routed(Router(layout.frame, layout.shapes, limit), [*first, *others])
 
 
 def _notes(graph: CellGraph, trace: Trace) -> list[str]:

@@ -91,12 +91,33 @@ class Route:
     branches: bool
 
 
+class SearchLimitError(Exception):
+    """Finding the lines of a diagram takes more places than may be looked at."""
+
+
+@dataclass(slots=True)
+class SearchLimit:
+    """How many places may still be looked at for a diagram, in all attempts together.
+
+    A count, not a time: whether a cell can be drawn is the same on every machine.
+    """
+
+    left: int
+
+    def take(self) -> None:
+        """Look at one more place. Raises SearchLimitError where none is left."""
+        self.left -= 1
+        if self.left < 0:
+            raise SearchLimitError
+
+
 @dataclass(slots=True)
 class Router:
     """Finds lines one after the other; each keeps out of the way of those before it."""
 
     frame: tuple[int, int, int, int]  # left, top, right and bottom: lines stay inside
     shapes: dict[str, Shape]
+    limit: SearchLimit
     routes: list[Route] = field(default_factory=list[Route])
     cost: float = 0.0
     _blocked: set[Point] = field(default_factory=set[Point])
@@ -169,6 +190,7 @@ class Router:
             best[start] = cost
             heappush(heap, (cost + least(start[0]), cost, *start))
         while heap:
+            self.limit.take()
             _, cost, point, direction = heappop(heap)
             state = (point, direction)
             if cost > best[state]:
