@@ -241,6 +241,21 @@ def test_a_gradient_and_a_cell_that_is_too_large_are_refused() -> None:
         gw.diagram(large)
 
 
+def test_a_cell_with_many_crossing_lines_is_refused_soon() -> None:
+    """Its boxes are few enough, but a search for its lines without a limit took hours."""
+
+    @gw.cell
+    def crossing(x, h, W, U, b):
+        gates = [gw.sigmoid(W[f"g{number}"] @ x + U[f"g{number}"] @ h + b[f"g{number}"]) for number in range(50)]
+        return h * sum(gates[1:], start=gates[0])
+
+    with pytest.raises(OptionError, match="or fewer where many lines cross"):
+        gw.diagram(crossing)
+    html = crossing._repr_html_()
+    assert html is not None
+    assert "<svg" not in html
+
+
 def test_a_diagram_is_written_as_a_whole(tmp_path: Path) -> None:
     drawn = gw.diagram(LSTM)
     path = drawn.save(tmp_path / "lstm.svg")

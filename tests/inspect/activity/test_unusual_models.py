@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewright as gw
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect import record
 
 
@@ -238,6 +238,29 @@ def test_arrays_are_read_as_tensors() -> None:
     layer, x = nn.GRU(3, 4), np.random.default_rng(0).normal(size=(5, 2, 3))
     expected = record(layer, torch.as_tensor(x, dtype=torch.float32)).layer().states["h"]
     np.testing.assert_array_equal(record(layer, x).layer().states["h"], expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ({"symbols": "abcde"}, "there is not one sequence of symbols a row"),
+        ({"symbols": [list("abcde"), ["a"]]}, "row 1 has fewer symbols than steps"),
+        ({"labels": "abc"}, "the labels do not fit the outputs"),
+        ({"series": np.zeros((2, 5, 1))}, "the series does not fit the rows"),
+    ],
+)
+def test_names_that_do_not_fit(names: Any, problem: str) -> None:
+    with pytest.raises((OptionError, ShapeError), match=problem):
+        record(Scores(), torch.randn(5, 2, 3), **names)
+
+
+def test_clamps_that_cannot_be() -> None:
+    layer = gw.nn.GRU(3, 4)
+    for unit in (1.5, -1, 4):
+        with pytest.raises(OptionError, match=f"has no unit {unit}"):
+            gw.inspect.clamped(layer, [gw.inspect.Clamp("l0", "z", unit, 0.0)])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(OptionError, match="gate 'z' cannot be held at nan"):
+        gw.inspect.clamped(layer, [gw.inspect.Clamp("l0", "z", 1, np.nan)])
 
 
 def test_errors() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewright import inspect
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, ShapeError
 
 
 class Scores(nn.Module):
@@ -87,3 +87,29 @@ def test_every_run_of_a_stateful_model_begins_as_the_first() -> None:
     stateful = inspect.integrated_gradients(model, x, output=1)
     plain = inspect.integrated_gradients(model.rnn, x, output=1)
     np.testing.assert_array_equal(stateful.values, plain.values)
+
+
+def test_padding_that_is_not_a_number_does_not_spread() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.GRU(3, 4), torch.randn(6, 2, 3)
+    padded = x.clone()
+    padded[3:, 1] = torch.nan
+    saliency = inspect.saliency(layer, padded, lengths=[6, 3], output=1)
+    alone = inspect.saliency(layer, x[:3, 1:], output=1)
+    np.testing.assert_allclose(saliency.gradient[:3, 1], alone.gradient[:, 0], atol=1e-7)
+    shares = inspect.integrated_gradients(layer, padded, lengths=[6, 3], output=1)
+    assert np.abs(shares.error).max() < 1e-5
+    memory = inspect.effective_memory(layer, padded, lengths=[6, 3], lags=2, ends=100)
+    assert np.isfinite(memory.norms).all()
+
+
+def test_what_does_not_fit() -> None:
+    layer, x = nn.GRU(3, 4), torch.randn(6, 2, 3)
+    with pytest.raises(OptionError, match="the labels do not fit the outputs"):
+        inspect.saliency(layer, x, labels="ab")
+    with pytest.raises(OptionError, match="there is not one sequence of symbols a row"):
+        inspect.saliency(layer, x, symbols="abcdef")
+    with pytest.raises(OptionError, match="there is no step to look at"):
+        inspect.saliency_by_lag(layer, x, steps=0)
+    with pytest.raises(ShapeError, match="the baseline does not fit"):
+        inspect.integrated_gradients(layer, x, baseline=np.zeros(7))

@@ -1,6 +1,7 @@
 """Layers with clamped gates: a gate of a unit is held at a value, to see what the network does then."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -80,7 +81,9 @@ def _place(places: Mapping[str, tuple[str, str, Recurrent]], clamp: Clamp) -> tu
     if clamp.gate not in gates:
         raise OptionError(f"layer {clamp.layer!r} has no gate {clamp.gate!r}", expected=", ".join(gates))
     units = bind(dict(layer.trace.gates)[clamp.gate].shape, layer.sizes())[-1]
-    if not 0 <= clamp.unit < units:
+    if not math.isfinite(clamp.value):
+        raise OptionError(f"gate {clamp.gate!r} cannot be held at {clamp.value}", expected="a number")
+    if clamp.unit not in range(units):
         raise OptionError(
             f"gate {clamp.gate!r} of layer {clamp.layer!r} has no unit {clamp.unit}", expected=f"0 to {units - 1}"
         )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
+from gatewright.inspect.activity.names import check_names
 from gatewright.inspect.activity.outputs import outputs_with_time_first
 from gatewright.inspect.activity.unchanged import unchanged
 from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
@@ -61,7 +62,7 @@ def record(
 
     A layer that is called several times, a step at a time for instance, is recorded over all of its calls. Raises
     OptionError where no recurrent layer ran, where calls of one layer have different numbers of rows, or where there is
-    not one of `lengths` for each row.
+    not one of `lengths` for each row, or where symbols or labels do not fit; ShapeError where `series` does not.
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] (the folder of a run, often)
         raise OptionError(f"a {type(model).__name__} is no torch module", do="gw.inspect.observe reads runs")
@@ -79,6 +80,10 @@ def record(
     steps = max(len(layer.inputs) for layer in layers.values() if len(layer.lengths) == len(ends))
     outputs = outputs_with_time_first(result, steps, len(ends), batch_first=first.batch_first)
     array = None if outputs is None else _readable(outputs.detach()).numpy()
+    check_names(ends, symbols, labels, None if array is None else array.shape[-1])
+    if series is not None and series.shape[:2] != (int(ends.max(initial=0)), len(ends)):
+        shape = (int(ends.max(initial=0)), len(ends))
+        raise ShapeError("the series does not fit the rows", expected=f"{shape}, then variables", got=str(series.shape))
     return Activations(layers, ends, symbols, series, array, labels)
 
 

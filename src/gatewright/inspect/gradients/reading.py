@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewright.errors import DataError, OptionError
+from gatewright.inspect.activity.names import check_names
 from gatewright.inspect.activity.observe import Source, network_batches
 from gatewright.nn import Recurrent
 
@@ -95,7 +96,9 @@ def readings(
     if isinstance(source, nn.Module):
         if text is not None or columns:
             raise OptionError(f"a {type(source).__name__} reads tensors", do="give data, or the folder of a run")
-        yield replace(_module_reading(source, data, lengths, batch_first), symbols=symbols, labels=labels)
+        reading = _module_reading(source, data, lengths, batch_first)
+        check_names(reading.lengths, symbols, None, None)
+        yield replace(reading, symbols=symbols, labels=labels)
         return
     if any(option is not None for option in (lengths, batch_first, symbols, labels)):
         raise OptionError(
@@ -150,4 +153,14 @@ def _module_reading(
         raise OptionError(
             "the lengths do not fit the data", expected=f"{batch} numbers from 0 to {steps}", got=str(ends.tolist())
         )
-    return Reading(model, values, ends, first)
+    return Reading(model, _with_finite_padding(values, ends, batch_first=first), ends, first)
+
+
+def _with_finite_padding(values: Tensor, lengths: Tensor, *, batch_first: bool) -> Tensor:
+    """Values with 0 where they are not finite after the end of a row: in a gradient, 0 times NaN is NaN."""
+    if not values.is_floating_point():
+        return values
+    time_major = values.transpose(0, 1) if batch_first else values
+    outside = torch.arange(len(time_major))[:, None] >= lengths
+    outside = (outside.T if batch_first else outside).to(values.device)
+    return torch.where(outside[..., None] & ~values.isfinite(), torch.zeros_like(values), values)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, ShapeError
+from gatewright.inspect.activity.names import check_names
 from gatewright.inspect.gradients.differentiable import (
     DifferentiableRun,
     frozen,
@@ -201,7 +202,7 @@ def _integrated(batch: Reading, output: Output | None, step: int | None, baselin
         outputs = _Outputs.of(run, batch, step)
         chosen = outputs.chosen(output)
         values, read = outputs.values(chosen).detach(), run.read_values
-        zero = torch.as_tensor(np.asarray(baseline)).to(read).broadcast_to(read.shape)
+        zero = _baseline(baseline, read)
         for share, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             between = run_differentiable(batch, change=_Blend(float(share), zero))
             gradient = between.gradient(_Outputs.of(between, batch, step).values(chosen).sum()).double()
@@ -219,6 +220,16 @@ def _integrated(batch: Reading, output: Output | None, step: int | None, baselin
         batch.symbols,
         batch.labels,
     )
+
+
+def _baseline(baseline: Any, read: Tensor) -> Tensor:
+    """The baseline in the shape of what is read. Raises ShapeError where it does not fit."""
+    values = torch.as_tensor(np.asarray(baseline)).to(read)
+    try:
+        return values.broadcast_to(read.shape)
+    except RuntimeError:
+        expected = f"a number, or an array that fits (time, batch, features) {tuple(read.shape)}"
+        raise ShapeError("the baseline does not fit", expected=expected, got=str(tuple(values.shape))) from None
 
 
 def saliency_by_lag(
@@ -244,6 +255,8 @@ def saliency_by_lag(
     """
     if lags < 0:
         raise OptionError("a lag is a number of steps back", expected="lags of 0 or more", got=str(lags))
+    if steps is not None and steps < 1:
+        raise OptionError("there is no step to look at", expected="steps of 1 or more", got=str(steps))
     batch = first_reading(source, data, **reading)
     if not 0 <= row < len(batch.lengths):
         raise OptionError(f"there is no row {row}", expected=f"0 to {len(batch.lengths) - 1}")
@@ -288,6 +301,9 @@ class _Outputs:
     shape: tuple[int, ...]
     labels: Sequence[str] | None
     steps: Tensor | None
+
+    def __post_init__(self) -> None:
+        check_names((), None, self.labels, self.shape[-1] if len(self.shape) == 1 else None)
 
     @classmethod
     def of(cls, run: DifferentiableRun, batch: Reading, step: int | None) -> "_Outputs":
