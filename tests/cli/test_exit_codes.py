@@ -1,6 +1,7 @@
 """The exit code of every error, and of every command that is given what is not there; output that cannot be written."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import typer
 from gatewright import cli, errors
 from gatewright.cli import shell
 from gatewright.errors import GatewrightError
+from gatewright.terminal import Terminal
 from tests.cli.conftest import Said
 from tests.paths import ROOT, subprocess_environment
 
@@ -130,3 +132,21 @@ def test_the_file_that_a_full_disk_is_too_small_for_is_named(
     code, _, err = invoke("train", "adding", "--quick", "--out", tmp_path / "run")
     assert code == 1
     assert f"error: {tmp_path}/run/run.json cannot be written: No space left on device\n" in err
+
+
+def test_a_terminal_wraps_what_was_expected(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = errors.OptionError("no set", expected="one of " + ", ".join(["python-docs"] * 9), do="gatewright x" * 9)
+    shell.show_error(error)
+    plain = capsys.readouterr().err
+    assert plain == f"error: no set\n  expected: {error.expected}\n  do: {'gatewright x' * 9}\n"
+    monkeypatch.setattr(shell, "messages", lambda: Terminal(stderr=True, force_terminal=True, no_color=True, width=80))
+    shell.show_error(error)
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().err).splitlines()
+    assert lines == [
+        "error: no set",
+        "  expected: one of python-docs, python-docs, python-docs, python-docs,",
+        "    python-docs, python-docs, python-docs, python-docs, python-docs",
+        f"  do: {'gatewright x' * 9}",
+    ]

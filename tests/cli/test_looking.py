@@ -154,13 +154,12 @@ def test_a_model_that_reads_no_text_says_so(quick_run: QuickRun, invoke: Invoke,
     assert messages.endswith("do: leave out --text, and name the data with --data\n")
 
 
-def test_a_model_without_data_of_its_own_says_what_it_reads(
+def test_without_data_a_model_reads_that_which_it_was_measured_on(
     quick_run: QuickRun, invoke: Invoke, tmp_path: Path
 ) -> None:
-    code, out, messages = invoke("look", quick_run("adding")[1], "--out", tmp_path / "a.html")
-    assert (code, out) == (2, "")
-    assert messages.startswith("error: there is nothing to look at\n")
-    assert not (tmp_path / "a.html").exists()
+    code, _, messages = invoke("look", quick_run("digits")[1], "--rows", 3, "--out", tmp_path / "a.html")
+    assert (code, messages) == (0, "shown: data that the model was measured on; name other data with --data\n")
+    assert "test 1: " in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_the_text_is_not_overwritten(quick_run: QuickRun, invoke: Invoke, tmp_path: Path) -> None:

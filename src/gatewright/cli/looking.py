@@ -68,7 +68,8 @@ def look(
     """Write a page that shows the gates and states of a trained network while it reads a text, series or table.
 
     The page is one HTML file that needs no server. Without --text and --data a forecaster reads the end of its series,
-    and a language model a passage of its own text, or a sample that it writes itself.
+    a language model a passage of its own text, or a sample that it writes itself, and other models data that they were
+    measured on.
     """
     if live:
         _live(model, text, title, port, given(data=data, out=output, steps=steps, rows=rows), show=show)
@@ -83,6 +84,8 @@ def look(
     with messages().status("reading"):
         run, settings = _opened(model, reading)
         source = _source(run, text, data, steps or STEPS)
+        if source == {"data": None} and run.predictor(**settings).needs_data:
+            print_line(messages(), "shown: data that the model was measured on; name other data with --data")
         seen, extras = observed(run, rows=rows or ROWS, steps=steps or STEPS, gradients=gradients, **source, **settings)
         page, shown = _fitting(seen, extras, title or title_of(run), steps, rows)
     page.save(target)

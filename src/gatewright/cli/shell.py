@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,4 +104,15 @@ def show_error(error: GatewrightError) -> None:
     """One message, its first line marked."""
     first, *others = error.in_shell().split("\n")
     console = messages()
+    if console.is_terminal:
+        others = [_wrapped(line, console.width) for line in others]
     console.print(Text.assemble(("error: ", "bold red"), printable(first)), *others, sep="\n", soft_wrap=True)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line of what was expected or came, in lines of a terminal; a `do` stays whole, as it may be a command."""
+    if len(line) <= width or not line.startswith(("  expected: ", "  got: ")):
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )

@@ -69,6 +69,36 @@ def test_every_recipe_can_be_looked_into(name: str, quick_run: QuickRun) -> None
         assert len(activations.rows or ()) == activations.batch
 
 
+@pytest.mark.parametrize("name", ["adding", "digits", "images", "longlag", "music", "sequences", "sounds", "tagging"])
+def test_without_data_that_is_read_which_the_model_was_measured_on(name: str, quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run(name)[1])
+    activations = gw.inspect.observe(run)
+    assert activations.batch == len(activations.rows)
+    assert activations.layer().states["h"].shape[:2] == (activations.steps, activations.batch)
+
+
+def test_own_rows_are_those_of_the_test_part(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("digits")[1])
+    activations = gw.inspect.observe(run)
+    part = run.model.recipe.data(None).parts["test"].batch(0, 0)
+    np.testing.assert_array_equal(activations.series, part.inputs[:, :64])
+    assert activations.rows == [f"test {place}: {label}" for place, label in enumerate(part.targets[:64], 1)]
+    assert activations.variables == tuple(f"column {number}" for number in range(1, 9))
+    every = list(gw.inspect.observations(run))
+    shares = np.concatenate([batch.outputs.argmax(1) for batch in every])
+    targets = [int(row.rpartition(" ")[2]) for batch in every for row in batch.rows]
+    assert np.mean(shares == targets) == pytest.approx(run.result.metrics["test"]["accuracy"])
+
+
+def test_rows_of_files_and_frames_have_names(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("sounds")[1])
+    activations = gw.inspect.observe(run, str(run.model.source))
+    assert activations.rows[:2] == ["high/00.wav", "high/01.wav"]
+    log_mel = run.model.signature["features"]
+    second = log_mel["hop"] / log_mel["sample_rate"]
+    assert activations.symbols[0][:3] == ["0 s", f"{second:.3g} s", f"{2 * second:.3g} s"]
+
+
 def test_the_outputs_are_those_of_the_answers(quick_run: QuickRun) -> None:
     run = gw.tasks.open(quick_run("texts")[1])
     activations = gw.inspect.observe(run, ["text number 7", "a text"])

@@ -26,8 +26,9 @@ def observe(source: Source, data: object = None, *, text: str | None = None, **r
         activations = gw.inspect.observe("runs/sensors", "sensors.csv")
 
     - `source`: the folder of a run, a model file, or a `Run`.
-    - `data`: what the model's `predict` takes: a path, a DataFrame, arrays. A forecaster needs none: it looks at the
-      end of the series that it was trained on.
+    - `data`: what the model's `predict` takes: a path, a DataFrame, arrays. Without it a forecaster looks at the end of
+      the series that it was trained on, other models at the data that they were measured on. A model of a text needs a
+      text.
     - `text`: a text, in place of data, for a model that reads texts.
     - `reading`: the recipe's settings of columns and files.
 
@@ -60,14 +61,8 @@ def network_batches(
         if data is not None:
             raise OptionError("there is a text and data", do="give one of them")
         data = [text]
-    if data is None and predictor.needs_data:
-        raise OptionError(
-            "there is nothing to look at",
-            expected=run.model.recipe.data_forms or None,
-            do="give data, or a text: text='...'",
-            shell="name a file or folder with --data, or give a text with --text",
-        )
-    for inputs in islice(predictor.network_inputs(data), limit):
+    is_own = data is None and predictor.needs_data
+    for inputs in islice(predictor.own_inputs() if is_own else predictor.network_inputs(data), limit):
         yield run.model.network, inputs
 
 

@@ -112,7 +112,7 @@ def _draw_matches(figure: Any, axes: Any, matches: Sequence[PatternMatch], patch
             (-0.5, place - 0.44), match.stop - match.start, 0.88, fill=False, edgecolor=SERIES[1], linewidth=1.8
         )
         axes.add_patch(frame)
-        if right - left > _LETTERED:
+        if right - left > _LETTERED or match.read:  # of numbers, symbols are times
             continue
         for step, symbol in _symbols_by_step(match, patch):
             ink = "black" if shares[place, step - left] > 0.5 else "white"  # cividis is light above its middle

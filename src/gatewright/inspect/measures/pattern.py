@@ -28,7 +28,7 @@ class PatternMatch:
     - `before`, `within`, `after`: the symbols around and in it; empty where steps have no symbols.
     - `first`: the first of the steps around and in it; `on` and `read` begin there.
     - `on`: the share of the pattern's units that is on, at each of these steps.
-    - `read`: the numbers that were read at each of these steps; empty for symbols.
+    - `read`: the numbers that were read at each of these steps; empty where only symbols were read.
     """
 
     batch: int
@@ -179,6 +179,10 @@ class _Search:
         )
         if not activations.has_steps_of(activations.layer(self.layer)):
             return match
+        numbers = activations.series if activations.measured is None else activations.measured
+        if numbers is not None and patch == 1:
+            read = numbers[first:last, row].reshape(last - first, -1).tolist()
+            match = replace(match, read=tuple(map(tuple, read)))
         if activations.symbols is not None:
             symbols: Sequence[str] = activations.symbols[row]
             begin, end = start * patch, stop * patch
@@ -188,10 +192,7 @@ class _Search:
                 within=tuple(symbols[begin:end]),
                 after=tuple(symbols[end : end + self.context]),
             )
-        numbers = activations.series if activations.measured is None else activations.measured
-        if numbers is None or patch > 1:
-            return match
-        return replace(match, read=tuple(map(tuple, numbers[first:last, row].reshape(last - first, -1).tolist())))
+        return match
 
 
 def _visible(symbol: str) -> str:

@@ -1,8 +1,10 @@
 """Predictions of a trained model for new data, as a DataFrame. torch and pandas are imported when they are used."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.tasks.answers.network_inputs import MANY, NetworkInputs, padded
 from gatewright.tasks.data.batches.buckets import RaggedBatches
-from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.published.sources import IN_MEMORY, source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.scaling import check_scales, variable_scales
+from gatewright.tasks.run_data import Batches, Data
 from gatewright.tasks.trained_model import TrainedModel
 
 if TYPE_CHECKING:
@@ -116,6 +119,22 @@ class Predictor(ABC):
             shell="record its layers in Python, as docs/commands.md says",
         )
 
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """What the network reads where there is no other data: that on which it was measured, or a part of it.
+
+        Raises OptionError where there is none of it any more.
+        """
+        raise self.no_data("look at")
+
+    def no_data(self, what: str) -> OptionError:
+        """The error where data is needed."""
+        return OptionError(
+            f"there is nothing to {what}",
+            expected=self.model.recipe.data_forms or None,
+            do="give data, or a text: text='...'",
+            shell="name a file or folder with --data, or give a text with --text",
+        )
+
     def encode(self, answers: "DataFrame", suffix: str, source: object) -> bytes:
         """The content of a file of one of `suffixes` with those answers, which are about `source`."""
         raise OptionError(f"a model of the recipe {self.model.recipe.name!r} writes no {suffix} files")
@@ -191,7 +210,7 @@ class ClassPredictor(Predictor):
         """All examples; symbols have the names that the model knows them by."""
         examples, sizes = self.examples(source), self.model.sizes
         self.remarks, sequences = examples.remarks, examples.sequences
-        keys = [" ".join(map(str, key)) for key in zip(*examples.keys.values(), strict=True)]
+        keys = row_names(examples.keys)
         for first in range(0, len(sequences), MANY):
             stop = min(first + MANY, len(sequences))
             values, lengths = padded(sequences, first, stop)
@@ -201,11 +220,45 @@ class ClassPredictor(Predictor):
                 lengths,
                 keys[first:stop],
                 symbols,
-                sizes.variables,
+                self.feature_names(),
                 sizes.classes,
                 reads_lengths=True,
                 output_kind="class",
             )
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The examples of the part that the network was measured on; a row is named by its place and its class."""
+        sizes = self.model.sizes
+        part, batches = measured_part(self.model, self.no_data("look at"))
+        place = 0
+        for position in range(len(batches)):
+            batch = batches.batch(0, position)
+            count = batch.inputs.shape[1]
+            ends = getattr(batch, "lengths", None)
+            ends = np.full(count, len(batch.inputs), np.int64) if ends is None else np.asarray(ends, np.int64)
+            for first in range(0, count, MANY):
+                lengths = ends[first : first + MANY]
+                values = np.asarray(batch.inputs)[: lengths.max(), first : first + MANY]
+                targets = batch.targets[first : first + MANY] if sizes.classes else [None] * len(lengths)
+                names = ["" if target is None else f": {self.classes[int(target)]}" for target in targets]
+                yield NetworkInputs(
+                    values,
+                    lengths,
+                    [f"{part} {place + number}{name}" for number, name in enumerate(names, 1)],
+                    self.step_names([values[:length, row] for row, length in enumerate(lengths.tolist())]),
+                    self.feature_names(),
+                    sizes.classes,
+                    reads_lengths=True,
+                    output_kind="class",
+                )
+                place += len(lengths)
+
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the numbers of a step: those of the data, or columns of pixels where a step is a row of them."""
+        sizes, signature = self.model.sizes, self.model.signature
+        if sizes.variables is None and signature.get("order") == "rows" and signature.get("columns") == sizes.inputs:
+            return tuple(f"column {number}" for number in range(1, sizes.inputs + 1))
+        return sizes.variables
 
     def step_names(self, rows: Sequence[NDArray[Any]]) -> list[list[str]] | None:
         """The names of the steps of sequences, where these are symbols."""
@@ -238,6 +291,27 @@ class ClassPredictor(Predictor):
                 expected=f"1 to {len(self.classes)}, the number of classes",
                 got=str(top),
             )
+
+
+def row_names(keys: Mapping[str, Sequence[Any]]) -> list[str]:
+    """A name for each example by its keys; files without the folder that all of them are in."""
+    columns = {name: list(map(str, values)) for name, values in keys.items()}
+    if "file" in columns:
+        folder = os.path.commonpath([Path(file).parent for file in columns["file"]] or [""])
+        columns["file"] = [os.path.relpath(file, folder or None) for file in columns["file"]]
+    return [" ".join(key) for key in zip(*columns.values(), strict=True)]
+
+
+def measured_part(model: TrainedModel, error: OptionError) -> tuple[str, Batches]:
+    """The name and the batches of the part of its own data that a model was measured on: the test, if there is one.
+
+    Raises the error where the model was trained on data in memory.
+    """
+    if model.source == IN_MEMORY:
+        raise error
+    data: Data = model.recipe.evaluation(None, model)
+    part = "test" if "test" in data.measured else data.measured[-1]
+    return part, data.parts[part]
 
 
 def run_network(network: "nn.Module", inputs: Any, state: Any = None) -> "tuple[Tensor, Any]":

@@ -1,14 +1,15 @@
 """Predictions for sounds: the class of each sound, or of each window of a stream."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatewright.errors import OptionError
 from gatewright.tasks.answers.predictor import ClassPredictor
 from gatewright.tasks.data.sounds.files import SampleStream
-from gatewright.tasks.data.sounds.log_mel import Samples, seconds_to_samples
+from gatewright.tasks.data.sounds.log_mel import LogMel, Samples, seconds_to_samples
 
 
 class SoundPredictor(ClassPredictor):
@@ -17,6 +18,11 @@ class SoundPredictor(ClassPredictor):
     A source is a file, a folder, a table of files, `(array, rate)` with samples (count,) or (count, channels), or
     `(arrays, rate)`.
     """
+
+    def step_names(self, rows: Sequence[NDArray[Any]]) -> list[list[str]]:
+        """The time at which each frame begins."""
+        log_mel = LogMel.of_signature(self.model.signature["features"])
+        return [[f"{frame * log_mel.hop / log_mel.sample_rate:.3g} s" for frame in range(len(row))] for row in rows]
 
     def predict_stream(self, stream: BinaryIO, **options: Any) -> Iterator[Mapping[str, Any]]:
         """An answer for each window of a stream, as soon as its last sample is there.

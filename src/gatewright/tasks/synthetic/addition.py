@@ -19,6 +19,7 @@ from gatewright.tasks.trained_model import TrainedModel
 _PAIR = re.compile(r"\s*(\d+)\s*[\s,;+]\s*(\d+)\s*", re.ASCII)
 _DIGITS = 1000  # in a number
 _ROWS = 1000  # of a batch
+_SHOWN = 16  # pairs that are looked at where none are given
 
 
 def add(model: TrainedModel, first: int, second: int) -> int:
@@ -82,6 +83,10 @@ class AdditionPredictor(Predictor):
                 ("first", "second"),
                 output_kind="bit",
             )
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """Pairs of numbers of 16 bits."""
+        return self.network_inputs(np.random.default_rng(0).integers(1 << 15, 1 << 16, (_SHOWN, 2)).tolist())
 
     def predict_line(self, line: str, **options: Any) -> Mapping[str, Any]:
         """The sum of the two numbers of a line."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.network_inputs import NetworkInputs
-from gatewright.tasks.answers.predictor import Predictor, pooled_outputs, run_network
+from gatewright.tasks.answers.predictor import Predictor, measured_part, pooled_outputs, run_network
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.synthetic import COPIED, COPY_SYMBOLS
 from gatewright.tasks.data.tables.table import open_table
@@ -52,6 +52,12 @@ class LagPredictor(Predictor):
                 classes = self.model.sizes.classes
                 names = list(map(str, numbers))
                 yield NetworkInputs(numbers[:, None], lengths, [name], [names], labels=classes, output_kind="label")
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The sequences that the network was measured on."""
+        _, batches = measured_part(self.model, self.no_data("look at"))
+        inputs = np.asarray(batches.batch(0, 0).inputs)
+        return self.network_inputs(list(inputs.swapaxes(0, 1)))
 
     def _copied(self, name: str, symbols: Array) -> list[dict[str, Any]]:
         """What follows the last signs that it is time to repeat."""

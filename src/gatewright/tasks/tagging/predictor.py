@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -103,6 +104,10 @@ class TokenPredictor(Predictor):
                 values, lengths, rows, tokens, labels=self.classes, reads_lengths=True, output_kind="label"
             )
 
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The file that it was trained on."""
+        return self.network_inputs(own_file(self))
+
     def _sentences(self, source: object) -> Sentences:
         tables = steps.step_tables_of(source, self.recipe, needed=())
         if tables is None:
@@ -164,16 +169,21 @@ class ChannelPredictor(Predictor):
         for place, recording in enumerate(self._recordings(source)[0], 1):
             values, lengths = recording.values[:, None], np.array([len(recording.values)], np.int64)
             name = str(recording.id) or str(place)
+            times = [str(time) for time in recording.times]
             yield NetworkInputs(
                 values,
                 lengths,
                 [name],
-                None,
+                [times] if len(times) == len(recording.values) else None,
                 sizes.variables,
                 sizes.classes,
                 reads_lengths=True,
                 output_kind="label",
             )
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The file that it was trained on."""
+        return self.network_inputs(own_file(self))
 
     def _recordings(self, source: object) -> tuple[list[steps.Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""
@@ -209,6 +219,14 @@ class ChannelPredictor(Predictor):
         ):
             scores[sequence].append(answer.log_probabilities[first : first + count])
         return [np.concatenate(parts) for parts in scores]
+
+
+def own_file(predictor: Predictor) -> str:
+    """The file that a model was trained on. Raises OptionError where there is none: a published set has several."""
+    source = str(predictor.model.source)
+    if not Path(source).is_file():
+        raise predictor.no_data("look at")
+    return source
 
 
 def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[StepScores]:

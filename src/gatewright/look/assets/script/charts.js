@@ -62,16 +62,18 @@ function stepLabels({ context, width, height }, x, first, last, isNamed = isText
   context.fillStyle = colour("--soft");
   context.textAlign = "center";
   const room = (width - LEFT) / (last - first);
+  // A label at the right edge is moved so far to the left that it stays whole.
+  const write = (text, at) => context.fillText(text, Math.min(at, width - context.measureText(text).width / 2), height - above);
   if (symbols && header.patch === 1 && room > 6) {
-    symbols
-      .slice(first, last)
-      .forEach((symbol, place) => context.fillText(spelled(symbol).slice(0, Math.max(1, room / 7)), x(place), height - above));
+    const names = symbols.slice(first, last).map((symbol) => spelled(symbol).slice(0, 8));
+    const widest = Math.max(...names.map((name) => context.measureText(name).width));
+    const stride = names.some((name) => name.length > 1) ? Math.ceil((widest + 6) / room) : 1;
+    names.forEach((name, place) => place % stride || write(name, x(place)));
     return;
   }
   const every = 10 ** Math.ceil(Math.log10(Math.max(1, 60 / room)));
   for (let number = Math.ceil((first + base) / every) * every; number < last + base; number += every) {
-    const place = Math.min(x(number - base - first), width - context.measureText(number).width / 2);
-    context.fillText(number, place, height - above);
+    write(String(number), x(number - base - first));
   }
 }
 
