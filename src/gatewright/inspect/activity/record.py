@@ -65,7 +65,7 @@ def record(
     not one of `lengths` for each row, or where symbols or labels do not fit; ShapeError where `series` does not.
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] (the folder of a run, often)
-        raise OptionError(f"a {type(model).__name__} is no torch module", do="gw.inspect.observe reads runs")
+        raise OptionError(f"a {type(model).__name__} is no torch module", do="read a run with observe")
     inputs = tuple(_as_tensor(value, model) for value in inputs)
     with _observed(model) as calls, torch.no_grad():
         result = model(*inputs, **options)

@@ -31,7 +31,7 @@ def _no_activations(source: object) -> OptionError:
     return OptionError(
         f"a {type(source).__name__} is no activations",
         expected="activations, or a stream of them",
-        do="gw.inspect.record(model, inputs), gw.inspect.observe(run, data) or gw.inspect.observations(run, data)",
+        do="record a model, or observe a run",
     )
 
 
