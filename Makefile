@@ -24,7 +24,7 @@ help:
 	@echo 'make lint     style and types'
 	@echo 'make golden   write the golden files anew; read what changed before you commit it'
 	@echo 'make docs     write the parts of docs/ that are made from the code anew'
-	@echo 'make site     the documentation as a web site, in site/; open site/index.html'
+	@echo 'make site     the documentation as a web site, in site/: open site/index.html, or python3 -m http.server -d site to search'
 	@echo 'make wheel    a wheel and a source archive in dist/, checked by twine, and tried in a new environment: minutes'
 	@echo 'make bench    measure Gatewright beside other software, for a quarter of an hour and on an idle machine'
 	@echo 'make env      the environment in $(VENV), with everything for development'

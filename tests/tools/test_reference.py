@@ -1,11 +1,13 @@
 """docs/reference/ has every public name, command, setting and error, and is up to date."""
 
+from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from gatewright import errors
+from gatewright import errors, tasks
 from gatewright.cells import CATALOGUE
 from gatewright.tasks.recipes import RECIPES
 
@@ -34,6 +36,54 @@ def test_every_cell_recipe_and_error_is_there() -> None:
     kinds = [name for name in vars(errors) if name.endswith("Error")]
     assert [name for name in kinds if f"`gw.errors.{name}`" not in page("errors")] == []
     assert len(kinds) > 8
+
+
+def sections(text: str) -> dict[str, str]:
+    """The second-level sections of a page, by heading."""
+    return {heading: body for heading, _, body in (part.partition("\n") for part in text.split("\n## ")[1:])}
+
+
+def test_every_name_of_the_package_has_a_line() -> None:
+    import gatewright
+
+    names = [name for name in gatewright.__all__ if not isinstance(getattr(gatewright, name), ModuleType)]
+    assert [name for name in names if not name.startswith("__") and f"`gw.{name}`" not in page("gw")] == []
+
+
+def test_every_command_and_option_is_there() -> None:
+    typer = pytest.importorskip("typer")
+    from gatewright import cli
+
+    documented = sections(page("command-line"))
+    program = typer.main.get_command(cli.app)
+    assert {f"gatewright {name}" for name in program.commands} <= set(documented)
+    missing = [
+        f"{name} {option}"
+        for name, command in program.commands.items()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and option not in documented[f"gatewright {name}"]
+    ]
+    assert missing == []
+
+
+def test_every_setting_of_every_recipe_is_there() -> None:
+    documented = sections(page("settings"))
+    settings = {name: [field.name for field in fields(recipe)] for name, recipe in RECIPES.items()}
+    missing = [
+        f"{name}: {setting}"
+        for name, names in settings.items()
+        for setting in names
+        if f"`{setting}`" not in documented[name]
+    ]
+    assert missing == []
+    assert sum(map(len, settings.values())) > 200
+
+
+def test_every_file_of_a_run_is_there(tmp_path: Path) -> None:
+    text = page("files")
+    run = tasks.train("adding", quick=True, epochs=1, out=tmp_path / "run", watch=True)
+    assert [path.name for path in run.folder.iterdir() if f"`{path.name}" not in text] == []
 
 
 def test_an_old_page_is_seen(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
