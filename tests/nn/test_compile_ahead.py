@@ -1,10 +1,16 @@
 """Kernels that are compiled before the first call: that call compiles nothing more."""
 
+import threading
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import gatewright as gw
+from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.codegen.module import emit_module
+from gatewright.backends.llvm.jit import machine_code
 from gatewright.backends.llvm.runtime import engine
 from gatewright.errors import OptionError
 
@@ -36,6 +42,27 @@ def test_the_first_call_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         model(torch.randint(0, 9, (steps, batch))).sum().backward()
         with torch.no_grad():
             model(torch.randint(0, 9, (steps, batch)))
+
+
+def test_a_gradient_is_written_while_its_forward_run_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine_code, "processors", lambda: 2)
+    main, threads = threading.current_thread(), list[threading.Thread]()
+
+    def emit(kernels: Kernels) -> str:
+        threads.append(threading.current_thread())
+        return emit_module(kernels)
+
+    monkeypatch.setattr(engine, "emit_module", emit)
+    layer = gw.nn.GRU(3, 29)
+    output, _ = layer(torch.randn(5, 2, 3))
+    assert [thread is main for thread in threads] == [True, False]
+    output.sum().backward()
+    assert len(threads) == 2, "nothing is left to write"
+    layer(torch.randn(5, 2, 3, requires_grad=True))[0].sum().backward()
+    assert len(threads) == 3, "the gradient by the input too has other kernels"
 
 
 def test_parameters_without_a_gradient_and_inputs_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Which backend runs a layer: chosen with a reason that can be read, never fallen back to in silence."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -28,9 +28,13 @@ class Plan:
         return f"{self.backend}: {self.reason}"
 
 
-def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str, precision: Precision | str) -> Plan:
-    """The backend for a cell on tensors such as `like`. `fused` is torch's function for the layer, or why it has none;
-    `precision` are the dtypes in which the engine computes it, or why it has none.
+def choose(
+    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+) -> Plan:
+    """The backend for a cell on tensors such as `like`.
+
+    `find_fused` finds torch's function for the layer, or why it has none; it is called only if the engine does not run
+    the cell. `precision` are the dtypes in which the engine computes it, or why it has none.
 
     Raises OptionError where one was asked for by name and cannot run it.
     """
@@ -39,6 +43,7 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str, precision
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
     if asked == "torch-fused":
+        fused = find_fused()
         if isinstance(fused, str):
             _refuse(asked, trace.name, fused)
         return Plan("torch-fused", f"asked for by name: {_FUSED.format(fused.name)}")
@@ -52,6 +57,7 @@ def choose(asked: str, trace: Trace, like: Tensor, fused: Fused | str, precision
     reason = f"the compiled engine cannot run this: {obstacle}"
     if is_forward_mode():
         return Plan("torch", reason)
+    fused = find_fused()
     if isinstance(fused, str):
         return Plan("torch", f"{reason}; nor can torch's fused functions: {fused}")
     return Plan("torch-fused", f"{reason}; {_FUSED.format(fused.name)}")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Self
 
@@ -197,7 +198,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         like = next(self.parameters(), torch.empty(0))
         sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
         precision = precision_of(self, like)
-        plan = backends.choose(self.backend, self.trace, like, fused_or_reason(self), precision)
+        plan = backends.choose(self.backend, self.trace, like, partial(fused_or_reason, self), precision)
         if plan.backend != "llvm" or isinstance(precision, str):
             return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
         return LayerPlan(plan.backend, plan.reason, self.trace, sizes, precision.dtype, precision.products)
@@ -263,12 +264,17 @@ class Recurrent(nn.Module, NotebookDisplay):
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
         empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves any number of steps
-        fused = fused_or_reason(
-            self, mask=mask is not None, gates=bool(return_gates), resets=resets is not None, empty=empty
+        find_fused = partial(
+            fused_or_reason,
+            self,
+            mask=mask is not None,
+            gates=bool(return_gates),
+            resets=resets is not None,
+            empty=empty,
         )
         states = [state for state in (hx if isinstance(hx, tuple | list) else (hx,)) if isinstance(state, Tensor)]
         precision = precision_of(self, like, states, packed=isinstance(input, PackedSequence))
-        plan = backends.choose(self.backend, self.trace, like, fused, precision)
+        plan = backends.choose(self.backend, self.trace, like, find_fused, precision)
         stay_packed = plan.backend == "torch-fused"
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
@@ -276,7 +282,8 @@ class Recurrent(nn.Module, NotebookDisplay):
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
         if self.checkpoint:
             backends.check_checkpoint(plan.backend, self.trace, [like, *states, *chain.from_iterable(packed)])
-        if isinstance(fused, Fused) and plan.backend == "torch-fused":
+        fused = find_fused() if plan.backend == "torch-fused" else None
+        if isinstance(fused, Fused):
             results = call_fused(self, fused, arguments, packed)
         else:
             computed = precision if plan.backend == "llvm" and not isinstance(precision, str) else None

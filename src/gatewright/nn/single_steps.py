@@ -29,6 +29,10 @@ _RECORDED = "torch.nn's own cell, whose operations are recorded or transformed"
 _NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 
 
+def _no_fused() -> str:
+    return "a single step is no sequence"
+
+
 class _OneStep(nn.RNNCellBase, NotebookDisplay):
     """A cell of torch.nn that runs on the compiled engine.
 
@@ -66,7 +70,7 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
             precision = "autocast is on"
         elif like.dtype not in DTYPES:
             precision = f"the dtype is {str(like.dtype).removeprefix('torch.')}"
-        return backends.choose(self.backend, self.trace, like, "a single step is no sequence", precision)
+        return backends.choose(self.backend, self.trace, like, _no_fused, precision)
 
     def compile_ahead(self, *, gradient: bool, input_gradient: bool) -> None:
         """Compile the kernels of a step for any number of rows; see `gatewright.nn.compile_ahead`."""

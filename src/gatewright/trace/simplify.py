@@ -8,6 +8,7 @@ No sum is reassociated.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from gatewright.lang.ops import ELEMENTWISE, Attrs, Op, axes_attrs, result_shape
 from gatewright.lang.symbol import Where
@@ -19,6 +20,7 @@ from gatewright.trace.ir import Atom, Equation, Literal, Trace, Var, names_of, r
 _COMMUTATIVE = frozenset({Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM})
 
 
+@lru_cache(maxsize=256)
 def simplify(trace: Trace) -> Trace:
     """The trace without what it need not compute. Simplifying again changes nothing.
 

@@ -216,7 +216,8 @@ def test_what_auto_takes_where_the_engine_cannot_run() -> None:
         assert set(wide(x, return_gates=True)[2]) == {"r", "z", "n"}
     on_cuda = type("OnCuda", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
     for layer in (wide, Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
-        plan = backends.choose("auto", layer.trace, on_cuda, fused_or_reason(layer), precision_of(layer, on_cuda))
+        find_fused = partial(fused_or_reason, layer)
+        plan = backends.choose("auto", layer.trace, on_cuda, find_fused, precision_of(layer, on_cuda))
         assert str(plan) == f"torch-fused: the compiled engine cannot run this: the tensors are on cuda; {FUSED}"
 
 

@@ -86,7 +86,7 @@ class SequenceOperation:
         steps, batch = _extent(operands)
         if self.whole_states:
             self._check_shapes(operands, (steps, batch))
-        executor = self._executor(_SAVING if saves else _INFERENCE, steps, batch, ragged)
+        executor = self._executor(_SAVING if saves else _INFERENCE, steps, batch, ragged, operands)
         binding, dtype = executor.binding, self.spec.dtype
         pool = "state" if saves and not self.whole_states else ""
         states = self._started(
@@ -341,11 +341,27 @@ class SequenceOperation:
             inputs = (input_gradient,) * len(self.inputs)
             by = self.numbering.gradient(self.seeded(()), (*inputs, *needed))
             engines += [spec.engines(spec.output_state).forward, by.engine]
-        for engine in engines:
-            engine.kernels(steps, batch, ragged=ragged, packs=engine.prefers_packing(steps, batch, ragged=ragged))
+        packs = [engine.prefers_packing(steps, batch, ragged=ragged) for engine in engines]
+        writers = [
+            partial(engine.write, steps, batch, ragged=ragged, packs=own)
+            for engine, own in zip(engines, packs, strict=True)
+        ]
+        for engine, own, following in zip(engines, packs, [*writers[1:], None], strict=True):
+            engine.kernels(steps, batch, ragged=ragged, packs=own, meanwhile=following)
 
-    def _executor(self, run: str | Gradient, steps: int, batch: int, ragged: RaggedRows | None) -> Executor:
-        """The executor of a run for one extent: "inference", "saving", or a gradient."""
+    def _write_gradient(self, needed: tuple[bool, ...], steps: int, batch: int, *, ragged: bool) -> None:
+        """Derive the gradient by the operands that are `needed`, and write its kernels, not yet compiled."""
+        engine = self._gradient((), needed).engine
+        engine.write(steps, batch, ragged=ragged, packs=engine.prefers_packing(steps, batch, ragged=ragged))
+
+    def _executor(
+        self, run: str | Gradient, steps: int, batch: int, ragged: RaggedRows | None, operands: Operands = ()
+    ) -> Executor:
+        """The executor of a run for one extent: "inference", "saving", or a gradient.
+
+        While LLVM compiles the kernels of a saving run, those of its gradient by the `operands` that need one are
+        written.
+        """
         key = (run, steps, batch, ragged is not None)
         executor = self._executors.get(key)
         if executor is None:
@@ -359,6 +375,10 @@ class SequenceOperation:
                 binding = self.numbering.backward(run, steps, batch)
             packs = binding.engine.prefers_packing(steps, batch, ragged=ragged is not None)
             arrays = TorchArrays(self.spec.dtype)
+            needed = tuple([tensor is not None and tensor.requires_grad for tensor in operands])
+            if run == _SAVING and any(needed) and steps * batch and not self.whole_states:
+                write = partial(self._write_gradient, needed, steps, batch, ragged=ragged is not None)
+                binding.engine.kernels(steps, batch, ragged=ragged is not None, packs=packs, meanwhile=write)
             executor = Executor(binding, arrays, steps, batch, ragged=ragged is not None, packs=packs)
             self._executors[key] = executor
         return executor

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gatewright.backends.llvm.jit import compile as compiling
+from gatewright.backends.llvm.jit import machine_code
 from gatewright.backends.llvm.jit.compile import compile_module, describe
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache
 from gatewright.backends.llvm.jit.machine_code import Library
@@ -76,6 +77,27 @@ def test_a_module_is_generated_when_somebody_wants_to_read_it(kept: KernelCache)
         assert library.ir == library.ir == saxpy()
         assert "saxpy:" in library.assembly
     assert len(asked) == 3
+
+
+def test_other_work_is_done_while_a_module_is_compiled(kept: KernelCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "processors", lambda: 2)
+    threads: list[threading.Thread] = []
+
+    def work() -> None:
+        threads.append(threading.current_thread())
+        raise ValueError("whoever needs this will see it")
+
+    for _ in range(2):
+        library = compile_module(saxpy(), SAXPY, key="beside", kept=kept, meanwhile=work)
+        assert run_saxpy(library["saxpy"]).tolist() == [10.0, 12.0, 14.0]
+    assert len(threads) == 1, "the second time there is nothing to compile"
+    assert threads[0] is not threading.current_thread()
+    assert not threads[0].is_alive()
+
+
+def test_a_single_processor_does_no_work_ahead(kept: KernelCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "processors", lambda: 1)
+    assert not compile_module(saxpy(), SAXPY, key="alone", kept=kept, meanwhile=never).from_cache
 
 
 @pytest.mark.parametrize("spoil", [lambda code: code[:-1], lambda code: code[:200] + b"\0" + code[201:], lambda _: b""])

@@ -2,10 +2,11 @@
 
 import ctypes
 
+import llvmlite.binding as llvm
 import pytest
 
 from gatewright.backends.llvm.jit.machine_code import CompileError, emit_assembly, emit_object
-from gatewright.backends.llvm.jit.target import TARGET_NAMES, target_named
+from gatewright.backends.llvm.jit.target import TARGET_NAMES, machine_for, target_named
 from tests.backends.llvm.memory import growth, needs_proc
 from tests.backends.llvm.modules import BLOCK, SAXPY, block, calling, saxpy
 
@@ -38,6 +39,21 @@ def test_object_code_is_emitted_for_every_target(name: str) -> None:
 
 
 # What is refused
+
+
+def test_options_of_llvm_are_as_they_were_afterwards() -> None:
+    target = target_named("x86-64-v3")
+    source = saxpy().replace("ptr %x, i64 %i", "ptr %x, i64 %third")
+    source = source.replace("  %x.i =", "  %third = mul i64 %i, 3\n  %x.i =")
+
+    def by_others() -> bytes:
+        with llvm.create_context() as context, llvm.parse_assembly(source, context) as module:
+            module.triple, module.data_layout = target.triple, str(machine_for(target).target_data)
+            return machine_for(target).emit_object(module)
+
+    before = by_others()
+    assert emit_object(source, SAXPY, target) != before
+    assert by_others() == before
 
 
 def test_what_llvm_does_not_understand_is_refused() -> None:

@@ -5,13 +5,16 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gatewright import cells
 from gatewright.backends.llvm.codegen.kernels import Kernels
+from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.jit.target import runnable, target_named
+from gatewright.backends.llvm.runtime import engine as engines_of_programs
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError, ShapeError
@@ -224,6 +227,30 @@ def test_two_threads_may_call_one_engine() -> None:
         thread.join()
     for index, right in enumerate(want):
         assert all(np.array_equal(a, b) for a, b in zip(got[index], leaves(right), strict=True))
+
+
+def test_kernels_that_were_written_ahead_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path))
+    first = engine(given_for(pair_of("gru")[1], (5, 3, 5, 17)))
+    ahead, plain, other = (
+        Engine(first.program, first.sizes, first.dtype, first.backwards, first.target) for _ in range(3)
+    )
+    written: list[Kernels] = []
+
+    def emit(kernels: Kernels) -> str:
+        written.append(kernels)
+        return emit_module(kernels)
+
+    monkeypatch.setattr(engines_of_programs, "emit_module", emit)
+    ahead.write(5, 3)
+    ahead.write(5, 3)
+    library = ahead.kernels(5, 3)[1]
+    assert (len(written), library.from_cache) == (1, False)
+    assert plain.kernels(5, 3)[1].from_cache
+    assert library.ir == plain.kernels(5, 3)[1].ir
+    plain.write(5, 3)
+    other.write(5, 3)
+    assert len(written) == 3, "once to compile, twice to read: nothing is written whose code is in memory or on disk"
 
 
 def test_code_from_the_cache_gives_the_same() -> None:

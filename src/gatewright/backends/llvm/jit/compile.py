@@ -2,7 +2,8 @@
 
 import gc
 import json
-from collections.abc import Generator, Mapping
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -38,12 +39,16 @@ def compile_module(
     key: str,
     target: Target | None = None,
     kept: KernelCache | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Library:
     """Compile a module for this machine, or take its object code from the cache, and make its functions callable.
 
     `key` says what the module is for: the structural hash of the trace, the schedule, whatever decides what is
     generated. The source may be a function that generates the module; it is then called only where the object code is
     not at hand, and `key` has to tell apart whatever it may return.
+
+    `meanwhile` is called in another thread while LLVM compiles the module, when other Python code can run. It is not
+    called where the object code is at hand. Its errors are dropped: whoever needs its result computes it again.
 
     Raises OptionError where the target does not run here, and CompileError where LLVM refuses the module.
     """
@@ -57,13 +62,14 @@ def compile_module(
             return Library(source, functions, code, target, from_cache=True)
         except CompileError as error:  # the entry is whole, but cannot be loaded: compile and replace it
             kept.reject(str(error.got))
-    code = emit_object(_text_of(source), functions, target)
+    code = emit_object(text_of(source), functions, target, meanwhile=meanwhile)
     library = Library(source, functions, code, target, from_cache=False)
     kept.store(description, code)
     return library
 
 
-def _text_of(source: Source) -> str:
+def text_of(source: Source) -> str:
+    """The LLVM IR of a module."""
     if isinstance(source, str):
         return source
     with _garbage_collection_off():
@@ -101,9 +107,29 @@ def describe(source: Source, functions: Mapping[str, Signature], key: str, targe
 @cache
 def generator_digest() -> str:
     """A digest of the generator's own text: the version of the package stays the same while somebody works on it."""
-    package = Path(__file__).parents[3]
-    parts = [package / part for part in GENERATOR_PARTS]
+    package = str(Path(__file__).parents[3])
     digest = sha256()
-    for path in sorted(path for part in parts for path in ([part] if part.is_file() else part.rglob("*.py"))):
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in sorted(name for part in GENERATOR_PARTS for name in _source_files(package, part)):
+        # `os` alone: reading these hundred files by `pathlib` takes twice as long
+        descriptor = os.open(f"{package}/{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            digest.update(name.encode() + b"\0" + file.readall() + b"\0")
     return digest.hexdigest()
+
+
+def _source_files(package: str, part: str) -> Iterator[str]:
+    """The Python files of a part of the package, by their paths in it."""
+    path = Path(package, part)
+    if path.is_file():
+        yield part
+    elif path.is_dir():
+        yield from _files_below(package, part)
+
+
+def _files_below(package: str, folder: str) -> Iterator[str]:
+    with os.scandir(f"{package}/{folder}") as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files_below(package, f"{folder}/{entry.name}")
+            elif entry.name.endswith(".py"):
+                yield f"{folder}/{entry.name}"

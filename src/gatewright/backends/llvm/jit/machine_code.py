@@ -1,7 +1,9 @@
 """From LLVM's language to the machine's: check, emit, and load as functions that can be called and freed.
 
 LLVM's optimisation passes are not run. The generator writes vectors, hoists and unrolls by itself: the passes made no
-kernel faster, but took a tenth of the compile time, and many times that where they unrolled short loops.
+kernel faster, but took a tenth of the compile time, and many times that where they unrolled short loops. Loop strength
+reduction, a pass of LLVM's code generator, takes a quarter of its time. It is left out for x86, where addressing modes
+do what it would: kernels are as fast without it.
 """
 
 import ctypes
@@ -9,15 +11,17 @@ import os
 import struct
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
+from threading import Thread
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
-from gatewright.backends.llvm.jit.target import Target, machine_for
+from gatewright.backends.llvm.jit.target import Target, is_x86, machine_for
 from gatewright.errors import GatewrightError
+from gatewright.threads import processors
 
 Signature = Sequence[type[Any]]
 """The ctypes of a function's arguments; kernels return nothing."""
@@ -40,8 +44,10 @@ class CompileError(GatewrightError, RuntimeError):
     """A module that LLVM refuses, or that does not hold the functions that it should."""
 
 
-def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> bytes:
-    """Object code of a module that defines these functions.
+def emit_object(
+    ir: str, functions: Mapping[str, Signature], target: Target, *, meanwhile: Callable[[], object] | None = None
+) -> bytes:
+    """Object code of a module that defines these functions. `meanwhile` is called in another thread while LLVM works.
 
     Raises CompileError where LLVM refuses the module, where one of the functions is missing or of another type, and
     where the module calls what kernels may not call.
@@ -49,15 +55,62 @@ def emit_object(ir: str, functions: Mapping[str, Signature], target: Target) -> 
     with _parsed(ir, target) as module:
         for name, signature in functions.items():
             _require_function(module, name, spell(signature))
-        code: bytes = machine_for(target).emit_object(module)
+        with _other_thread(meanwhile) as start, _generator_options(target):
+            start()
+            code: bytes = machine_for(target).emit_object(module)
     _require_complete(code, target)
     return code
 
 
 def emit_assembly(ir: str, target: Target) -> str:
     """The machine's instructions for a module, as text."""
-    with _parsed(ir, target) as module:
+    with _parsed(ir, target) as module, _generator_options(target):
         return machine_for(target).emit_assembly(module)
+
+
+@contextmanager
+def _generator_options(target: Target) -> Generator[None]:
+    """Leave loop strength reduction out of what LLVM does for x86.
+
+    LLVM knows this as an option of the whole process. So the lock of all calls of LLVM is held meanwhile: code that
+    another library compiles in another thread is not generated with it.
+    """
+    if not is_x86(target):
+        yield
+        return
+    lock: Any = ffi.lib._lock  # pyright: ignore[reportPrivateUsage]
+    with lock:
+        llvm.set_option("", "-disable-lsr=true")
+        try:
+            yield
+        finally:
+            llvm.set_option("", "-disable-lsr=false")
+
+
+@contextmanager
+def _other_thread(work: Callable[[], object] | None) -> Generator[Callable[[], None]]:
+    """A function that starts work in another thread, which has ended when the block is left.
+
+    The thread is started as late as the one long call of LLVM, in which this thread does without Python's lock: after
+    each shorter one it would wait milliseconds for the other thread to give that lock away. It is joined after LLVM's
+    lock was given back, which the work may need.
+    """
+    threads: list[Thread] = []
+
+    def run(own: Callable[[], object]) -> None:
+        with suppress(Exception):
+            own()
+
+    def start() -> None:
+        if work is not None and processors() > 1:
+            threads.append(Thread(target=run, args=(work,), name="gatewright: next kernels", daemon=True))
+            threads[0].start()
+
+    try:
+        yield start
+    finally:
+        for thread in threads:
+            thread.join()
 
 
 def spell(signature: Signature) -> str:

@@ -120,6 +120,11 @@ def host() -> Target:
     return replace(best, name="host", triple=triple, cpu=llvm.get_host_cpu_name(), features=features)
 
 
+def is_x86(target: Target) -> bool:
+    """Whether a target is a processor of the x86-64 family."""
+    return _family(target.triple) == _X86
+
+
 def runnable(target: Target) -> bool:
     """Whether code for a target runs on this machine."""
     return _family(target.triple) == _family(llvm.get_process_triple()) and target.needs <= host_features()

@@ -1,6 +1,6 @@
 """A Program with sizes and a dtype: its kernels, from memory, from disk or compiled, and what runs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
@@ -13,7 +13,7 @@ from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
-from gatewright.backends.llvm.jit.compile import compile_module, describe
+from gatewright.backends.llvm.jit.compile import compile_module, describe, text_of
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, target_named
@@ -72,6 +72,8 @@ class Engine:
     runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
     """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
+    _written: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
+    """Kernels that are written but not compiled, with their LLVM IR, by their extent."""
 
     def __post_init__(self) -> None:
         if self.products not in PRODUCTS:
@@ -123,19 +125,42 @@ class Engine:
         """Whether matrices are better packed for a call whose weights may differ from those of the call before."""
         return ragged or steps > 1 or batch > MOST_UNPACKED_ROWS or self.products is not None
 
-    def kernels(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> tuple[Kernels, Library]:
+    def kernels(
+        self,
+        steps: int,
+        batch: int,
+        *,
+        ragged: bool = False,
+        packs: bool = True,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> tuple[Kernels, Library]:
         """The kernels for an extent, from memory, from the cache on disk, or compiled now.
 
-        Kernels that do not pack matrices are for a single step.
+        Kernels that do not pack matrices are for a single step. `meanwhile` is called while LLVM compiles, if it has
+        to; see `compile_module`.
         """
         extent = (*self._row_counts(steps, batch, packs=packs), ragged, packs)
         if extent not in self._compiled:
-            kernels = self.design(steps, batch, ragged=ragged, packs=packs)
+            kernels, text = self._written.pop(extent, (None, None))
+            kernels = kernels or self.design(steps, batch, ragged=ragged, packs=packs)
             library = compile_module(
-                partial(emit_module, kernels), kernels.functions, key=self._key_of(kernels), target=kernels.target
+                _WrittenOnce(kernels, text),
+                kernels.functions,
+                key=self._key_of(kernels),
+                target=kernels.target,
+                meanwhile=meanwhile,
             )
             self._compiled[extent] = (kernels, library)
         return self._compiled[extent]
+
+    def write(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> None:
+        """Write the LLVM IR of the kernels for an extent, for `kernels` to compile, unless they are in a cache."""
+        extent = (*self._row_counts(steps, batch, packs=packs), ragged, packs)
+        if extent in self._compiled or extent in self._written:
+            return
+        kernels = self.design(steps, batch, ragged=ragged, packs=packs)
+        if not default_cache().holds(self._description(kernels)):
+            self._written[extent] = (kernels, text_of(partial(emit_module, kernels)))
 
     def design(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> Kernels:
         """The kernels for an extent, not compiled."""
@@ -148,8 +173,10 @@ class Engine:
         if (*self._row_counts(steps, batch, packs=packs), ragged, packs) in self._compiled:
             return KernelOrigin.IN_MEMORY
         kernels = self.design(steps, batch, ragged=ragged, packs=packs)
-        description = describe(partial(emit_module, kernels), kernels.functions, self._key_of(kernels), kernels.target)
-        return KernelOrigin.ON_DISK if default_cache().holds(description) else KernelOrigin.NOWHERE
+        return KernelOrigin.ON_DISK if default_cache().holds(self._description(kernels)) else KernelOrigin.NOWHERE
+
+    def _description(self, kernels: Kernels) -> str:
+        return describe(partial(emit_module, kernels), kernels.functions, self._key_of(kernels), kernels.target)
 
     def _key_of(self, kernels: Kernels) -> str:
         return f"{self.key} {kernels.layout}"
@@ -183,6 +210,17 @@ class Engine:
             for product in products
             for term in product.terms
         )
+
+
+class _WrittenOnce:
+    """The LLVM IR of kernels, to be called for: the first call gives away a text that is there already."""
+
+    def __init__(self, kernels: Kernels, text: str | None) -> None:
+        self._kernels, self._text = kernels, text
+
+    def __call__(self) -> str:
+        text, self._text = self._text, None
+        return text or emit_module(self._kernels)
 
 
 def _row_count(counts: Sequence[int], rows: int) -> int:
