@@ -21,11 +21,11 @@ from gatewright.errors import ShapeError
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
-from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering
+from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering, copy_shared
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
 from gatewright.nn.engine.torch_arrays import TorchArrays, advised
 from gatewright.nn.sequence import RaggedRows
-from gatewright.packing import Layout, Overlap, Packed
+from gatewright.packing import Layout, Packed
 from gatewright.trace.ir import Var
 
 Operands = Sequence[Tensor | None]
@@ -341,13 +341,8 @@ class SequenceOperation:
             inputs = (input_gradient,) * len(self.inputs)
             by = self.numbering.gradient(self.seeded(()), (*inputs, *needed))
             engines += [spec.engines(spec.output_state).forward, by.engine]
-        packs = [engine.prefers_packing(steps, batch, ragged=ragged) for engine in engines]
-        writers = [
-            partial(engine.write, steps, batch, ragged=ragged, packs=own)
-            for engine, own in zip(engines, packs, strict=True)
-        ]
-        for engine, own, following in zip(engines, packs, [*writers[1:], None], strict=True):
-            engine.kernels(steps, batch, ragged=ragged, packs=own, meanwhile=following)
+        for engine in engines:
+            engine.kernels(steps, batch, ragged=ragged, packs=engine.prefers_packing(steps, batch, ragged=ragged))
 
     def _write_gradient(self, needed: tuple[bool, ...], steps: int, batch: int, *, ragged: bool) -> None:
         """Derive the gradient by the operands that are `needed`, and write its kernels, not yet compiled."""
@@ -395,20 +390,6 @@ def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
     if ragged is not None and at_end:
         return ragged.take_ends(states).unsqueeze(0)
     return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
-
-
-def copy_shared(gradients: list[Tensor | None], overlap: Overlap, first_packed: int) -> None:
-    """Copy the gradient of one packed tensor to another, where a parameter is the sum of parts of both."""
-    first, second = gradients[first_packed + overlap.first], gradients[first_packed + overlap.second]
-    assert first is not None
-    assert second is not None
-    if overlap.whole:
-        gradients[first_packed + overlap.second] = first
-        return
-    row = first.stride(0) * first.element_size()
-    for rows in overlap.rows:
-        offset = rows.start * row
-        ctypes.memmove(second.data_ptr() + offset, first.data_ptr() + offset, (rows.stop - rows.start) * row)
 
 
 @lru_cache(maxsize=1024)

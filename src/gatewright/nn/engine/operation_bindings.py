@@ -1,9 +1,12 @@
 """Which tensor of a call holds which value: for the run of a sequence, and for its gradients."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import prod
+
+from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES
@@ -159,3 +162,17 @@ class TensorNumbering:
         """The location of a state before or after every step, within that state at every time."""
         step = batch * prod(self.state_shapes[number]) * self.spec.dtype.itemsize
         return Location(self.first_state + number, step if after != self.spec.backwards else 0)
+
+
+def copy_shared(gradients: list[Tensor | None], overlap: Overlap, first_packed: int) -> None:
+    """Copy the gradient of one packed tensor to another, where a parameter is the sum of parts of both."""
+    first, second = gradients[first_packed + overlap.first], gradients[first_packed + overlap.second]
+    assert first is not None
+    assert second is not None
+    if overlap.whole:
+        gradients[first_packed + overlap.second] = first
+        return
+    row = first.stride(0) * first.element_size()
+    for rows in overlap.rows:
+        offset = rows.start * row
+        ctypes.memmove(second.data_ptr() + offset, first.data_ptr() + offset, (rows.stop - rows.start) * row)
