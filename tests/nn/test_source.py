@@ -47,7 +47,7 @@ def test_the_gradient_has_source_as_well() -> None:
     source = layer.source(gradient=True)
     spec = differentiable(layer.trace, layer.sizes(), torch.float32)
     assert source.name == 'd(gru(reset="after"))'
-    assert source.program == to_text(spec.engines(spec.output_state).backward.program)
+    assert source.program == to_text(spec.whole_gradient.program)
     assert "input saved(r)(hidden)" in source.program
     assert 'define void @"outer_5x3"' in source.ir
     assert "outer_5x3:" in source.assembly.splitlines()

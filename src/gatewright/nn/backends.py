@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from gatewright.errors import OptionError, TraceError
-from gatewright.nn.engine.differentiable import planned
+from gatewright.nn.engine.schedules import simplified_and_planned
 from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_eager, is_forward_mode
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
-from gatewright.trace.simplify import simplify
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def _unplannable(trace: Trace) -> str | None:
 @lru_cache(maxsize=256)
 def _plan_problem(trace: Trace) -> str | None:
     try:
-        planned(simplify(trace))
+        simplified_and_planned(trace)
     except TraceError as error:
         return error.problem
     return None

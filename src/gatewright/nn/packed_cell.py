@@ -166,7 +166,7 @@ def _prepared(trace: Trace, mode: RunMode) -> Trace:
     expected, masked, gates, resets = mode
     if gates:
         trace = replace(trace, emits=tuple((gate_name(name), value) for name, value in trace.gates))
-    if expected:
+    if expected and trace.noises:
         trace = without_chance(trace)
     if masked:
         trace = masked_trace(trace)

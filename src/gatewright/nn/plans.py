@@ -133,7 +133,7 @@ class LayerPlan(Plan):
     def engine(self, layer: int = 0, *, gradient: bool = False) -> Engine:
         """The compiled engine of a layer, or of its gradient by the output."""
         spec = self._spec(layer)
-        return spec.engines(spec.output_state).backward if gradient else spec.inference
+        return spec.whole_gradient if gradient else spec.inference
 
     def _spec(self, layer: int) -> Differentiable:
         return differentiable(self.trace, self.sizes[layer], self.dtype, products=self.products)

@@ -13,15 +13,14 @@ from gatewright.errors import GatewrightError, OptionError, ShapeError
 from gatewright.int8 import LARGEST
 from gatewright.model_file.narrow import SCALES, stored
 from gatewright.network.narrow import narrow_places
-from gatewright.nn.engine.differentiable import planned
 from gatewright.nn.engine.integer_weights import IntegerWeights
+from gatewright.nn.engine.schedules import simplified_and_planned
 from gatewright.nn.modes import is_forward_mode, is_transformed
 from gatewright.nn.packed_cell import PackedCell, QuantizedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.recurrent import Recurrent, States
 from gatewright.packing import overlaps
 from gatewright.trace.ir import names_of
-from gatewright.trace.simplify import simplify
 
 _Pair = tuple[Tensor, Tensor]
 """The numbers of a matrix, int8, and the scale of each row, float32."""
@@ -312,7 +311,8 @@ def _integer_places(cell: PackedCell) -> set[int]:
     shared = {
         place for overlap in overlaps(cell.layout, cell.trace, cell.sizes) for place in (overlap.first, overlap.second)
     }
-    computed = names_of(arg for equation in planned(simplify(cell.trace)).prologue for arg in equation.args)
+    program = simplified_and_planned(cell.trace)[1]
+    computed = names_of(arg for equation in program.prologue for arg in equation.args)
     return {place for place in places - shared if computed.isdisjoint(cell.layout[place].slots)}
 
 

@@ -1,7 +1,7 @@
 """A Trace with sizes and a dtype, and all that is made from it once: its engines, and its gradient."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import torch
@@ -11,13 +11,12 @@ from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError
+from gatewright.nn.engine.schedules import gradient_program, planned, simplified, step_pair
 from gatewright.schedule.narrow import Narrow, narrow_saved, stored_names
-from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
-from gatewright.schedule.residuals import StepPair, save
+from gatewright.schedule.residuals import StepPair
 from gatewright.trace.ir import Trace
 from gatewright.trace.mask import masked_trace
-from gatewright.trace.simplify import simplify
 
 Names = frozenset[str]
 DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
@@ -45,7 +44,7 @@ class Differentiable:
     @cached_property
     def inference(self) -> Engine:
         """The engine of a run that saves nothing."""
-        return self._engine(self.trace, backwards=self.backwards)
+        return self._engine(planned(self.trace), backwards=self.backwards)
 
     @cached_property
     def output_state(self) -> Names:
@@ -54,7 +53,7 @@ class Differentiable:
         return frozenset(state.name for state in self.trace.states[:1])
 
     def engines(self, seeded: Names) -> "GradientEngines":
-        """The engines of the step that saves, and of its gradient."""
+        """The step that saves and its gradient, and the engine of that step."""
         if self.products == "int8":
             raise OptionError(
                 "layers of weights in int8 have no gradients",
@@ -62,11 +61,11 @@ class Differentiable:
                 do="train the model that was quantised, or call this one under torch.no_grad()",
             )
         if seeded not in self._engines:
-            pair = save(self.trace, self._in_order(seeded))
+            pair = step_pair(self.trace, self._in_order(seeded))
             narrow = self._narrow(pair, seeded)
-            forward = self._engine(pair.forward, backwards=self.backwards, narrow=stored_names(pair, narrow))
-            backward = self._engine(pair.backward, backwards=not self.backwards, narrow=narrow)
-            self._engines[seeded] = GradientEngines(pair, forward, backward, narrow)
+            program = planned(pair.forward)
+            forward = self._engine(program, backwards=self.backwards, narrow=stored_names(pair, narrow))
+            self._engines[seeded] = GradientEngines(pair, forward, narrow)
         return self._engines[seeded]
 
     @property
@@ -86,19 +85,19 @@ class Differentiable:
 
     def gradient(self, seeded: Names, wanted: Names) -> Engine:
         """The engine of the gradient without those of its results that are not `wanted`."""
-        key = (seeded, wanted)
+        trace = self.engines(seeded).pair.backward
+        key = (seeded, wanted.intersection(name for name, _ in (*trace.emits, *trace.sums)))
         if key not in self._gradients:
             engines = self.engines(seeded)
-            trace = engines.pair.backward
-            emits = tuple((name, value) for name, value in trace.emits if name in wanted)
-            sums = tuple((name, value) for name, value in trace.sums if name in wanted)
-            if len(emits) == len(trace.emits) and len(sums) == len(trace.sums):
-                engine = engines.backward
-            else:
-                fewer = simplify(replace(trace, emits=emits, sums=sums))
-                engine = self._engine(fewer, backwards=not self.backwards, narrow=engines.narrow)
-            self._gradients[key] = engine
+            program = gradient_program(self.trace, self._in_order(seeded), wanted)
+            self._gradients[key] = self._engine(program, backwards=not self.backwards, narrow=engines.narrow)
         return self._gradients[key]
+
+    @property
+    def whole_gradient(self) -> Engine:
+        """The engine of the gradient by the output, with all of its results."""
+        trace = self.engines(self.output_state).pair.backward
+        return self.gradient(self.output_state, frozenset(name for name, _ in (*trace.emits, *trace.sums)))
 
     def derived(self, seeded: Names) -> "Differentiable":
         """The gradient, itself to be differentiated."""
@@ -129,35 +128,25 @@ class Differentiable:
     def _in_order(self, seeded: Names) -> tuple[str, ...]:
         return tuple(state.name for state in self.trace.states if state.name in seeded)
 
-    def _engine(self, trace: Trace, *, backwards: bool, narrow: Narrow | None = None) -> Engine:
+    def _engine(self, program: Program, *, backwards: bool, narrow: Narrow | None = None) -> Engine:
         dtype = DTYPES[self.dtype]
-        return Engine(planned(trace), self.sizes, dtype, backwards, products=self.products, narrow=narrow or {})
+        return Engine(program, self.sizes, dtype, backwards, products=self.products, narrow=narrow or {})
 
 
 @dataclass(frozen=True, slots=True)
 class GradientEngines:
-    """A step that saves, and its gradient, which reads what was saved."""
+    """A step that saves with its engine, and its gradient, which reads what was saved."""
 
     pair: StepPair
     forward: Engine
-    backward: Engine
     narrow: Narrow  # of what was saved, in bfloat16
-
-
-@lru_cache(maxsize=256)
-def planned(trace: Trace) -> Program:
-    """The Program of a trace that is simple already: made once for all sizes, dtypes and layers.
-
-    Raises TraceError where there is none.
-    """
-    return plan(trace)
 
 
 @lru_cache(maxsize=256)
 def _differentiable(
     trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype, backwards: bool, products: Products
 ) -> Differentiable:
-    return Differentiable(simplify(trace), dict(sizes), dtype, backwards, products)
+    return Differentiable(simplified(trace), dict(sizes), dtype, backwards, products)
 
 
 def differentiable(

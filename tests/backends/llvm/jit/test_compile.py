@@ -165,23 +165,6 @@ def test_other_versions_are_described_otherwise(name: str, monkeypatch: pytest.M
     assert describe(saxpy(), SAXPY, "test", target) != before
 
 
-def test_a_generator_is_told_by_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(text: str) -> str:
-        (tmp_path / "schedule" / "plan.py").write_text(text)
-        compiling.generator_digest.cache_clear()
-        return compiling.generator_digest()
-
-    (tmp_path / "schedule").mkdir()
-    monkeypatch.setattr(compiling, "__file__", str(tmp_path / "backends" / "llvm" / "jit" / "compile.py"))
-    assert version("one") == version("one") != version("another")
-    compiling.generator_digest.cache_clear()
-
-
-def test_all_parts_that_decide_what_is_generated_are_there() -> None:
-    package = ROOT / "src" / "gatewright"
-    assert [part for part in compiling.GENERATOR_PARTS if not (package / part).exists()] == []
-
-
 TOGETHER = """
 import sys
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache

@@ -40,7 +40,11 @@ class Tile:
 
     def registers(self, products: int) -> int:
         """Vector registers in the inner loop: sums, one set of weights, one broadcast."""
-        return self.rows * self.blocks * products * self.chains + self.blocks * products + 1
+        return _registers(self.rows, self.blocks, self.chains, products)
+
+
+def _registers(rows: int, blocks: int, chains: int, products: int) -> int:
+    return rows * blocks * products * chains + blocks * products + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,13 @@ def _streamed_blocks(most: int, work: TileWork, vector_bytes: int) -> int:
 
 
 def _candidates(work: TileWork, registers: int) -> Iterator[Tile]:
+    yield Tile(1, 1, 1)
     for rows in (r for r in _ROWS if r <= work.rows):
         for blocks in (b for b in _BLOCKS if b <= work.blocks):
             for chains in (c for c in _CHAINS if c <= work.depth):
-                tile = Tile(rows, blocks, chains)
                 # sums that do not fit the registers would be spilled in the inner loop
-                if tile.registers(work.products) <= registers or (rows, blocks, chains) == (1, 1, 1):
-                    yield tile
+                if _registers(rows, blocks, chains, work.products) <= registers:
+                    yield Tile(rows, blocks, chains)
 
 
 def _cycles(tile: Tile, work: TileWork, vector_bytes: int) -> float:

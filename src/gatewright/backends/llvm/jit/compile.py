@@ -2,34 +2,19 @@
 
 import gc
 import json
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from hashlib import sha256
-from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from gatewright import __version__
+from gatewright.backends.llvm.jit.generator import generator_digest
 from gatewright.backends.llvm.jit.kernel_cache import KernelCache, default_cache
 from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, Source, emit_object, spell
 from gatewright.backends.llvm.jit.target import Target, require_runnable, target_named
-
-GENERATOR_PARTS = (
-    "axes.py",
-    "lang",
-    "trace",
-    "derive",
-    "schedule",
-    "backends/base.py",
-    "backends/coefficients.py",
-    "backends/decompose.py",
-    "backends/llvm",
-)
-"""What decides, with the key, which object code comes out."""
 
 
 def compile_module(
@@ -104,32 +89,6 @@ def describe(source: Source, functions: Mapping[str, Signature], key: str, targe
     return json.dumps(parts, sort_keys=True)
 
 
-@cache
-def generator_digest() -> str:
-    """A digest of the generator's own text: the version of the package stays the same while somebody works on it."""
-    package = str(Path(__file__).parents[3])
-    digest = sha256()
-    for name in sorted(name for part in GENERATOR_PARTS for name in _source_files(package, part)):
-        # `os` alone: reading these hundred files by `pathlib` takes twice as long
-        descriptor = os.open(f"{package}/{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            digest.update(name.encode() + b"\0" + file.readall() + b"\0")
-    return digest.hexdigest()
-
-
-def _source_files(package: str, part: str) -> Iterator[str]:
-    """The Python files of a part of the package, by their paths in it."""
-    path = Path(package, part)
-    if path.is_file():
-        yield part
-    elif path.is_dir():
-        yield from _files_below(package, part)
-
-
-def _files_below(package: str, folder: str) -> Iterator[str]:
-    with os.scandir(f"{package}/{folder}") as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _files_below(package, f"{folder}/{entry.name}")
-            elif entry.name.endswith(".py"):
-                yield f"{folder}/{entry.name}"
+def describe_schedule(key: str) -> str:
+    """All that a schedule depends on, as one text; `key` says what it was made of."""
+    return json.dumps({"schedule": key, "generator": generator_digest(), "gatewright": __version__})

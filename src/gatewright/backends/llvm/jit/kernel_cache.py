@@ -130,12 +130,18 @@ class KernelCache:
 
 def default_cache() -> KernelCache:
     """The cache of this user: the folder "kernels" in GATEWRIGHT_CACHE, or else in the system's place for caches."""
-    return _cache_in(os.environ.get(VARIABLE) or user_cache_dir("gatewright"))
+    return _cache_in(_place(), "kernels")
+
+
+def schedule_cache() -> KernelCache:
+    """The same for the schedules that kernels were generated from, in the folder "schedules"."""
+    return _cache_in(_place(), "schedules")
 
 
 def clear() -> None:
-    """Remove every kernel that is kept for this user."""
+    """Remove every kernel that is kept for this user, and every schedule."""
     default_cache().clear()
+    schedule_cache().clear()
 
 
 def status() -> Status:
@@ -143,9 +149,13 @@ def status() -> Status:
     return default_cache().status()
 
 
+def _place() -> str:
+    return os.environ.get(VARIABLE) or user_cache_dir("gatewright")
+
+
 @cache
-def _cache_in(place: str) -> KernelCache:
-    return KernelCache(None if place == "off" else Path(place) / "kernels")
+def _cache_in(place: str, folder: str) -> KernelCache:
+    return KernelCache(None if place == "off" else Path(place) / folder)
 
 
 def entry_path(folder: Path, description: str) -> Path:

@@ -214,18 +214,46 @@ class Library:
         return emit_assembly(self.ir, self.target)
 
 
-class _LoadedCode:
-    """Object code in executable memory, for as long as this object lives.
+class _Linker:
+    """LLVM's linker for the object code of one target. It is freed after all code that it has linked."""
 
-    Each has a linker of its own, although that takes a millisecond: a shared one does not free all memory of a library.
-    """
+    def __init__(self, target: Target) -> None:
+        self._jit = llvm.create_lljit_compiler(machine_for(target), use_jit_link=True, suppress_errors=True)
+        self._numbers = iter(range(_MOST_LINKED))
 
-    def __init__(self, code: bytes, names: list[str], target: Target) -> None:
-        linker = llvm.create_lljit_compiler(machine_for(target), use_jit_link=True, suppress_errors=True)
+    def link(self, code: bytes, names: list[str]) -> llvm.ResourceTracker | None:
+        """Load object code; None where so much was loaded already that another linker has to do it."""
+        number = next(self._numbers, None)
+        if number is None:
+            return None
         builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
         for name in names:
             builder.export_symbol(name)
-        self._tracker = builder.link(linker, "kernels")
+        return builder.link(self._jit, f"kernels {number}")
+
+
+_MOST_LINKED = 8
+"""A linker takes half a millisecond to make, so several libraries share one. It keeps some memory of a library that was
+freed, until it is freed itself: so they are few."""
+_linkers: dict[Target, _Linker] = {}
+"""The linker of each target that was made last."""
+
+
+def _link(code: bytes, names: list[str], target: Target) -> tuple[llvm.ResourceTracker, _Linker]:
+    linker = _linkers.get(target)
+    tracker = linker.link(code, names) if linker is not None else None
+    if linker is None or tracker is None:
+        linker = _linkers[target] = _Linker(target)
+        tracker = linker.link(code, names)
+        assert tracker is not None
+    return tracker, linker
+
+
+class _LoadedCode:
+    """Object code in executable memory, for as long as this object lives."""
+
+    def __init__(self, code: bytes, names: list[str], target: Target) -> None:
+        self._tracker, linker = _link(code, names, target)
         weakref.finalize(self, _unload, self._tracker, linker).atexit = False
 
     def function(self, name: str, signature: Signature) -> Any:
@@ -235,9 +263,10 @@ class _LoadedCode:
         return function
 
 
-def _unload(tracker: llvm.ResourceTracker, linker: llvm.LLJIT) -> None:
+def _unload(tracker: llvm.ResourceTracker, linker: _Linker) -> None:
+    """Free the code. That its linker is an argument keeps it until then: LLVM frees a linker with all of its code."""
+    del linker
     tracker.close()
-    linker.close()
 
 
 def address_of(function: Callable[..., None]) -> int:
