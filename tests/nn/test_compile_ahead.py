@@ -13,6 +13,7 @@ from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.jit import machine_code
 from gatewright.backends.llvm.runtime import engine
 from gatewright.errors import OptionError
+from gatewright.nn.engine import differentiable
 
 
 class Model(nn.Module):
@@ -63,6 +64,22 @@ def test_a_gradient_is_written_while_its_forward_run_is_compiled(
     assert len(threads) == 2, "nothing is left to write"
     layer(torch.randn(5, 2, 3, requires_grad=True))[0].sum().backward()
     assert len(threads) == 3, "the gradient by the input too has other kernels"
+
+
+def test_an_error_of_work_ahead_reaches_who_needs_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine_code, "processors", lambda: 2)
+    threads = list[threading.Thread]()
+
+    def fail(*_: object) -> None:
+        threads.append(threading.current_thread())
+        raise ArithmeticError("no gradient")
+
+    monkeypatch.setattr(differentiable, "gradient_program", fail)
+    output, _ = gw.nn.GRU(3, 31)(torch.randn(5, 2, 3))
+    assert [thread is threading.current_thread() for thread in threads] == [False]
+    with pytest.raises(ArithmeticError, match="no gradient"):
+        output.sum().backward()
 
 
 def test_parameters_without_a_gradient_and_inputs_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,11 +94,18 @@ def _keep_ahead(program: Program) -> None:
     _read_ahead[program.trace] = program
 
 
+@lru_cache(maxsize=_MOST)
+def _text(trace: Trace) -> str | None:
+    try:
+        return to_text(trace)
+    except TraceError:  # a name or a number that cannot be written
+        return None
+
+
 def _from_disk(trace: Trace, kind: str, names: tuple[str, ...], make: Callable[[], Sequence[Part]]) -> Sequence[Part]:
     """What an earlier process has made of a trace; else it is made now, and stored for later ones."""
-    try:
-        text = to_text(trace)
-    except TraceError:  # a name that cannot be written
+    text = _text(trace)
+    if text is None:
         return make()
     description, entries = describe_schedule(json.dumps([kind, *names, trace.order, text])), schedule_cache()
     data = entries.load(description)

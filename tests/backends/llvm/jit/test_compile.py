@@ -95,6 +95,32 @@ def test_other_work_is_done_while_a_module_is_compiled(kept: KernelCache, monkey
     assert not threads[0].is_alive()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_waits_for_other_work(kept: KernelCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work may hold locks, which nobody would release in the child."""
+    monkeypatch.setattr(machine_code, "processors", lambda: 2)
+    began, is_done, statuses = threading.Event(), list[bool](), list[int]()
+
+    def work() -> None:
+        began.set()
+        time.sleep(0.3)
+        is_done.append(True)
+
+    def fork() -> None:
+        began.wait()
+        child = os.fork()
+        if not child:
+            os._exit(0 if is_done else 1)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    forking = threading.Thread(target=fork)
+    forking.start()
+    compile_module(saxpy(), SAXPY, key="fork", kept=kept, meanwhile=work)
+    forking.join()
+    assert statuses == [0]
+
+
 def test_a_single_processor_does_no_work_ahead(kept: KernelCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_code, "processors", lambda: 1)
     assert not compile_module(saxpy(), SAXPY, key="alone", kept=kept, meanwhile=never).from_cache

@@ -2,8 +2,8 @@
 
 LLVM's optimisation passes are not run. The generator writes vectors, hoists and unrolls by itself: the passes made no
 kernel faster, but took a tenth of the compile time, and many times that where they unrolled short loops. Loop strength
-reduction, a pass of LLVM's code generator, takes a quarter of its time. It is left out for x86, where addressing modes
-do what it would: kernels are as fast without it.
+reduction, a pass of LLVM's code generator, takes a quarter of its time. It is left out for x86: one instruction adds a
+base, a scaled index and an offset, so that a loop needs no counter for each address. Kernels are as fast without it.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -87,18 +87,24 @@ def _generator_options(target: Target) -> Generator[None]:
             llvm.set_option("", "-disable-lsr=false")
 
 
+_other_work = RLock()
+"""Held by a thread that works while LLVM compiles: a fork waits for it."""
+
+
 @contextmanager
 def _other_thread(work: Callable[[], object] | None) -> Generator[Callable[[], None]]:
     """A function that starts work in another thread, which has ended when the block is left.
 
-    The thread is started as late as the one long call of LLVM, in which this thread does without Python's lock: after
-    each shorter one it would wait milliseconds for the other thread to give that lock away. It is joined after LLVM's
-    lock was given back, which the work may need.
+    The thread is started right before the one long call of LLVM, in which this thread does without Python's lock. After
+    a shorter call this thread would wait milliseconds until the other one gives that lock away. The thread is joined
+    after LLVM's lock was released, since the work may need it.
+
+    Errors of the work are dropped: whoever needs its result computes it again, and gets the error.
     """
     threads: list[Thread] = []
 
     def run(own: Callable[[], object]) -> None:
-        with suppress(Exception):
+        with _other_work, suppress(Exception):
             own()
 
     def start() -> None:
@@ -277,9 +283,19 @@ def address_of(function: Callable[..., None]) -> int:
 
 
 def _finish_before_forks() -> None:
-    """Let a fork wait until LLVM is idle: locks that another thread holds would stay locked in the child."""
+    """Let a fork wait until LLVM and the threads beside it are idle: locks that they hold would stay locked in the
+    child."""
     lock: Any = ffi.lib._lock  # pyright: ignore[reportPrivateUsage]
-    os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
+
+    def acquire() -> None:
+        _other_work.acquire()  # first: who holds it may wait for LLVM's lock
+        lock.__enter__()
+
+    def release() -> None:
+        lock.__exit__()
+        _other_work.release()
+
+    os.register_at_fork(before=acquire, after_in_parent=release, after_in_child=release)
 
 
 if hasattr(os, "register_at_fork"):

@@ -213,7 +213,8 @@ class Engine:
 
 
 class _WrittenOnce:
-    """The LLVM IR of kernels, to be called for: the first call gives away a text that is there already."""
+    """A function that returns the LLVM IR of kernels. Its first call returns a text that was written ahead, and drops
+    it: nobody asks again but to read it."""
 
     def __init__(self, kernels: Kernels, text: str | None) -> None:
         self._kernels, self._text = kernels, text
