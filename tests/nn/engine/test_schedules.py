@@ -111,7 +111,12 @@ def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path / "cache"))
 
     def forget() -> None:
-        for made in (schedules.planned, schedules.simplified_and_planned, schedules.step_pair):
+        for made in (
+            schedules.planned,
+            schedules.simplified_and_planned,
+            schedules.step_pair,
+            schedules.gradient_program,
+        ):
             made.cache_clear()
 
     forget()
@@ -129,9 +134,9 @@ def test_what_is_read_equals_what_is_made(forgetful: Callable[[], None], name: s
         pair = schedules.step_pair(simple, seeded)
         assert pair == save(simple, seeded)
         assert schedules.planned(pair.forward) == plan(pair.forward)
-        names = [name for name, _ in (*pair.backward.emits, *pair.backward.sums)]
+        names = frozenset(name for name, _ in (*pair.backward.emits, *pair.backward.sums))
         assert schedules.gradient_program(simple, seeded, names) == plan(pair.backward)
-        fewer = schedules.gradient_program(simple, seeded, names[1:])
+        fewer = schedules.gradient_program(simple, seeded, names - {pair.backward.emits[0][0]})
         assert [*fewer.trace.emits, *fewer.trace.sums] != [*pair.backward.emits, *pair.backward.sums]
         forgetful()
 

@@ -88,9 +88,8 @@ class Differentiable:
         trace = self.engines(seeded).pair.backward
         key = (seeded, wanted.intersection(name for name, _ in (*trace.emits, *trace.sums)))
         if key not in self._gradients:
-            engines = self.engines(seeded)
-            program = gradient_program(self.trace, self._in_order(seeded), wanted)
-            self._gradients[key] = self._engine(program, backwards=not self.backwards, narrow=engines.narrow)
+            program, narrow = gradient_program(self.trace, self._in_order(seeded), key[1]), self.engines(seeded).narrow
+            self._gradients[key] = self._engine(program, backwards=not self.backwards, narrow=narrow)
         return self._gradients[key]
 
     @property

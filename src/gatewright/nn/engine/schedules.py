@@ -6,7 +6,7 @@ about the result.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -72,7 +72,8 @@ def step_pair(trace: Trace, seeded: tuple[str, ...]) -> StepPair:
     return StepPair(forward, backward, tuple(name for name, _ in forward.emits[len(trace.emits) :]))
 
 
-def gradient_program(trace: Trace, seeded: tuple[str, ...], wanted: Collection[str]) -> Program:
+@lru_cache(maxsize=_MOST)
+def gradient_program(trace: Trace, seeded: tuple[str, ...], wanted: frozenset[str]) -> Program:
     """The Program of the gradient of a `step_pair`, without those of its results that are not `wanted`."""
     backward = step_pair(trace, seeded).backward
     emits = tuple((name, value) for name, value in backward.emits if name in wanted)
