@@ -38,7 +38,7 @@ class DamagedError(ValueError):
 
 def to_bytes(parts: Iterable[Part]) -> bytes:
     """Traces and Programs as bytes."""
-    writer = _Writer()
+    writer = _TablesWriter()
     numbers = [writer.part(part) for part in parts]
     tables = {"values": writer.values, "equations": writer.equations, "traces": writer.traces, "parts": numbers}
     return json.dumps(tables, separators=(",", ":")).encode()
@@ -50,12 +50,12 @@ def from_bytes(data: bytes) -> list[Part]:
     Raises DamagedError where the bytes hold none.
     """
     try:
-        return _Reader(json.loads(data)).parts()
+        return _TablesReader(json.loads(data)).parts()
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError(f"no traces and Programs: {error}") from error
 
 
-class _Writer:
+class _TablesWriter:
     """Fills the tables."""
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class _Writer:
         return number
 
 
-class _Reader:
+class _TablesReader:
     """Makes objects of the tables. What a table holds is made once, and shared by all that name it."""
 
     def __init__(self, tables: Any) -> None:
