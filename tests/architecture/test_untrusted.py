@@ -10,7 +10,7 @@ ALLOWED = {
     "src/gatewright/untrusted/json_text.py": "it keeps the bounds",
     "src/gatewright/model_file/__init__.py": "safetensors has read that JSON before, with bounds of its own",
     "src/gatewright/nn/graphs/custom_ops.py": "a key that this process made",
-    "src/gatewright/schedule/serialized.py": "bytes that the cache has checked: this user wrote them, and they are whole",
+    "src/gatewright/schedule/serialized.py": "the cache has checked that it is whole, and that this user wrote it",
     "src/gatewright/trace/parse.py": "one text between quotation marks",
 }
 
