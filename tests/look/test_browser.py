@@ -15,6 +15,7 @@ from gatewright.inspect import Activations, record
 from gatewright.look import page
 from gatewright.look.extras import Contributions, Extras, MemoryCurve
 from tests.look.chromium import Browser, chromium, program
+from tests.quick_runs import QuickRun
 
 pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium is installed"),
@@ -210,3 +211,32 @@ def test_dark_mode_changes_the_colours(opened: tuple[Browser, Activations]) -> N
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         browser.call("Emulation.setEmulatedMedia", features=features)
         assert (browser.value(background) == light) == (scheme == "light")
+
+
+def test_the_bits_of_a_sum_are_those_that_the_model_gives(
+    browser: Browser, tmp_path: Path, quick_run: QuickRun
+) -> None:
+    run = gw.tasks.open(quick_run("adding")[1])
+    browser.open(page(run, [(12, 30)]).save(tmp_path / "page.html").as_uri())
+    labels = browser.value("[...document.querySelectorAll('#reading span')].map((s) => s.dataset.label).join('')")
+    assert labels == run.predict([(12, 30)])["bits"][0]
+    assert browser.problems == []
+
+
+def test_the_dynamics_of_a_layer_are_shown(browser: Browser, tmp_path: Path, quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("adding")[1])
+    browser.open(page(run, [(1000, 24), (3, 5)]).save(tmp_path / "page.html").as_uri())
+    shown = "[...document.querySelectorAll('#dynamics-panel figure')].filter((f) => !f.hidden).map((f) => f.id)"
+    assert browser.value(shown) == ["eigenvalues-figure", "lyapunov-figure", "carry-figure", "drift-figure"]
+    for row, steps in ((0, 5), (1, 12)):  # rows come by their number of bits
+        browser.value(f"gatewright.choose({{row: {row}}})")
+        assert f"of {steps} steps here" in browser.value("document.getElementById('carry-how').textContent")
+    assert browser.problems == []
+
+
+def test_activations_alone_have_a_rank(opened: tuple[Browser, Activations]) -> None:
+    browser, activations = opened
+    (rank,) = gw.inspect.state_rank(activations)
+    facts = browser.value("document.getElementById('facts').textContent")
+    assert f"its rank is {rank.rank} of 8" in facts
+    assert browser.value("document.getElementById('eigenvalues-figure').hidden")

@@ -69,7 +69,7 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: s
         case "forecast" if outputs.ndim == _FORECAST_AXES:
             return {"forecast": [[shortened(end) for end in ends.T] for ends in outputs[:, row].swapaxes(0, 1)]}
         case "bit":
-            return {"bits": shortened(_sigmoid(outputs[: steps.stop, row, 0]))}
+            return {"bits": shortened(outputs[: steps.stop, row, 0])}
         case "keys":
             return _ranked(_sigmoid(outputs[steps, row]), blob)
         case _ if labels and outputs.shape[-1] == labels:

@@ -86,8 +86,9 @@ class Activations:
     - `outputs`: what the model gave, where that is an array with rows; (time, batch, outputs) or (batch, outputs).
     - `labels`: the names of the outputs, such as classes or symbols.
     - `output_kind`: what the outputs are. "next": scores of the symbol that comes next; "label": scores of each step's
-      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a logit of each
-      step's bit; "forecast": low, middle, high of the last steps, in the units of the data; "": something else.
+      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a number
+      for each step's bit, which is 1 above 0.5; "forecast": low, middle, high of the last steps, in the units of the
+      data; "": something else.
     - `measured` (time, batch, variables): the series in the units of the data, where the network reads it on another
       scale, with the names `measured_names`; NaN in the steps that are forecast.
     - `rows`: what identifies each row, such as its line or its file.

@@ -27,8 +27,8 @@ class NetworkInputs:
     - `variables`: the names of the features, where these are numbers with names.
     - `labels`: the names of the outputs, such as classes or symbols.
     - `output_kind`: what the outputs are. "next": scores of the symbol that comes next; "label": scores of each step's
-      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a logit of each
-      step's bit; "forecast": the ends and the middle of an interval; "": something else.
+      label; "class": scores of the row's class; "keys": a logit of each key in the next frame; "bit": a number
+      for each step's bit, which is 1 above 0.5; "forecast": the ends and the middle of an interval; "": something else.
     - `measured` (time, batch, variables): the values in the units of the data, NaN where there are none yet, with
       their names `measured_names`, where the network reads them on another scale.
     - `output_scale`: mean and deviation (batch, variables) that take outputs to the units of the data.

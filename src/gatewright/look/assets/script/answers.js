@@ -51,9 +51,9 @@ function showRanked() {
 }
 
 function showBit(bits) {
-  titled("The bit of the sum", `How probable it is that the bit of step ${shownStep()} is 1.`);
-  const share = bits[chosen.step] ?? 0;
-  bars(element("expected"), [{ label: "1", share, text: share.toFixed(3) }]);
+  titled("The bit of the sum", `The output at step ${shownStep()}: above 0.5 the bit is 1.`);
+  const output = bits[chosen.step] ?? 0;
+  bars(element("expected"), [{ label: String(Number(output > 0.5)), share: Math.max(0, output), text: output.toFixed(3) }]);
 }
 
 // A number beside others: with so many digits as the largest of them needs.

@@ -7,6 +7,8 @@ function readTheme() {
   const style = getComputedStyle(document.documentElement);
   const paper = style.getPropertyValue("--card").trim();
   if (paper !== theme["--card"]) inks.clear();
+  const isDark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+  PALETTES[isDark ? "dark" : "light"].forEach((paint, place) => (PALETTE[place] = paint));
   for (const name of ["--ink", "--soft", "--card", "--above", "--below", "--cursor", "--edge"]) {
     theme[name] = style.getPropertyValue(name).trim();
   }

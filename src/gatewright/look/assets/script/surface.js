@@ -1,6 +1,11 @@
 // Canvases: axes, curves, the line at the chosen step.
 
-const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c00"];
+// Colours that the colour-blind tell apart (Okabe and Ito), for light and dark paper.
+const PALETTES = {
+  light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c00"],
+  dark: ["#4ea7e0", "#f2b233", "#2fc49a", "#dd96bd", "#f5854a", "#9cd3f7", "#c9c94a"],
+};
+const PALETTE = [...PALETTES.light];
 const DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3]];
 
 function surface(id) {

@@ -47,7 +47,7 @@ function buildText() {
 // The label that the network gives to a step, or the bit of the sum.
 function labelAt(step) {
   const { bits } = row();
-  if (bits) return bits[step] === null ? "" : String(Math.round(bits[step]));
+  if (bits) return bits[step] === null ? "" : String(Number(bits[step] > 0.5));
   const [best] = expectedAt(step);
   return best ? spelled(best.label) : "";
 }
