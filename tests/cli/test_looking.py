@@ -185,8 +185,26 @@ def test_standard_input_may_be_closed_or_empty(
     assert invoke(*arguments) == (2, "", "error: standard input is empty\n")
 
 
+def test_gradients_are_measured_unless_they_are_left_out(copied: Any, invoke: Invoke) -> None:
+    run = copied("series")
+    assert invoke("look", run)[0] == 0
+    header = header_of(run / "look.html")
+    assert list(header["saliency"]) == ["0"]
+    assert header["effectiveMemory"][0]["name"] == "recurrent.l0"
+    assert invoke("look", run, "--no-gradients")[0] == 0
+    header = header_of(run / "look.html")
+    assert (header["saliency"], header["effectiveMemory"]) == ({}, [])
+    assert header["dynamics"][0]["isFixed"]
+
+
 def test_options_of_live_pages(quick_run: QuickRun, invoke: Invoke, monkeypatch: Any) -> None:
     run = quick_run("text")[1]
+    pytest.importorskip("starlette", reason="the extra 'look' is not installed")
+    assert invoke("look", run, "--live", "--no-gradients") == (
+        2,
+        "",
+        "error: a live page has no option --no-gradients\n  do: leave it out\n",
+    )
     assert invoke("look", run, "--port", "1") == (
         2,
         "",

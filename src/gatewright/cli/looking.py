@@ -58,7 +58,7 @@ def look(
     ] = True,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Serve a page on this machine that reads while you type.")
+        bool, typer.Option("--live", help="Serve a page on this machine that reads while you type, or forecasts.")
     ] = False,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="With --live: the port.", show_default="a free one")
@@ -72,7 +72,8 @@ def look(
     measured on.
     """
     if live:
-        _live(model, text, title, port, given(data=data, out=output, steps=steps, rows=rows), show=show)
+        others = given(data=data, out=output, steps=steps, rows=rows, **{"no-gradients": None if gradients else True})
+        _live(model, text, title, port, others, show=show)
         return
     if port is not None:
         raise OptionError("--port is the port of a live page", do="add --live, or leave out --port")
