@@ -13,9 +13,10 @@ from torch import nn
 import gatewright as gw
 from gatewright.inspect import record
 from gatewright.inspect.gradients.reading import readings
+from gatewright.look.contributions import LAGS
 from gatewright.look.described_extras import described_extras
 from gatewright.look.extras import Extras, MemoryCurve
-from gatewright.look.measured import LAGS, carries, measured
+from gatewright.look.measured import carries, measured
 from gatewright.look.page import observed
 from gatewright.look.quantised import Blob
 from tests.quick_runs import QuickRun
@@ -89,6 +90,8 @@ def test_contributions_of_one_answer_a_row() -> None:
 def test_the_work_is_bounded() -> None:
     model, symbols = Reader(), torch.randint(SYMBOLS, (50, 4))
     assert sorted(extras_of(model, symbols, work=2 * 50 * (LAGS + 1)).contributions) == [0, 1]
+    cut = extras_of(model, symbols, work=60 * (LAGS + 1)).contributions
+    assert [len(own.values) for own in cut.values()] == [50, 10]
     pooled = Reader(pooled=True)
     assert sorted(extras_of(pooled, symbols, work=150).contributions) == [0, 1, 2]
     nothing = extras_of(model, symbols, gradients=False)

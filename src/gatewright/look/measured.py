@@ -6,37 +6,26 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from gatewright.errors import GatewrightError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
 from gatewright.inspect.activity.observe import observations
-from gatewright.inspect.activity.record import RECURRENT_LAYERS
 from gatewright.inspect.dynamics.drift import Drift, drift
 from gatewright.inspect.dynamics.fixed_points import eigenvalues, fixed_points
 from gatewright.inspect.dynamics.lyapunov import lyapunov_spectrum
 from gatewright.inspect.dynamics.state_map import StateMap, state_map
 from gatewright.inspect.dynamics.state_space import dead_units, state_rank, whole_state
 from gatewright.inspect.dynamics.variables import find_variable
-from gatewright.inspect.gradients.memory import EffectiveMemory, Of, effective_memory
 from gatewright.inspect.gradients.reading import Reading
-from gatewright.inspect.gradients.saliency import saliency, saliency_by_lag
-from gatewright.look.extras import Contributions, Extras, HeldCarry, LayerDynamics, MemoryCurve, Values
+from gatewright.look.contributions import contributions_of, layers_of, memory_of, work_for
+from gatewright.look.extras import Extras, HeldCarry, LayerDynamics, Values
 from gatewright.look.joined import joined
-from gatewright.nn import Recurrent
 from gatewright.tasks.data.synthetic import random_pairs
 from gatewright.tasks.run import Run
 from gatewright.tasks.training.gradient_records import read_gradients
 from gatewright.tasks.training.run_folder import RunFolder
 
-LAGS = 32
-"""Steps back from each output that contributions are measured over."""
-WORK = 70_000
-"""Steps that are run and differentiated for contributions, at most, and again for the effective memory."""
-_MEMORY_LAGS, _MEMORY_ENDS = 100, 8
-_WHOLE_ROW = 64  # steps of a row that is read in both directions: each output differentiates all of it
-_POOLED = 2
 _LARGEST_STATE = 1024  # eigenvalues of larger Jacobians take too long
 _SETTLING = 500  # steps with a constant input before Newton's method: a stable point is near then
 _STARTS, _ITERATIONS = 3, 40
@@ -51,22 +40,22 @@ def measured(
     *,
     steps: int,
     gradients: bool = True,
-    work: int = WORK,
+    work: int | None = None,
 ) -> Extras:
     """All measures of a model for the first rows of what it read.
 
     - `batches`: the same data as that of the activations, in the same order.
     - `steps`: of each row that are shown.
     - `gradients`: whether contributions and the effective memory are measured; these take most of the time. `work`:
-      how many steps are run and differentiated for each of the two, at most.
+      how many steps are run and differentiated for each of the two, at most; by default what takes some seconds.
     """
     network = source.model.network if isinstance(source, Run) else source
-    first: list[Reading] = []
-    contributions = dict(_contributions(_noting(batches, first), activations, steps, work)) if gradients else {}
+    bound, first = work_for(network) if work is None else work, list[Reading]()
+    contributions = dict(contributions_of(_noting(batches, first), activations, steps, bound)) if gradients else {}
     return Extras(
         contributions=contributions,
-        effective_memory=_memory(first[0], work) if first else {},
-        dynamics=[_dynamics(path, layer, activations) for path, layer in _layers(network).items()],
+        effective_memory=memory_of(first[0], bound) if first else {},
+        dynamics=[_dynamics(path, layer, activations) for path, layer in layers_of(network).items()],
         ranks=state_rank(activations),
         dead=dead_units(activations),
         drifts=_drifts(source, activations),
@@ -81,95 +70,6 @@ def _noting(batches: Iterable[Reading], first: list[Reading]) -> Iterator[Readin
         if not first and batch.steps:
             first.append(batch)
         yield batch
-
-
-def _contributions(
-    batches: Iterable[Reading], activations: Activations, steps: int, work: int
-) -> Iterator[tuple[int, Contributions]]:
-    """Rows with their contributions, until the work is done that there may be, or the rows of the page end."""
-    row = 0
-    for batch in batches:
-        count = min(len(batch.lengths), activations.batch - row)
-        if count <= 0:
-            return
-        try:
-            for place, (part, cost) in enumerate(_of_batch(batch, count, activations, steps, work)):
-                yield row + place, part
-                work -= cost
-        except GatewrightError:  # a model whose outputs or inputs have no derivative: the page is shown without
-            return
-        row += count
-        if work <= 0 or row >= activations.batch:
-            return
-
-
-def _of_batch(
-    batch: Reading, count: int, activations: Activations, steps: int, work: int
-) -> Iterator[tuple[Contributions, int]]:
-    """The contributions in the first rows of a batch, and what each row cost."""
-    outputs = activations.outputs
-    if outputs is None or not batch.steps:
-        return
-    ahead = len(outputs) if activations.output_kind == "forecast" else 0
-    if outputs.ndim == _POOLED or ahead:
-        each = batch.steps * max(1, ahead)
-        rows = batch.rows(torch.arange(min(count, max(1, work // each))))
-        norms = [saliency(rows, step=step if ahead else None).norms for step in range(max(1, ahead))]
-        table = np.stack([_by_patch(values, activations.patch) for values in norms])  # (outputs, steps, rows)
-        for place in range(table.shape[-1]):
-            length = int(activations.lengths[place])
-            yield Contributions(table[:, :length, place], by_lag=False, first=length - ahead if ahead else 0), each
-        return
-    is_causal = not any(layer.is_backward for layer in activations)
-    for place in range(count):
-        length = min(int(batch.lengths[place]), steps)
-        cost = length * (LAGS + 1) if is_causal else int(batch.lengths[place]) ** 2
-        if work <= 0 or (not is_causal and int(batch.lengths[place]) > _WHOLE_ROW):
-            return
-        work -= cost
-        if is_causal:
-            yield Contributions(saliency_by_lag(batch, lags=LAGS, row=place, steps=length).values), cost
-        else:
-            alone = batch.rows(torch.tensor([place]))
-            norms = [saliency(alone, step=step).norms[:, 0] for step in range(length)]
-            yield Contributions(np.stack(norms)[:, :length], by_lag=False), cost
-
-
-def _by_patch(norms: Values, patch: int) -> Values:
-    """Norms of steps (time, rows) as those of the steps of layers that read `patch` of them as one."""
-    if patch == 1:
-        return norms
-    missing = -len(norms) % patch
-    padded = np.concatenate([norms, np.full((missing, norms.shape[1]), np.nan)])
-    return np.sqrt(np.nansum(padded.reshape(-1, patch, norms.shape[1]) ** 2, 1))
-
-
-def _memory(batch: Reading, work: int) -> dict[str, MemoryCurve]:
-    """The effective memory of the last recurrent layer's state; of the output where the layer reads both ways."""
-    lags = min(_MEMORY_LAGS, batch.steps - 1)
-    last = [(path, layer) for path, layer in _layers(batch.model).items() if isinstance(layer, (Recurrent, nn.RNNBase))]
-    for of in ("state", "output"):
-        try:
-            path, layer = last[-1]
-            measure = _bounded_memory(batch, lags, of, int(layer.hidden_size), work)
-        except (GatewrightError, IndexError):
-            continue
-        if of == "output":
-            return {"output": MemoryCurve(measure.norms)}
-        level = f"l{layer.num_layers - 1}"
-        name = f"{path}.{level}" if path else level
-        return {name: MemoryCurve(measure.norms, measure.by_unit, name)}
-    return {}
-
-
-def _bounded_memory(batch: Reading, lags: int, of: Of, units: int, work: int) -> EffectiveMemory:
-    """As many ends as the work allows: at each, every unit is differentiated by every lag."""
-    ends = max(1, min(_MEMORY_ENDS, work // (units * (lags + 1))))
-    return effective_memory(batch, lags=lags, ends=ends, of=of)
-
-
-def _layers(network: nn.Module) -> dict[str, Any]:
-    return {path: layer for path, layer in network.named_modules() if isinstance(layer, RECURRENT_LAYERS)}
 
 
 def _dynamics(path: str, layer: nn.Module, activations: Activations) -> LayerDynamics:

@@ -45,7 +45,7 @@ function showRanked() {
   );
   if (came !== undefined) {
     const note = document.createElement("p");
-    note.textContent = `What came: ${spelled(came)}`;
+    note.textContent = `What came: “${spelled(came)}”`;
     element("expected").append(note);
   }
 }

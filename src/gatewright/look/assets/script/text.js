@@ -91,17 +91,19 @@ function contributionsHow() {
   const what = isText() ? "symbol" : "step";
   if (table.lags) {
     return `Move over the ${isText() ? "text" : "chart"}: the darker a ${what}, the more the strongest output at the chosen step depends on it ` +
-      `(norm of the gradient, over the last ${table.width - 1} steps).`;
+      `(norm of the gradient, over the last ${table.width - 1} steps).` +
+      (table.outputs < row().steps ? ` It is measured for the first ${table.outputs} steps.` : "");
   }
-  const output = row().forecast ? "the forecast of the chosen step" : table.outputs > 1 ? "the strongest output at the chosen step" : "the answer";
+  const output = row().forecast ? `the forecast${header.variables.length > 1 ? ` of ${header.variables[0]}` : ""} at the chosen step` : table.outputs > 1 ? "the strongest output at the chosen step" : "the answer";
   return `The darker a ${what}, the more ${output} depends on it (norm of the gradient).`;
 }
 
 function legend() {
   const description = value();
   const kinds = { gate: "Gate", state: "State", value: "Value" };
-  element("reading-title").textContent =
-    `${kinds[description.kind]} ${description.name} of unit ${chosen.unit}, ${isText() ? "symbol by symbol" : "step by step"}`;
+  element("reading-title").textContent = isContributions
+    ? "What the output looked at"
+    : `${kinds[description.kind]} ${description.name} of unit ${chosen.unit}, ${isText() ? "symbol by symbol" : "step by step"}`;
   const isContributions = element("contributions").checked;
   const ends = description.kind === "gate" ? [0, 1] : [description.low, 0, description.high];
   const bar = document.createElement("i");
