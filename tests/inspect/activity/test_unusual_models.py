@@ -243,7 +243,8 @@ def test_arrays_are_read_as_tensors() -> None:
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        ({"symbols": "abcde"}, "there is not one sequence of symbols a row"),
+        ({"symbols": [list("abcde")]}, "there is not a sequence of symbols for each row"),
+        ({"symbols": "abcde"}, "row 0 has fewer symbols than steps"),
         ({"symbols": [list("abcde"), ["a"]]}, "row 1 has fewer symbols than steps"),
         ({"labels": "abc"}, "the labels do not fit the outputs"),
         ({"series": np.zeros((2, 5, 1))}, "the series does not fit the rows"),

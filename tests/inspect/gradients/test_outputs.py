@@ -107,7 +107,7 @@ def test_what_does_not_fit() -> None:
     layer, x = nn.GRU(3, 4), torch.randn(6, 2, 3)
     with pytest.raises(OptionError, match="the labels do not fit the outputs"):
         inspect.saliency(layer, x, labels="ab")
-    with pytest.raises(OptionError, match="there is not one sequence of symbols a row"):
+    with pytest.raises(OptionError, match="row 0 has fewer symbols than steps"):
         inspect.saliency(layer, x, symbols="abcdef")
     with pytest.raises(OptionError, match="there is no step to look at"):
         inspect.saliency_by_lag(layer, x, steps=0)

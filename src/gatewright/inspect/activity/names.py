@@ -9,20 +9,22 @@ from gatewright.errors import OptionError
 def check_names(
     lengths: Any, symbols: Sequence[Sequence[str]] | None, labels: Sequence[str] | None, outputs: int | None
 ) -> None:
-    """Raises OptionError where symbols are not one sequence a row, or labels not one name an output.
+    """Raises OptionError where a row or a step has no symbol, or where labels are not one name an output.
+
+    There may be symbols of more rows and steps, as where the first rows of a batch are looked at.
 
     - `lengths` (batch,): the steps of each row.
     - `outputs`: how many outputs the model gives at a step or for a row; None where that is not known.
     """
     if symbols is not None:
         counts = [len(row) for row in symbols]
-        if len(counts) != len(lengths):
+        if len(counts) < len(lengths):
             raise OptionError(
-                "there is not one sequence of symbols a row",
+                "there is not a sequence of symbols for each row",
                 expected=f"{len(lengths)} sequences, such as [list(text)] for one row",
                 got=str(len(counts)),
             )
-        short = next((row for row, count in enumerate(counts) if count < int(lengths[row])), None)
+        short = next((row for row, length in enumerate(lengths) if counts[row] < int(length)), None)
         if short is not None:
             raise OptionError(
                 f"row {short} has fewer symbols than steps", expected=f"{int(lengths[short])}", got=str(counts[short])
