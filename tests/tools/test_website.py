@@ -10,6 +10,7 @@ from tests.paths import ROOT
 
 pytest.importorskip("tools.website", reason="the tools do not come with an installed package")
 
+from tools.website.links import broken_links as built_links
 from tools.website.navigation import DOCS, Page, sections, source
 from tools.website.prepare import FENCE, LINK, navigation, prepared
 
@@ -81,6 +82,17 @@ def test_a_broken_link_is_found() -> None:
         "index.md: #title",
         "start/a.md: #two_2",
     ]
+
+
+def test_a_broken_link_of_the_built_site_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<a id="top" href="#top">1</a><a href="#no">2</a><a href="a/b.html#one">3</a><a href="a/b.html#two">4</a>'
+        '<a href="https://example.org/x">5</a><img src="no.svg"><a href="a%2Fb.html">6</a><a href="a">7</a>'
+    )
+    (tmp_path / "a" / "b.html").write_text('<h2 id="one">One</h2><a href="../index.html#top">back</a>')
+    (tmp_path / "404.html").write_text('<a href="/nowhere/">left out</a>')
+    assert built_links(tmp_path) == [f"index.html: {link}" for link in ("#no", "a/b.html#two", "no.svg", "a")]
 
 
 @pytest.mark.parametrize(
