@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_roles_come_from_the_equations() -> None:
 
 
 def test_no_text_becomes_code(tmp_path: Path) -> None:
-    seen = activations(symbols=[HOSTILE[:9], HOSTILE[-4:]], labels=HOSTILE)
+    seen = replace(activations(symbols=[HOSTILE[:9], HOSTILE[-4:]]), labels=HOSTILE)
     made = page(seen, title="</title><script>alert(1)</script>")
     found = Scripts(made.html)
     assert found.tags.count("script") == 3
