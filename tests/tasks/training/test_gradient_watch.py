@@ -19,6 +19,7 @@ from gatewright.tasks.training.gradient_sweep import LayerNorms, StepNorms, Swep
 from gatewright.tasks.training.gradient_watch import watch_interval
 from gatewright.tasks.training.run_folder import RunFolder
 from gatewright.tasks.training.session import resume, train
+from tests.tasks.own_data import small_tags
 from tests.tasks.small import ITERATIONS, QUIET, killed_before, small_recipe, small_text, timeless, weights
 
 
@@ -177,6 +178,18 @@ def test_ragged_and_pooled_rows_are_watched(tmp_path: Path) -> None:
     assert last.lags[-1] == 39
     assert state[list(last.lags).index(trouble.lag)] < 1e-3 * state[0]
     assert state[list(last.lags).index(trouble.lag) - 1] >= 1e-3 * state[0]
+
+
+def test_steps_that_no_measured_row_has_are_no_lags(tmp_path: Path) -> None:
+    """A batch of tagging has 32 rows, and the first 16 of them are measured: the longest row may be another one."""
+    made = get("tagging").configured(["hidden=8", "epochs=2"], quick=True)
+    train(made, out=tmp_path / "run", source=small_tags(tmp_path), console=QUIET, watch=1)
+    measurements = gw.inspect.watched_gradients(tmp_path / "run")
+    assert {len(measurement.lags) for measurement in measurements} == {4, 6}
+    for measurement in measurements:
+        for layer in measurement.layers.values():
+            assert (layer.states["h"].by_lag > 0).all()
+    assert gw.inspect.gradient_troubles(measurements) == []
 
 
 def of_lags(state: list[float], gate: list[float], iteration: int = 0) -> WatchedGradients:

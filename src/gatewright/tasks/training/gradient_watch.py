@@ -160,6 +160,9 @@ def _swept_call(call: _WatchedCall, d_output: Tensor | None, d_finals: Sequence[
     ]
     steps, rows = inputs.shape[:2]
     lengths = np.full(rows, steps) if call.lengths is None else torch.as_tensor(call.lengths)[:_ROWS].cpu().numpy()
+    # Steps that only rows beyond the measured ones have: the gradient is 0 there, and has not vanished.
+    longest = max(1, int(lengths.max(initial=1)))
+    inputs, d_output = inputs[:longest], d_output[:longest]
     return SweptLayerCall(
         layer=layer,
         inputs=_float64(inputs),
