@@ -100,11 +100,11 @@ function contributionsHow() {
 
 function legend() {
   const description = value();
+  const isContributions = element("contributions").checked;
   const kinds = { gate: "Gate", state: "State", value: "Value" };
   element("reading-title").textContent = isContributions
     ? "What the output looked at"
     : `${kinds[description.kind]} ${description.name} of unit ${chosen.unit}, ${isText() ? "symbol by symbol" : "step by step"}`;
-  const isContributions = element("contributions").checked;
   const ends = description.kind === "gate" ? [0, 1] : [description.low, 0, description.high];
   const bar = document.createElement("i");
   const tints = isContributions ? [0, 0.85].map((alpha) => `rgba(${colour("--below")}, ${alpha})`) : ends.map((x) => tint(x, description));
