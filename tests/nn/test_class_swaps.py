@@ -63,12 +63,26 @@ def test_the_report_says_what_was_done_and_why(is_faster: Callable[[float], None
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_other_dtypes_are_left(dtype: torch.dtype) -> None:
-    (swap,) = accelerate(nn.Sequential(nn.Linear(256, 256, dtype=dtype))).swaps
-    name = str(dtype).removeprefix("torch.")
+def test_other_dtypes_are_left() -> None:
+    (swap,) = accelerate(nn.Sequential(nn.Linear(256, 256, dtype=torch.complex64))).swaps
     assert not swap.swapped
-    assert swap.reason == f"the engine runs float32 and float64 on the CPU, and this is {name} on cpu"
+    assert swap.reason == "the engine runs floating-point numbers on the CPU, and this is complex64 on cpu"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_layers_go_to_the_engine_where_torch_has_no_instructions_for_them(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(dtype).removeprefix("torch.")
+    for has, reason in (
+        (True, f"this processor multiplies {name}: torch is as fast"),
+        (False, f"this processor has no instructions that multiply {name}"),
+    ):
+        monkeypatch.setattr(class_swaps, "has_instructions", lambda dtype, has=has: has)
+        model = nn.Sequential(nn.Linear(256, 256, dtype=dtype))
+        (swap,) = accelerate(model).swaps
+        assert (swap.swapped, swap.reason) == (not has, reason)
+        assert type(model[0]) is (nn.Linear if has else Linear)
 
 
 def test_a_special_embedding_is_left() -> None:

@@ -15,7 +15,8 @@ from torch import nn
 from gatewright import threads
 from gatewright.nn.embedding import FoldedEmbedding
 from gatewright.nn.engine.differentiable import DTYPES
-from gatewright.nn.linear import Linear
+from gatewright.nn.linear import Linear, has_instructions
+from gatewright.nn.precision import NARROW
 
 MIN_WEIGHTS = 1 << 16
 """Linear layers with fewer weights are neither measured nor reported: few batches have the rows for the engine."""
@@ -50,11 +51,16 @@ def class_swaps(model: nn.Module, widths: Collection[int]) -> Iterator[ClassSwap
 
 def _of_linear(module: nn.Linear, path: str) -> ClassSwap:
     weight = module.weight
-    if not weight.is_cpu or weight.dtype not in DTYPES:
+    if not weight.is_cpu or weight.dtype not in (*DTYPES, *NARROW):
         where = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
         return ClassSwap(
-            module, path, type(module), None, f"the engine runs float32 and float64 on the CPU, and this is {where}"
+            module, path, type(module), None, f"the engine runs floating-point numbers on the CPU, and this is {where}"
         )
+    if weight.dtype in NARROW:  # torch's product without instructions takes too long to be measured
+        name = str(weight.dtype).removeprefix("torch.")
+        if has_instructions(weight.dtype):
+            return ClassSwap(module, path, type(module), None, f"this processor multiplies {name}: torch is as fast")
+        return ClassSwap(module, path, type(module), Linear, f"this processor has no instructions that multiply {name}")
     times = times_as_fast(_rounded(module.in_features), _rounded(module.out_features), weight.dtype)
     measured = f"with {_ROWS} rows, a step of a layer of about this size is {times:.2f} times as fast as torch's"
     if times < FASTER:

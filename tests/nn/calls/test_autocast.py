@@ -196,3 +196,49 @@ def test_graphs() -> None:
     expected = torch.autograd.grad(want.sum(), list(layer.parameters()))
     for gradient, right in zip(torch.autograd.grad(got.sum(), list(layer.parameters())), expected, strict=True):
         torch.testing.assert_close(gradient, right, rtol=0, atol=0.01 * float(right.abs().max()))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize(
+    ("own", "cast"), [(torch.bfloat16, None), (torch.float16, None), (torch.float32, torch.bfloat16)]
+)
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_single_steps(kind: str, own: torch.dtype, cast: torch.dtype | None, rows: int) -> None:
+    """The dtypes are those of longer calls; parameters are read again where they were changed."""
+    layer = getattr(gw.nn, kind)(6, 10).to(own)
+    x = torch.randn(2, rows, 6, dtype=own)
+    for change in (1.0, 0.5):
+        layer.weight_hh_l0.data.mul_(change)
+        exact = copy.deepcopy(layer).double()
+        right = [tensor.detach() for tensor in flat(exact(x.double()))]
+        with torch.autocast("cpu", dtype=cast or torch.bfloat16, enabled=cast is not None):
+            for gradients in (True, False, False):
+                with torch.set_grad_enabled(gradients):
+                    whole = flat(layer(x))
+                    first, states = layer(x[:1])
+                    second, states = layer(x[1:], states)
+                results = [torch.cat([first, second]), *flat(states)]
+                assert [tensor.dtype for tensor in results] == [tensor.dtype for tensor in whole]
+                for result, wanted in zip(results, right, strict=True):
+                    error = float((result.detach() - wanted).abs().max())
+                    assert error <= 0.01 * float(wanted.abs().max())
+
+
+def single_step(own: torch.dtype) -> tuple[nn.Module, nn.Module, tuple[Tensor, Tensor]]:
+    """Layers of torch and of ours that has been called, an input of one step and a state."""
+    theirs, ours = (home.GRU(INPUT, HIDDEN).to(own) for home in (nn, gw.nn))
+    given = torch.randn(1, BATCH, INPUT, dtype=own), torch.randn(1, BATCH, HIDDEN, dtype=own)
+    ours(*given)  # the first call makes the operations
+    return ours, theirs, given
+
+
+def test_the_gradient_of_a_single_step_under_autocast() -> None:
+    check_alike(*single_step(torch.float32), torch.bfloat16)
+
+
+def test_the_gradient_of_a_single_step_in_bfloat16() -> None:
+    ours, theirs, given = single_step(torch.bfloat16)
+    ours.load_state_dict(theirs.state_dict())
+    eps = torch.finfo(torch.bfloat16).eps
+    for our, their in zip(outcome(ours, given, None), outcome(theirs, given, None), strict=True):
+        torch.testing.assert_close(our, their, rtol=4 * eps, atol=4 * eps)

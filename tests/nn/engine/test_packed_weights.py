@@ -131,3 +131,17 @@ def test_an_empty_batch_packs_nothing(extent: tuple[int, int]) -> None:
             output, final = layer(torch.randn(*extent, 4), h_0 := torch.randn(1, extent[1], 5))
             assert output.shape == (*extent, 5)
             torch.testing.assert_close(final, h_0)
+
+
+@pytest.mark.parametrize("size", [8, 7], ids=["even", "odd"])
+def test_converted_parameters_follow_every_change(size: int) -> None:
+    parameters = [torch.randn(3, size).to(torch.bfloat16), torch.randn(size).to(torch.float16)]
+    converted = packed_weights.ConvertedParameters()
+    for change in (lambda: None, lambda: parameters[1].data[-1:].add_(1), lambda: parameters[0].data.mul_(2)):
+        change()
+        results = converted.of(parameters, torch.float32)
+        assert all(torch.equal(x, own.float()) for x, own in zip(results, parameters, strict=True))
+        is_kept = converted.of(parameters, torch.float32)[0] is results[0]
+        assert is_kept == (size % 2 == 0)  # a digest is of words of two numbers
+    parameters[0] = torch.randn(size, 3).to(torch.bfloat16).T
+    assert torch.equal(converted.of(parameters, torch.float32)[0], parameters[0].float())

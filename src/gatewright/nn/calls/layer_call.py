@@ -23,6 +23,7 @@ from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.operation import Operands, SequenceOperation
+from gatewright.nn.engine.packed_weights import converted
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.engine.sequence_pair import run_pair
 from gatewright.nn.layer_interface import LayerInterface
@@ -33,6 +34,9 @@ from gatewright.nn.torch_fused import same_equations
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
 
+_MOST_NARROW_ROWS = 4
+"""A single step of up to so many rows multiplies in float32 where a caller asks for a narrow dtype: to read matrices
+where they are takes less time than to round them, or to see whether they have changed."""
 _ENGINE = ("auto", "llvm")  # the backends by which the engine may run
 
 
@@ -129,9 +133,13 @@ def _run_fast(
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
     has_products = products and not layer.packed_cells[0].holds_weights  # which single steps know of
-    has_options = precision or has_products or gates or not (resets is lengths is None)
+    has_options = gates or not (resets is lengths is None)
     if steps == 1 and states and not has_options and runs_as_step(layer, batch):
-        return _run_step(layer, values, hx)
+        if precision is not None and precision.products != "int8" and batch <= _MOST_NARROW_ROWS:
+            results = _run_step(layer, values, hx, precision)
+            return None if results is None else rounded(results, precision)
+        if precision is None and not has_products:
+            return _run_step(layer, values, hx)
     operations = _operations(layer, dtype, products, gates, resets is not None)
     if operations is None or states is None or not steps * batch:
         return None
@@ -200,11 +208,22 @@ def runs_as_step(layer: LayerInterface, batch: int) -> bool:
     return made["runs as step"]
 
 
-def _run_step(layer: LayerInterface, values: Tensor, hx: Tensor | Sequence[Tensor] | None) -> LayerResults | None:
-    """One step of all levels, with initial states that fit; None for parameters that do not."""
+def _run_step(
+    layer: LayerInterface,
+    values: Tensor,
+    hx: Tensor | Sequence[Tensor] | None,
+    precision: Precision | None = None,
+) -> LayerResults | None:
+    """One step of all levels, with initial states that fit; None for parameters that do not.
+
+    With a `precision` the arguments have the dtype of its arrays, and the parameters are converted to it.
+    """
     count, none = len(layer.packed_cells), (None,) * len(layer.state_shapes)
     operations = [cell.one_step(values.dtype, of_layer=True) for cell in layer.packed_cells]
-    packed = [layer.packed_parameters(index) for index in range(count)]
+    packed: list[list[Tensor]] = []
+    for index in range(count):
+        own = layer.packed_parameters(index)
+        packed.append(own if precision is None else converted(layer.packed_cells[index].made, own, precision.dtype))
     if not all(operation.takes(own) for operation, own in zip(operations, packed, strict=True)):
         return None
 
