@@ -27,6 +27,7 @@ SECTIONS = {
     "two_threads": "two_threads",
     "compile": "compiling",
     "linear": "long_sequences",
+    "recurrent_part": "recurrent_part",
     "serial": "long_sequences",
 }
 """The sections and the modules that measure them. They are imported when the threads are limited."""

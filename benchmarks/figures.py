@@ -7,6 +7,7 @@ from math import exp, log
 from benchmarks.names import (
     EAGER,
     FORWARD,
+    GRADIENT,
     LIBRARIES,
     LOOP,
     MACHINE,
@@ -131,6 +132,19 @@ def linear_figures(record: Record, copy: float) -> dict[str, LinearFigures]:
         )
         for steps, seconds in spent.items()
     }
+
+
+def loop_rate(record: Record, mode: str) -> float:
+    """The bytes a second that a loop reads and writes; `mode` is forward or gradient."""
+    return record["bytes"][mode] * record["steps"] / record["runs"][f"{mode} loop"]["median"]
+
+
+def sequence_bound(record: Record, mode: str) -> float:
+    """The least seconds of a layer whose loop multiplies nothing: its products at the peak, then its loops at the speed
+    of a copy. A gradient has two products for one."""
+    training = mode == TRAINING
+    loops = record["bytes"][FORWARD] + (record["bytes"][GRADIENT] if training else 0)
+    return record["steps"] * (record["flops"] * (3 if training else 1) / record["peak"] + loops / record["copy"])
 
 
 def time_text(record: Record, name: str, units_per_second: float, decimals: int = 0) -> str:

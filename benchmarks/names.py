@@ -5,7 +5,7 @@ from typing import Any
 Record = dict[str, Any]
 """One measurement as a result keeps it."""
 
-FORWARD, TRAINING = "forward", "training"
+FORWARD, TRAINING, GRADIENT = "forward", "training", "gradient"
 
 OURS = "Gatewright"
 TORCH, ONNX_RUNTIME, OPENVINO, JAX = "torch.nn", "ONNX Runtime", "OpenVINO", "JAX"

@@ -134,6 +134,15 @@ the bound" compares the time with the least that the machine needs: for these by
 products at the peak, whichever is longer.
 """,
     ),
+    "recurrent_part": (
+        "The loop of cells parallel in time",
+        """
+The same cells: what the layer takes a step, and how fast its loop over time moves the bytes that it reads and writes,
+each value once. The loop is timed among the other passes of a call, with what they have left in the caches. "of a copy"
+is the share of the speed of a copy from memory to memory on as many threads, measured just before. "of the bound"
+compares a layer with its products at the peak and then its loops at that speed.
+""",
+    ),
     "serial": (
         "Long sequences",
         """

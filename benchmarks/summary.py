@@ -10,6 +10,7 @@ from benchmarks.figures import (
     forward_share,
     geometric_mean,
     linear_figures,
+    loop_rate,
     loop_ratio,
     median,
     of_cell,
@@ -17,6 +18,7 @@ from benchmarks.figures import (
     over,
     rate,
     ratio,
+    sequence_bound,
     step_ratio,
     thread_ratio,
     time_text,
@@ -25,6 +27,7 @@ from benchmarks.names import (
     BFLOAT16,
     FLOAT32,
     FORWARD,
+    GRADIENT,
     INT8,
     LAYER,
     LIBRARIES,
@@ -34,6 +37,7 @@ from benchmarks.names import (
     PLAIN,
     TORCH,
     TORCH_INT8,
+    TRAINING,
     Record,
 )
 from benchmarks.tables import Table
@@ -260,6 +264,36 @@ def _long(record: Record, copy: float) -> Table:
     return Table(f"{record['cell']}, training step, {sizes}", head, rows)
 
 
+def _recurrent_part(result: Result, records: Records) -> list[Table]:
+    return [_recurrent_table(cell, of_cell(records, cell)) for cell in dict.fromkeys(one["cell"] for one in records)]
+
+
+def _recurrent_table(cell: str, records: Records) -> Table:
+    rows = [
+        [
+            ",".join(str(record[name]) for name in ("steps", "batch", "inputs", "hidden")),
+            *(text for mode in (FORWARD, TRAINING) for text in _sequence_texts(record, mode)),
+            *(text for mode in (FORWARD, GRADIENT) for text in _loop_texts(record, mode)),
+        ]
+        for record in records
+    ]
+    modes = [("forward", "training"), ("forward loop", "gradient's loop")]
+    head = [text for mode in modes[0] for text in (f"{mode}, us a step", "of the bound")]
+    head += [text for mode in modes[1] for text in (f"{mode}, GB/s", "of a copy")]
+    return Table(f"{cell}, the layer and its loop", ["T,B,I,H", *head], rows)
+
+
+def _sequence_texts(record: Record, mode: str) -> tuple[str, str]:
+    seconds = median(record, mode)
+    assert seconds is not None
+    return f"{seconds / record['steps'] * 1e6:.2f}", percent(sequence_bound(record, mode), seconds)
+
+
+def _loop_texts(record: Record, mode: str) -> tuple[str, str]:
+    rate = loop_rate(record, mode)
+    return f"{rate / 1e9:.1f}", percent(rate, record["copy"])
+
+
 def nanoseconds(seconds: float | None) -> str:
     """A time."""
     return "-" if seconds is None else f"{seconds * 1e9:.0f}"
@@ -292,5 +326,6 @@ MAKERS: dict[str, Callable[[Result, Records], list[Table]]] = {
     "two_threads": _two_threads,
     "compile": _compile,
     "linear": _linear,
+    "recurrent_part": _recurrent_part,
     "serial": _linear,
 }

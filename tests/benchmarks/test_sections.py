@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import goals, long_sequences, narrow_weights, single_cells, single_row, two_threads
-from benchmarks.names import BFLOAT16, FLOAT32, FORWARD, INT8, OURS, PLAIN, TORCH, TORCH_INT8, TRAINING
+from benchmarks import goals, long_sequences, narrow_weights, recurrent_part, single_cells, single_row, two_threads
+from benchmarks.names import BFLOAT16, FLOAT32, FORWARD, GRADIENT, INT8, OURS, PLAIN, TORCH, TORCH_INT8, TRAINING
 from benchmarks.summary import tables
 from tests.benchmarks import tiny
 
@@ -89,6 +89,37 @@ def test_long_sequences_are_held_to_the_shortest(monkeypatch: pytest.MonkeyPatch
     record["runs"]["2"]["median"], record["runs"]["4"]["median"] = 2e-6, 10e-6
     _, found = shown("serial", [record])
     assert found["a step beyond 2,048 steps of 16 rows, times as long"] == ("<= 2", "2.5", "no")
+
+
+def test_the_loop_of_linear_cells_is_held_to_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent_part, "QUICK", ((3, 5), (2,), (16,)))
+    monkeypatch.setattr(recurrent_part, "COPY_SECONDS", 1e-3)
+    short, long = recurrent_part.recurrent_part(tiny.setup())
+    assert (short["cell"], short["steps"], long["steps"]) == ("mingru", 3, 5)
+    # Forward two coefficients are read and a state is written. The gradient reads h, dh, z and n, and writes its state
+    # and the gradients of two products.
+    assert long["bytes"] == {FORWARD: 2 * 3 * 16 * 4, GRADIENT: 2 * 7 * 16 * 4}
+    assert long["flops"] == 2 * 2 * 2 * 32 * 16
+    seconds = {FORWARD: 2e-6, TRAINING: 8e-6, f"{FORWARD} loop": 1e-6, f"{GRADIENT} loop": 4e-6}
+    for name, value in seconds.items():
+        long["runs"][name]["median"] = value
+    long["copy"], long["peak"] = 2.4e9, 1e11
+    rows, found = shown("recurrent_part", [long])
+    assert rows == [["5,2,32,16", "0.40", "50%", "1.60", "41%", "1.9", "80%", "1.1", "47%"]]
+    assert found["the loop of linear cells, forward, share of a copy, worst"] == (">= 0.4", "0.8", "yes")
+    assert found["the loop of linear cells, gradient, share of a copy, worst"] == (">= 0.4", "0.467", "yes")
+
+
+def test_passes_that_are_timed_compute_what_a_layer_computes() -> None:
+    """Their loop would otherwise be timed over memory that no pass has written."""
+    engine = recurrent_part.gw.nn.Recurrent("mingru", 32, 16, backend="llvm").plan().engine()
+    passes = recurrent_part.TimedPasses(engine, 3, 2, 1)
+    passes.run_of("loop")
+    z = 1 / (1 + recurrent_part.np.exp(-recurrent_part.np.float32(32 * 0.01 + 0.1)))
+    state = 0.1
+    for _ in range(3):
+        state = (1 - z) * state + z * (32 * 0.01 + 0.1)
+    assert passes.array("h")[-1] == pytest.approx(state, rel=1e-5)
 
 
 def test_two_threads_have_goals_of_their_own() -> None:
