@@ -404,6 +404,33 @@ def test_torch_s_fused_function_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("marks", "got"),
+    [
+        ("x", "str, of which torch makes no tensor: new(): invalid data type 'str'"),
+        ([[1, 0], [0]], "list, of which torch makes no tensor: expected sequence of length 2 at dim 1 (got 1)"),
+        ({}, "dict, of which torch makes no tensor: Could not infer dtype of dict"),
+    ],
+)
+@pytest.mark.parametrize(("name", "what"), [("resets", "resets that do not fit"), ("mask", "a mask that does not fit")])
+def test_marks_of_which_no_tensor_can_be_made(name: str, what: str, marks: Any, got: str) -> None:
+    module = Recurrent("gru", INPUT, HIDDEN)
+    with pytest.raises(ShapeError) as raised:
+        module(torch.randn(4, 2, INPUT), **{name: marks})
+    assert str(raised.value) == (
+        f"Recurrent(gru) was given {what}\n"
+        "  expected: a tensor or an array of shape (4, 2), one number a step and row\n"
+        f"  got: {got}"
+    )
+
+
+def test_resets_in_a_list_or_an_array_are_those_in_a_tensor() -> None:
+    module, values, marks = Recurrent("gru", INPUT, HIDDEN), torch.randn(4, 2, INPUT), resets_of("some", 4, 2)
+    want = module(values, resets=marks)[0]
+    for given in (marks.tolist(), marks.numpy()):
+        assert torch.equal(module(values, resets=given)[0], want)
+
+
+@pytest.mark.parametrize(
     ("batch_first", "shape", "got", "expected"),
     [
         (False, (4, 2, INPUT), (2, 4), "(4, 2), one number a step and row"),

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class CFiles:
     state_bytes: int
     constant_bytes: int
     loss: Loss | None  # of accuracy, by weights of eight bits
-    stack: CellStack  # what they compute
+    stack: CellStack = field(repr=False)  # what they compute
 
 
 def c99(

@@ -9,6 +9,7 @@ import torch
 
 from gatewright.axes import HIDDEN, bind
 from gatewright.backends.llvm.emit.vector_type import Products
+from gatewright.backends.llvm.parallel import openmp
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
@@ -31,6 +32,7 @@ class KernelPlan:
     - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
     - `threads`: how many threads run them at most, and `divided` how: `loop: units over 2` where two threads compute
       half the units of every row each, and meet in every step; `rows` where each computes all units of half the rows.
+    - `pool`: why these are threads of Gatewright's own pool; empty where they are PyTorch's OpenMP threads.
     - `alone`: for how many seconds more one thread does all the work, because other work used the processors in the
       last run on several.
     - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
@@ -43,9 +45,12 @@ class KernelPlan:
     divided: str
     alone: float
     found: KernelOrigin
+    pool: str = ""
 
     def __str__(self) -> str:
         threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
+        if self.threads > 1 and self.pool:
+            threads += f" of Gatewright's own pool since {self.pool}"
         if self.threads > 1 and self.alone:
             threads += f", 1 for the next {1000 * self.alone:.0f} ms since other work uses the processors"
         head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
@@ -116,6 +121,7 @@ class LayerPlan(Plan):
             divided=str(partition),
             alone=contention.seconds_left() if partition.threads > 1 else 0.0,
             found=engine.origin(steps, batch, ragged=ragged, packs=packs),
+            pool=openmp.obstacle() if partition.threads > 1 else "",
         )
 
     def __str__(self) -> str:

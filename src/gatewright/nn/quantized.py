@@ -301,7 +301,7 @@ def _refuse_recording(name: str) -> NoReturn:
 
 
 _PLANNED = "matrices in int8, packed once; products in int8"
-_REPLACED = {"_parameters", "_buffers", "_modules", "packed_cells", "backend", "products", "checkpoint"}
+_REPLACED = {"_parameters", "_buffers", "_modules", "packed_cells", "backend", "products", "_checkpoint"}
 """What a quantised layer does not take over from the layer that it was made of."""
 
 

@@ -72,7 +72,7 @@ class Recurrent(nn.Module, NotebookDisplay):
     """
 
     products: Products = None
-    checkpoint: Checkpoint = None
+    _checkpoint: Checkpoint = None
 
     def __init__(
         self,
@@ -97,7 +97,6 @@ class Recurrent(nn.Module, NotebookDisplay):
         nn.Module.__init__(self)  # a drop-in is a torch.nn.RNNBase too, whose constructor makes parameters of its own
         check_options(input_size, hidden_size, num_layers, dropout, backend, {"bias": bias, "batch_first": batch_first})
         check_per(dropout_per)
-        check_checkpoint(checkpoint)
         self.checkpoint = checkpoint
         self.cell = as_cell(cell)
         trace = trace_of(self.cell)
@@ -133,6 +132,17 @@ class Recurrent(nn.Module, NotebookDisplay):
         """The level and the suffix of every direction, in the order of the states."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         return [(layer, suffix) for layer in range(self.num_layers) for suffix in suffixes]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Whether, or for how many steps at a time, saved values are computed again. Setting it raises OptionError, or
+        OptionTypeError, for what is no number of steps."""
+        return self._checkpoint
+
+    @checkpoint.setter
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        check_checkpoint(checkpoint)
+        self._checkpoint = checkpoint
 
     @property
     def output_size(self) -> int:

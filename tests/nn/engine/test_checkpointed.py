@@ -289,11 +289,18 @@ def test_it_is_an_option_that_is_shown_copied_and_saved() -> None:
 def test_other_options_are_refused(value: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
         Recurrent("gru", 2, 3, checkpoint=value)
-    assert str(caught.value) == (
+    message = (
         "checkpoint is no number of steps\n"
         "  expected: True for stretches of sqrt(T) steps, their number of steps, or None to keep all saved values\n"
         f"  got: {value!r}"
     )
+    assert str(caught.value) == message
+    for module in (Recurrent("gru", 2, 3), GRU(2, 3)):
+        module.checkpoint = 12
+        with pytest.raises(kind) as caught:
+            module.checkpoint = value
+        assert str(caught.value) == message
+        assert module.checkpoint == 12
 
 
 def refused(backend: str) -> str:

@@ -162,14 +162,26 @@ def _marked(
 ) -> Tensor:
     """Which steps of which rows are marked, (time, batch): within a row's length, and where the mark is not 0."""
     steps, batch = values.shape[:2]
-    passed = torch.as_tensor(marks, device=values.device)
+    expected = ((batch, steps) if layer.batch_first else (steps, batch)) if batched else (steps,)
+    passed = marks.to(values.device) if isinstance(marks, Tensor) else _as_marks(layer, what, marks, values, expected)  # pyright: ignore[reportUnnecessaryIsInstance]
     marks = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed
     marks = marks.transpose(0, 1) if batched and layer.batch_first and marks.dim() == 2 else marks
     if marks.shape != (steps, batch):
-        expected = (batch, steps) if layer.batch_first else (steps, batch)
         raise ShapeError(
             f"{_name(layer)} was given {what} not fit",
-            expected=f"{expected if batched else (steps,)}, one number a step and row",
+            expected=f"{expected}, one number a step and row",
             got=str(tuple(passed.shape)),
         )
     return marks != 0 if ragged is None else (marks != 0) & ragged.mask()
+
+
+def _as_marks(layer: LayerInterface, what: str, marks: object, like: Tensor, expected: tuple[int, ...]) -> Tensor:
+    """A tensor of marks that a caller gave as something else."""
+    try:
+        return torch.as_tensor(marks, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(
+            f"{_name(layer)} was given {what} not fit",
+            expected=f"a tensor or an array of shape {expected}, one number a step and row",
+            got=f"{type(marks).__name__}, of which torch makes no tensor: {error}",
+        ) from error

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gatewright.backends.llvm.parallel import openmp
-from gatewright.backends.llvm.parallel.openmp import OpenMPThreads, threads_of_torch
+from gatewright.backends.llvm.parallel.openmp import OpenMPThreads, obstacle, threads_of_torch
 
 THREADS = threads_of_torch()
 pytestmark = pytest.mark.skipif(
@@ -104,18 +104,50 @@ def test_of_two_callers_one_has_the_threads(threads: OpenMPThreads) -> None:
 
 
 def test_without_torch_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert obstacle() == ""
     monkeypatch.delitem(sys.modules, "torch")
     assert threads_of_torch() is None
+    assert obstacle() == "PyTorch is not loaded"
 
 
 def test_threads_that_may_be_fewer_than_asked_for_are_not_used() -> None:
     """With a limit of one thread, a region would wait for a second one until its spin limit, in every call."""
-    code = "import torch; from gatewright.backends.llvm.parallel.openmp import threads_of_torch as t; print(t())"
-    for setting in ({"OMP_DYNAMIC": "true"}, {"OMP_THREAD_LIMIT": "1"}):
+    code = (
+        "import torch; from gatewright.backends.llvm.parallel import openmp; "
+        "print(openmp.threads_of_torch(), openmp.obstacle())"
+    )
+    settings = {
+        ("OMP_DYNAMIC", "true"): "OMP_DYNAMIC lets OpenMP use fewer threads than a region asks for",
+        ("OMP_THREAD_LIMIT", "1"): "OMP_THREAD_LIMIT is less than the number of processors",
+    }
+    for (name, value), reason in settings.items():
+        setting = {name: value}
         ran = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, **setting}, capture_output=True, text=True, check=True
         )
-        assert ran.stdout == "None\n", setting
+        assert ran.stdout == f"None {reason}\n"
+
+
+WITHOUT = """
+import types, torch
+import gatewright as gw
+from gatewright.backends.llvm.parallel import openmp
+library = types.SimpleNamespace(omp_get_dynamic=lambda: 0, omp_get_thread_limit=lambda: 2**31 - 1)
+openmp.ctypes = types.SimpleNamespace(CDLL=lambda path: library)
+layer, x = gw.nn.GRU(64, 256), torch.randn(35, 32, 64)
+results = []
+with torch.no_grad():
+    for threads in (1, 2):
+        gw.set_num_threads(threads)
+        results.append(layer(x)[0])
+print(torch.equal(*results), openmp.threads_of_torch(), openmp.obstacle())
+"""
+
+
+def test_a_library_without_the_function_leaves_regions_to_the_pool() -> None:
+    """As on Windows, where a symbol is not looked up in what a library depends on."""
+    ran = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout == "True None this build of PyTorch has no OpenMP threads that others can use\n"
 
 
 FORK = """

@@ -18,6 +18,12 @@ _Key = tuple[int, int, int, int]
 """A partial sum: product, row, block, and one of the chains that take turns."""
 
 
+_CHAIN = 1024
+"""How many elements of a vector are added up before the sum is added to that of the elements before them. The rounding
+errors of one long chain grow with its length: over 10,000 elements they are six times as large. A sum of at most two
+such pieces is one chain."""
+
+
 class Accumulator:
     """Emits the products of a stage, tile by tile."""
 
@@ -67,7 +73,7 @@ class Accumulator:
         tile, panel = self.tile, walk.panel
         turns = panel.depth // 2 if panel.has_pairs else panel.words  # without a pair of which one number is padding
         whole = turns - turns % tile.unroll
-        if whole and panel is self.panels[0]:
+        if whole and (panel is self.panels[0] or self._is_long(walk, whole)):
             current = self._in_pieces(walk, whole, current)
         elif whole:
             current = self._range(walk, (0, whole), current)
@@ -75,18 +81,30 @@ class Accumulator:
             current |= self._multiply(walk, k, k % tile.chains, current)
         return current
 
+    def _is_long(self, walk: "_Walk", whole: int) -> bool:
+        """Whether a sum is cut into several chains; sums of whole numbers are not rounded."""
+        return whole > 2 * _CHAIN and not walk.panel.has_whole_numbers
+
     def _in_pieces(self, walk: "_Walk", whole: int, current: dict[_Key, Value]) -> dict[_Key, Value]:
-        """A range from 0, cut into a piece for each row of the tile."""
-        e, rows, unroll = self.emitter, self.tile.rows, self.tile.unroll
+        """A range from 0, cut into a piece for each row of the tile; into more where the range is long."""
+        e, rows, unroll, is_long = self.emitter, self.tile.rows, self.tile.unroll, self._is_long(walk, whole)
         # one piece for each row spreads the prefetches of the rows over the time that the products take
-        piece = ceil(whole / unroll / rows) * unroll
-        with e.loop(0, rows, 1, "piece", walk.named(current)) as loop:
-            self._meanwhile(loop.index)
+        count = max(rows, ceil(whole / _CHAIN)) if is_long else rows
+        piece = ceil(whole / unroll / count) * unroll
+        with e.loop(0, count, 1, "piece", walk.named(current)) as loop:
+            if walk.panel is self.panels[0]:
+                self._meanwhile(e.smaller_index(loop.index, rows - 1) if count > rows else loop.index)
             start = e.mul_index(loop.index, piece)
             end = e.add_index(start, piece)
-            if piece * rows > whole:
+            if piece * count > whole:
                 end = e.smaller_index(end, whole)
-            loop.carry(walk.named(self._range(walk, (start, end), walk.keyed(loop.values))))
+            before = walk.keyed(loop.values)
+            if is_long:
+                # The sums so far leave the registers for the inner loop, once in a thousand elements.
+                own = self._range(walk, (start, end), dict.fromkeys(before, e.constant(0.0)))
+                loop.carry(walk.named({key: e.add(before[key], total) for key, total in own.items()}))
+            else:
+                loop.carry(walk.named(self._range(walk, (start, end), before)))
         return walk.keyed(loop.values)
 
     def _range(self, walk: "_Walk", span: tuple[Index, Index], current: dict[_Key, Value]) -> dict[_Key, Value]:

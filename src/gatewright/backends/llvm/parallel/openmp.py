@@ -65,12 +65,24 @@ def threads_of_torch() -> OpenMPThreads | None:
 
     An OpenMP library does not work in a child that was forked after its parent had used it.
     """
-    torch = sys.modules.get("torch")
-    return _open() if hasattr(torch, "get_num_threads") and not Process.is_forked else None
+    threads = _threads_or_obstacle()
+    return None if isinstance(threads, str) else threads
+
+
+def obstacle() -> str:
+    """Why the thread pool runs regions in place of PyTorch's threads; empty where it does not."""
+    threads = _threads_or_obstacle()
+    return threads if isinstance(threads, str) else ""
+
+
+def _threads_or_obstacle() -> OpenMPThreads | str:
+    if not hasattr(sys.modules.get("torch"), "get_num_threads"):
+        return "PyTorch is not loaded"
+    return "OpenMP does not work in a forked process" if Process.is_forked else _open()
 
 
 @cache
-def _open() -> OpenMPThreads | None:
+def _open() -> OpenMPThreads | str:
     """The OpenMP library that PyTorch's own library was linked with: a process may hold others."""
     torch = sys.modules["torch"]
     folder = Path(str(torch.__file__)).parent / "lib"
@@ -78,10 +90,13 @@ def _open() -> OpenMPThreads | None:
     try:
         library = ctypes.CDLL(str(folder / name))  # loaded already; a symbol is looked up in what it depends on, too
         # These may give a region fewer threads than it asks for, which would wait for the others in vain.
-        is_limited = library.omp_get_dynamic() or library.omp_get_thread_limit() < (os.cpu_count() or 1)
-        return None if is_limited else OpenMPThreads(library, torch.get_num_threads)
+        if library.omp_get_dynamic():
+            return "OMP_DYNAMIC lets OpenMP use fewer threads than a region asks for"
+        if library.omp_get_thread_limit() < (os.cpu_count() or 1):
+            return "OMP_THREAD_LIMIT is less than the number of processors"
+        return OpenMPThreads(library, torch.get_num_threads)
     except (OSError, AttributeError):
-        return None
+        return "this build of PyTorch has no OpenMP threads that others can use"
 
 
 def _forked() -> None:
