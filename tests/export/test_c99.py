@@ -148,6 +148,10 @@ def test_one_layer_of_a_model_in_double_with_the_functions_of_math_h(tmp_path: P
     network = read_network(as_model_file(model), "recurrent")
     inputs = rng.normal(size=(STEPS, 1, 7))
     assert (files.name, files.source.name, files.state_bytes) == ("lower", "any-name.c", 2 * 7 * 8)
+    assert repr(files) == (  # the equations and all numbers are in `stack`
+        f"CFiles(name='lower', header={files.header!r}, source={files.source!r}, input={files.input!r}, "
+        f"output={files.output!r}, state_bytes={files.state_bytes}, constant_bytes={files.constant_bytes}, loss=None)"
+    )
     got, want = run_in_c(files, network, inputs, "float64"), network_run(network, inputs)[0][:, 0]
     assert got.dtype == want.dtype == np.float64
     assert_parity(got, want, dtype="float64", steps=STEPS)
