@@ -61,7 +61,14 @@ def _of(setup: Setup, name: str, steps: int, batch: int, hidden: int) -> Record 
     if max(_outside_bytes(engine.program, engine, steps, batch) for engine in engines.values()) > MOST_BYTES:
         return None
     copy = machine.copy_bandwidth(setup.threads, COPY_SECONDS)
-    record = {"cell": name, "steps": steps, "batch": batch, "hidden": hidden, "inputs": INPUTS, "copy": rounded(copy)}
+    record: Record = {
+        "cell": name,
+        "steps": steps,
+        "batch": batch,
+        "hidden": hidden,
+        "inputs": INPUTS,
+        "copy": rounded(copy),
+    }
     record |= {"peak": rounded(setup.peaks[setup.threads]), "flops": 2 * batch * PRODUCTS[name] * INPUTS * hidden}
     record["bytes"], record["runs"] = {}, {}
     for mode, engine in engines.items():

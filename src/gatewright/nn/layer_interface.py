@@ -23,11 +23,15 @@ class LayerInterface(Protocol):
     training: bool
     backend: str
     products: Products
-    checkpoint: bool | int | None
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     _forward_hooks: Any
     _forward_pre_hooks: Any
+
+    @property
+    def checkpoint(self) -> bool | int | None:
+        """Whether, or for how many steps at a time, saved values are computed again."""
+        ...
 
     def sizes(self, layer: int = 0) -> dict[str, int]:
         """The size of every axis of the cell in one level."""
