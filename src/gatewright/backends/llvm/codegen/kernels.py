@@ -19,7 +19,7 @@ from gatewright.backends.llvm.codegen.stage import Design
 from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.codegen.unpacked import unpacked_tile
 from gatewright.backends.llvm.emit.bfloat16 import LEAST_LANES
-from gatewright.backends.llvm.emit.vector_type import Dtype, Products
+from gatewright.backends.llvm.emit.vector_type import Dtype, Products, VectorType
 from gatewright.backends.llvm.jit.machine_code import Signature
 from gatewright.backends.llvm.jit.target import Target
 from gatewright.backends.llvm.parallel.unit_partition import StageTiles, UnitPartition, partition_units
@@ -188,7 +188,11 @@ class Kernels:
             for index, design in enumerate(designs)
             for tile in [design.tile]
         ]
-        outer = [f"{design.name} {design.tile.rows}x{design.tile.blocks}" for design in self.sums if design.tile]
+        outer = [
+            f"{design.name} {tile.rows}x{tile.blocks}" + (f" in panels of {design.panel}" if design.panel else "")
+            for design in self.sums
+            if (tile := design.tile)
+        ]
         are_rounded = self.rounds_vectors or self.products == "int8"
         rounded = [f"{self.products} {'products' if are_rounded else 'matrices'}"] if self.products else []
         return "; ".join(
@@ -246,7 +250,8 @@ class Kernels:
         if total.right is None:
             return SumDesign(f"total_{height}", height, 1, self.lanes_of(height), None)
         width = bound.width(total.right)
-        return row_sums.design_outer(height, width, self.lanes_of(width), self.target, rounds=self.rounds_vectors)
+        vector = VectorType(self.dtype, self.lanes_of(width))
+        return row_sums.design_outer(height, width, vector, self.target, rounds=self.rounds_vectors)
 
     def _lanes(self, stage: Stage, bound: Bound) -> int:
         if stage.reductions:

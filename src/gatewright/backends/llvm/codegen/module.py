@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -143,8 +142,8 @@ class _ModuleWriter:
                 row_sums.emit_sum(wide, left, result, args.lines)
             else:
                 right, span = OperandLines(scalar, args.right, design.width, active), (args.first, args.last)
-                multiply = partial(dot, wide) if design.has_pairs else wide.fma
-                row_sums.emit_outer(wide, left, right, result, design.tile, args.lines, span, multiply)
+                multiply = dot if design.has_pairs else Emitter.fma
+                row_sums.emit_outer(wide, left, right, result, design, args.lines, span, multiply)
 
     def write_sum(self, name: str, row_sum: RowSum, design: SumDesign) -> None:
         """One sum, with its operands and its result out of the table."""
