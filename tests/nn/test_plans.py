@@ -8,8 +8,10 @@ import torch
 import gatewright as gw
 from gatewright.backends.llvm.jit import kernel_cache as cache
 from gatewright.backends.llvm.parallel import openmp
+from gatewright.backends.llvm.runtime.amx_support import AmxSupport
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
+from gatewright.nn import plans
 from gatewright.nn.engine.differentiable import differentiable
 
 GRU = """\
@@ -122,6 +124,21 @@ def test_a_plan_says_why_threads_are_not_those_of_torch(monkeypatch: pytest.Monk
     )
     assert one is not None
     assert one.pool == ""
+
+
+def test_a_plan_says_why_there_is_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "Linux refuses tiles: EPERM, Operation not permitted"
+    monkeypatch.setattr(plans, "amx_support", lambda target: AmxSupport(None, reason))
+    layer = gw.nn.GRU(8, 16)
+    exact = layer.plan().kernels(3, 16)
+    assert exact is not None
+    assert exact.no_amx == ""
+    assert "AMX" not in str(exact)
+    layer.products = "bfloat16"
+    rounded = layer.plan().kernels(3, 16)
+    assert rounded is not None
+    assert rounded.no_amx == reason
+    assert str(rounded).splitlines()[0].endswith(f"{rounded.found}; AMX is off since {reason}")
 
 
 def test_how_threads_divide_an_extent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from gatewright.axes import HIDDEN, bind
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.parallel import openmp
 from gatewright.backends.llvm.parallel.work_partition import partition_work
+from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
 from gatewright.nn.backends import Plan
@@ -36,6 +37,8 @@ class KernelPlan:
     - `alone`: for how many seconds more one thread does all the work, because other work used the processors in the
       last run on several.
     - `found`: where the next call finds them: "in memory", "on disk", or "compiled by the first call".
+    - `no_amx`: why products in bfloat16 do without AMX on a processor that has it; empty where they use it, and where
+      there is none.
     """
 
     layout: str
@@ -46,6 +49,7 @@ class KernelPlan:
     alone: float
     found: KernelOrigin
     pool: str = ""
+    no_amx: str = ""
 
     def __str__(self) -> str:
         threads = f"{self.threads} threads ({self.divided})" if self.threads > 1 else "1 thread"
@@ -54,6 +58,7 @@ class KernelPlan:
         if self.threads > 1 and self.alone:
             threads += f", 1 for the next {1000 * self.alone:.0f} ms since other work uses the processors"
         head = f"{self.target}, {self.vector_bits} bits, {threads}; {self.found}"
+        head += f"; AMX is off since {self.no_amx}" if self.no_amx else ""
         return "\n  ".join([head, *dict.fromkeys(self.layout.split("; "))])
 
 
@@ -122,6 +127,7 @@ class LayerPlan(Plan):
             alone=contention.seconds_left() if partition.threads > 1 else 0.0,
             found=engine.origin(steps, batch, ragged=ragged, packs=packs),
             pool=openmp.obstacle() if partition.threads > 1 else "",
+            no_amx=amx_support(target).obstacle if engine.products == "bfloat16" else "",
         )
 
     def __str__(self) -> str:

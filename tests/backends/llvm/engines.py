@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.axes import bind
+from gatewright.backends.llvm.emit.amx import AmxTiles
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products
 from gatewright.backends.llvm.jit.target import target_named
 from gatewright.backends.llvm.runtime.binding import bind_by_name
@@ -39,6 +40,7 @@ class On:
     dtype: Dtype = "float32"
     target: str = "host"
     products: Products = None
+    amx: type[AmxTiles] | None = None
 
 
 HERE = On()
@@ -46,7 +48,7 @@ HERE = On()
 
 @lru_cache(maxsize=256)
 def _engine(trace: Trace, sizes: tuple[tuple[str, int], ...], backwards: bool, on: On) -> Engine:
-    return Engine(plan(trace), dict(sizes), on.dtype, backwards, target_named(on.target), on.products)
+    return Engine(plan(trace), dict(sizes), on.dtype, backwards, target_named(on.target), on.products, amx=on.amx)
 
 
 def engine(given: Given, on: On = HERE) -> Engine:

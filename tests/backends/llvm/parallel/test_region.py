@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import gatewright as gw
+from gatewright.backends.llvm.jit.target import host
 from gatewright.backends.llvm.parallel.region import ParallelRegion
 from gatewright.backends.llvm.parallel.work_partition import RunCost
 from gatewright.backends.llvm.runtime import runner
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.trace import simplify, trace_cell
+from tests.backends.llvm.emulated_amx import EmulatedAmx
 from tests.backends.llvm.engines import On, engine, leaves, run
 from tests.backends.llvm.parallel.test_unit_partition import activated_state
 from tests.backends.llvm.partitions import PartitionWork, by_rows, by_units
@@ -79,6 +81,24 @@ def test_products_in_bfloat16_do_not_depend_on_threads(
             gw.set_num_threads(threads)
             for _ in range(3):
                 assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given, on)), strict=True))
+
+
+@pytest.mark.skipif(not host().has_bfloat16_dot, reason="vectors are rounded by AVX512_BF16")
+@pytest.mark.parametrize("way", [by_rows, by_units])
+def test_products_by_amx_do_not_depend_on_threads(
+    way: PartitionWork, partitioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread has tiles of its own, and configures them itself."""
+    monkeypatch.setattr(runner, "SPIN_LIMITS", (10**7, 10**7))
+    on = On(products="bfloat16", amx=EmulatedAmx)
+    for trace in pair_of("gru"):
+        given = given_for(trace, (3, 40, 17, 40))
+        gw.set_num_threads(1)
+        want = leaves(run(given, on))
+        partitioned(way, engine(given, on))
+        for threads in (2, 3):
+            gw.set_num_threads(threads)
+            assert all(np.array_equal(a, b) for a, b in zip(want, leaves(run(given, on)), strict=True))
 
 
 def test_a_buffer_of_one_step_is_read_by_all_before_it_is_stored_again(

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from gatewright.backends.llvm.codegen import buffers, row_sums
+from gatewright.backends.llvm.codegen.amx_products import amx_bundle, amx_tile
 from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES, Bound, BufferId
 from gatewright.backends.llvm.codegen.pairs import RoundedBuffer, line_pairs
 from gatewright.backends.llvm.codegen.panels import PairedForm, Panel, panels_of
@@ -18,6 +19,7 @@ from gatewright.backends.llvm.codegen.row_sums import SumDesign
 from gatewright.backends.llvm.codegen.stage import Design
 from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile, TileWork, bundle, choose
 from gatewright.backends.llvm.codegen.unpacked import unpacked_tile
+from gatewright.backends.llvm.emit.amx import TILE_ROWS, TILE_WORDS, AmxTiles
 from gatewright.backends.llvm.emit.bfloat16 import LEAST_LANES
 from gatewright.backends.llvm.emit.vector_type import Dtype, Products, VectorType
 from gatewright.backends.llvm.jit.machine_code import Signature
@@ -55,6 +57,8 @@ class Kernels:
 
     Kernels that do not `pack` read matrices where their caller holds them, and take any number of rows of a single
     step: `rows` and `lines` do not matter. They have no bfloat16 products.
+
+    With `amx`, products of bfloat16 numbers use its tiles where there are rows and units to fill them.
     """
 
     program: Program
@@ -68,6 +72,7 @@ class Kernels:
     products: Products = None
     packs: bool = True
     narrow: Narrow = field(default_factory=dict[str, NarrowForm])
+    amx: type[AmxTiles] | None = None
 
     @cached_property
     def bound(self) -> Bound:
@@ -184,6 +189,7 @@ class Kernels:
         stages = [
             f"{name}{index} {design.lanes} lanes, {tile.rows}x{tile.blocks}x{tile.chains} of {design.bundle}"
             + (f" by {tile.unroll}" if tile.unroll != UNROLL else "")
+            + (f" in {self.amx.label}" if self.amx and design.is_amx else "")
             for name, designs in self.designs.items()
             for index, design in enumerate(designs)
             for tile in [design.tile]
@@ -218,6 +224,12 @@ class Kernels:
         units = sizes.width(stage.products[0].target)
         if not self.packs:
             return self._unpacked_design(stage, name, sizes, lanes)
+        if self._fills_amx(of_pass, lanes):
+            count = amx_bundle(len(stage.products))
+            tile = amx_tile(count, -(-units // lanes))
+            words = PairedForm(of_pass, rounds_vectors=True, multiple=TILE_WORDS)
+            panels = panels_of(sizes, stage, name, words, blocks=tile.blocks, lanes=lanes, bundled=count)
+            return Design(stage, lanes, tile, count, panels, is_amx=True)
         terms = [sizes.width(term.vector) for product in stage.products for term in product.terms]
         work = TileWork(
             products=bundle(len(stage.products), self.target.vector_registers),
@@ -229,6 +241,13 @@ class Kernels:
         words = self._words(of_pass, lanes)
         panels = panels_of(sizes, stage, name, words, blocks=tile.blocks, lanes=lanes, bundled=work.products)
         return Design(stage, lanes, tile, work.products, panels)
+
+    def _fills_amx(self, of_pass: str, lanes: int) -> bool:
+        """Whether the products of a pass are computed by AMX: there are rows and units for whole tiles. The rows of a
+        ragged batch may lie anywhere, so that no tile can load them."""
+        rows = self.rows if of_pass == LOOP else self.lines
+        is_full = rows >= TILE_ROWS and lanes == TILE_WORDS
+        return self.amx is not None and self.rounds_vectors and is_full and not self.ragged
 
     def _words(self, of_pass: str, lanes: int) -> PairedForm | None:
         """The words that the panels of a pass consist of, if not of elements."""

@@ -69,7 +69,10 @@ class _ModuleWriter:
         """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
         with self._function(name, PASS_ARGUMENTS) as (scalar, args):
             memory = Memory(scalar, self.bound, args.table)
-            stages = [StageEmitter(scalar, memory, design) for design in designs]
+            tiles = self.kernels.amx(scalar) if self.kernels.amx and any(d.is_amx for d in designs) else None
+            if tiles:
+                tiles.configure()
+            stages = [StageEmitter(scalar, memory, design, tiles) for design in designs]
             context = ThreadContext(scalar, args.context)
             emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
             zero, batch = scalar.index(0), args.batch
@@ -86,6 +89,8 @@ class _ModuleWriter:
                 span = (args.first, args.last, batch, zero)
                 rows = ListedRows(*span, lines=active[0], first_line=zero) if active else StepRows(*span)
                 emitter.emit_step(rows, zero)
+            if tiles:
+                tiles.release()
 
     def _rows_of_step(
         self, e: Emitter, args: Any, lines: Sequence[Value], time: Index, active: Sequence[Value]

@@ -37,6 +37,17 @@ def emit_packing(
             _emit_pairs_of_lines(emitter, panel, (position, source), target, groups, native=native)
         else:
             _emit_copies(emitter, panel, (position, source), target, groups)
+    if panel.words > panel.filled:
+        _emit_padding(emitter, panel, target, groups)
+
+
+def _emit_padding(emitter: Emitter, panel: Panel, target: Value, groups: _Groups) -> None:
+    """Words of zeros behind the others."""
+    with emitter.loop(*groups, 1, "group") as group:
+        start = emitter.mul_index(group.index, panel.length * panel.step)
+        with emitter.loop(panel.filled * panel.step, panel.words * panel.step, panel.lanes, "padding") as place:
+            at = emitter.address(target, emitter.add_index(start, place.index))
+            emitter.store(emitter.constant(0.0), at)
 
 
 def _emit_copies(emitter: Emitter, panel: Panel, part: tuple[int, Value], target: Value, groups: _Groups) -> None:

@@ -46,9 +46,11 @@ def load_neighbours(e: Emitter, pointer: Value, count: int, *, native: bool) -> 
     return bfloat16.pair_neighbours(e, first, second, native=native)
 
 
-def row_rounding(emitter: Emitter, depth: int) -> Any:
-    """The function that rounds a vector of so many elements; a module has one for each depth."""
-    module, name = NativeModule(emitter.module), f"round_{depth}"
+def row_rounding(emitter: Emitter, depth: int, words: int) -> Any:
+    """The function that rounds a vector of so many elements to so many words, zeros behind its own; a module has one
+    for each depth."""
+    filled = -(-depth // 2)
+    module, name = NativeModule(emitter.module), f"round_{depth}" + (f"_to_{words}" if words > filled else "")
     if name in module.module.globals:
         return module[name]
     dtype, lanes = emitter.vector.dtype, emitter.vector.width
@@ -59,11 +61,13 @@ def row_rounding(emitter: Emitter, depth: int) -> Any:
     ):
         whole = depth - depth % (2 * lanes)
         with e.loop(0, whole, 2 * lanes, "k") as k:
-            words = load_neighbours(e, e.address(args.source, k.index), 2 * lanes, native=True)
-            e.store(words, e.address(args.target, e.div_index(k.index, 2)))
+            rounded = load_neighbours(e, e.address(args.source, k.index), 2 * lanes, native=True)
+            e.store(rounded, e.address(args.target, e.div_index(k.index, 2)))
         if whole < depth:
-            words = load_neighbours(e, e.address(args.source, whole), depth - whole, native=True)
-            e.store_first(words, e.address(args.target, whole // 2), -(-(depth - whole) // 2))
+            rounded = load_neighbours(e, e.address(args.source, whole), depth - whole, native=True)
+            e.store_first(rounded, e.address(args.target, whole // 2), filled - whole // 2)
+        for first in range(filled, words, lanes):
+            e.store_first(e.constant(0.0), e.address(args.target, first), min(lanes, words - first))
     return module[name]
 
 

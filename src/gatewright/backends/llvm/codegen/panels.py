@@ -37,6 +37,7 @@ class PairedForm:
     rounds_vectors: bool
     has_whole_numbers: bool = False
     has_dot: bool = False  # whether the target multiplies words of whole numbers in one instruction
+    multiple: int = 1  # panels and vectors are padded with zeros to a multiple of so many words
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,16 @@ class Panel:
     has_whole_numbers: bool = False  # of eight bits, in fours
     has_dot: bool = False  # whether the target multiplies these in one instruction
     operand: BufferId | None = None  # the vector in words, where these are what is multiplied
+    multiple: int = 1  # of words
 
     @property
     def words(self) -> int:
-        """Elements of the vector, or words of two or of four."""
+        """Elements of the vector, or words of two or of four, with padding."""
+        return -(-self.filled // self.multiple) * self.multiple
+
+    @property
+    def filled(self) -> int:
+        """The same without padding."""
         return -(-self.depth // (NUMBERS if self.has_whole_numbers else 2 if self.has_pairs else 1))
 
     @property
@@ -107,10 +114,17 @@ def panels_of(
             has_pairs=pairs is not None and not pairs.has_whole_numbers,
             has_whole_numbers=pairs is not None and pairs.has_whole_numbers,
             has_dot=pairs is not None and pairs.has_dot,
-            operand=BufferId("operand", f"{pairs.of_pass} {vector.name}") if pairs and pairs.rounds_vectors else None,
+            operand=_operand(pairs, vector) if pairs and pairs.rounds_vectors else None,
+            multiple=pairs.multiple if pairs else 1,
         )
         for (bundle, vector, again), matrices in parts.items()
     )
+
+
+def _operand(pairs: PairedForm, vector: Var) -> BufferId:
+    # Stages with and without padding may multiply one vector: rows of different lengths cannot share a buffer.
+    padding = f" in {pairs.multiple}s" if pairs.multiple > 1 else ""
+    return BufferId("operand", f"{pairs.of_pass} {vector.name}{padding}")
 
 
 def column_of(emitter: Emitter, block: Index, lanes: int, units: int) -> Index:

@@ -110,7 +110,6 @@ class PassEmitter:
         limit = rows.limit(e, tile.rows, "last_tile")
         with e.loop(*span, tile.rows, "rows") as loop:
             start = rows.start(e, loop.index, limit)
-            cursors = [rows.cursor(e, start, r, limit) for r in range(tile.rows)]
 
             def meanwhile(row: Index) -> None:
                 for other, before in upcoming:
@@ -118,7 +117,14 @@ class PassEmitter:
                     for column in columns:
                         other.emit_prefetch(cursor, column)
 
-            stage.emit_tile(columns, cursors, group, meanwhile)
+            if stage.amx:
+                # The products of 16 rows take long enough for what is prefetched before them to arrive.
+                with e.loop(0, tile.rows, 1, "prefetched") as row:
+                    meanwhile(row.index)
+                stage.emit_amx(stage.amx, group, tile.rows, lambda row: rows.cursor(e, start, row, limit))
+            else:
+                cursors = [rows.cursor(e, start, r, limit) for r in range(tile.rows)]
+                stage.emit_tile(columns, cursors, group, meanwhile)
 
     def _next_stages(self, number: int, rows: StepRows) -> list[tuple[StageEmitter, Value]]:
         """The stages to prefetch for while a stage's products are accumulated, each with the first line of its step:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewright.backends.llvm.codegen.accumulate import Accumulator, operand_of
+from gatewright.backends.llvm.codegen.amx_products import AmxProducts
 from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
 from gatewright.backends.llvm.codegen.pairs import row_rounding
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
@@ -12,6 +13,7 @@ from gatewright.backends.llvm.codegen.tiles import Tile
 from gatewright.backends.llvm.codegen.unpacked import UnpackedProducts, UnpackedTile
 from gatewright.backends.llvm.codegen.whole_numbers import vector_rounding
 from gatewright.backends.llvm.emit import bfloat16
+from gatewright.backends.llvm.emit.amx import AmxTiles
 from gatewright.backends.llvm.emit.emitter import Emitter, Index
 from gatewright.backends.llvm.emit.rules import RULES
 from gatewright.backends.llvm.emit.vector_type import Value
@@ -34,12 +36,13 @@ class Design:
     bundle: int  # products that are accumulated at the same time
     panels: tuple[Panel, ...]
     unpacked: UnpackedTile | None = None  # where the matrices of the panels are not packed
+    is_amx: bool = False  # whether its products are computed by AMX
 
 
 class StageEmitter:
     """Emits a stage for the rows of one tile."""
 
-    def __init__(self, scalar: Emitter, memory: Memory, design: Design) -> None:
+    def __init__(self, scalar: Emitter, memory: Memory, design: Design, tiles: AmxTiles | None = None) -> None:
         self.emitter, self.bound, self.memory = scalar.with_width(design.lanes), memory.bound, memory
         self.stage, self.lanes, self.tile, self.panels = design.stage, design.lanes, design.tile, design.panels
         self.units = self.bound.sizes[self.stage.axis] if self.stage.axis else 1
@@ -48,11 +51,16 @@ class StageEmitter:
         self.unpacked: UnpackedProducts | None = None
         if design.unpacked:
             self.unpacked = UnpackedProducts(self.emitter, memory, self.stage, self.units, design.unpacked)
+        self.amx: AmxProducts | None = None
+        if design.is_amx and tiles:
+            self.amx = AmxProducts(self.emitter, memory, self.stage, tiles, self.tile, self.panels)
 
     def prepare(self) -> None:
         """Load the pointers of all buffers that the stage uses."""
         if self.unpacked:
             self.unpacked.prepare()
+        if self.amx:
+            self.amx.prepare()
         for panel in () if self.unpacked else self.panels:
             self.memory.pointer(panel.key)
             if panel.operand:
@@ -82,8 +90,22 @@ class StageEmitter:
                 self.memory.of(panel.vector, cursor, 0),
                 operand_of(self.emitter, self.memory, panel, cursor),
             )
-            rounding = vector_rounding if panel.has_whole_numbers else row_rounding
-            self.emitter.call(rounding(self.emitter, panel.depth), [source, target])
+            if panel.has_whole_numbers:
+                rounding = vector_rounding(self.emitter, panel.depth)
+            else:
+                rounding = row_rounding(self.emitter, panel.depth, panel.words)
+            self.emitter.call(rounding, [source, target])
+
+    def emit_amx(self, products: AmxProducts, group: Value, rows: int, cursor_at: Callable[[Index], Cursor]) -> None:
+        """Emit a stage with products by AMX for a group of blocks of so many rows."""
+        e = self.emitter
+        products.emit(group, cursor_at(0))
+        with e.loop(0, products.blocks, 1, "block") as block:
+            number = e.add_index(e.mul_index(group, products.blocks), block.index)
+            column = column_of(e, number, self.lanes, self.units)
+            shared = self._shared(column)
+            with e.loop(0, rows, 1, "row") as row:
+                self._finish({**shared, **products.load(row.index, block.index)}, cursor_at(row.index), column)
 
     def emit_unpacked(self, products: UnpackedProducts, first_unit: Index, cursor: Cursor, row: Index) -> None:
         """Emit the equations of one row for a group of units, with the products that were computed for its tile."""

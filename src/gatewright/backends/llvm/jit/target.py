@@ -48,6 +48,12 @@ class Target:
         return {"avx512bf16", "avx512vl"} <= self.needs
 
     @property
+    def has_amx(self) -> bool:
+        """Whether AMX multiplies bfloat16 numbers. On Linux only: each system grants the tiles in its own way."""
+        is_linux = _family(self.triple) == _X86 and "linux" in self.triple
+        return is_linux and self.has_bfloat16_dot and {"amx-tile", "amx-bf16"} <= self.needs
+
+    @property
     def has_int8_dot(self) -> bool:
         """Whether one instruction multiplies fours of int8 numbers and adds the products to an int32 sum."""
         return {"avx512vnni", "avx512vl"} <= self.needs

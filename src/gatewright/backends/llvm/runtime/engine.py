@@ -12,11 +12,13 @@ from gatewright.axes import bind
 from gatewright.backends.base import check_relabels
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.codegen.module import emit_module
+from gatewright.backends.llvm.emit.amx import AmxTiles
 from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe, text_of
 from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, target_named
+from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError
 from gatewright.int8 import require_sums_fit
@@ -58,6 +60,9 @@ class Engine:
     `narrow`: values of the caller's arrays that lie there as bfloat16, by their names in the Program. One run saves
     them, and another one reads them.
 
+    `amx`: the instructions for tiles that products in bfloat16 use. None: those of this processor, if it has them and
+    `amx_support` finds no obstacle.
+
     Raises ShapeError where axes that the equations use for one another have different sizes, OptionError for a Program
     with scans: a core that goes from step to step does less work; and for a gradient with int8 products.
     """
@@ -69,6 +74,7 @@ class Engine:
     target: Target | None = None
     products: Products = None
     narrow: Narrow = field(default_factory=dict[str, NarrowForm])
+    amx: type[AmxTiles] | None = None
     runners: dict[Any, Runner] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
     """The runners that were made, by their extent: steps, rows, whether the batch is ragged."""
     _compiled: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
@@ -166,7 +172,8 @@ class Engine:
         """The kernels for an extent, not compiled."""
         counts = self._row_counts(steps, batch, packs=packs)
         options = (self.dtype, self.target or target_named(), self.backwards)
-        return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs, self.narrow)
+        amx = self.amx or (amx_support(options[1]).tiles if self.products == "bfloat16" else None)
+        return Kernels(self.program, self.sizes, *options, *counts, ragged, self.products, packs, self.narrow, amx)
 
     def origin(self, steps: int, batch: int, *, ragged: bool = False, packs: bool = True) -> KernelOrigin:
         """Where a call for an extent would get its kernels from now."""
