@@ -130,19 +130,19 @@ def test_what_is_not_finite_comes_out() -> None:
 @pytest.mark.parametrize("depth", [6001, 10_000])
 def test_long_sums_stay_as_exact_as_those_of_vectors(depth: int) -> None:
     given = given_for(trace_cell(many_products), (1, 16, depth, 16))
-    one, other = (run(given, on)["states"]["h"] for on in (EMULATED, VECTORS))
-    np.testing.assert_allclose(one, other, rtol=0, atol=4e-6 * np.abs(other).max())
+    got, want = (run(given, on)["states"]["h"] for on in (EMULATED, VECTORS))
+    np.testing.assert_allclose(got, want, rtol=0, atol=4e-6 * np.abs(want).max())
 
 
 def functions_of(assembly: str) -> dict[str, list[str]]:
     """The instructions of each function."""
-    found: dict[str, list[str]] = {}
+    functions: dict[str, list[str]] = {}
     for line in assembly.splitlines():
         if label := re.match(r"([a-z]\w*):", line):
-            found[label[1]] = []
-        elif found and re.match(r"\t[a-z]", line):
-            found[list(found)[-1]].append(line.strip())
-    return found
+            functions[label[1]] = []
+        elif functions and re.match(r"\t[a-z]", line):
+            functions[list(functions)[-1]].append(line.strip())
+    return functions
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])

@@ -166,11 +166,11 @@ def test_an_engine_takes_what_the_process_may_use(amx_host: Target, monkeypatch:
     program, asked = plan(given.trace), list[Target]()
 
     def layout(products: Any, verdict: AmxSupport) -> str:
-        def found(target: Target) -> AmxSupport:
+        def recorded(target: Target) -> AmxSupport:
             asked.append(target)
             return verdict
 
-        monkeypatch.setattr("gatewright.backends.llvm.runtime.engine.amx_support", found)
+        monkeypatch.setattr("gatewright.backends.llvm.runtime.engine.amx_support", recorded)
         return Engine(program, given.sizes, "float32", target=amx_host, products=products).design(2, 16).layout
 
     assert "loop0 16 lanes, 16x1x1 of 2 in AMX tiles" in layout("bfloat16", AmxSupport(AmxTiles))
