@@ -185,8 +185,8 @@ class Kernels:
     @cached_property
     def layout(self) -> str:
         """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
-        1 chain of each of 3 products; `by 1` says that the inner loop is not unrolled, `in AMX tiles` that the processor
-        multiplies whole tiles."""
+        1 chain of each of 3 products; `by 1` says that the inner loop is not unrolled, `in AMX tiles` that AMX computes
+        them."""
         stages = [
             f"{name}{index} {design.lanes} lanes, {tile.rows}x{tile.blocks}x{tile.chains} of {design.bundle}"
             + (f" by {tile.unroll}" if tile.unroll != UNROLL else "")
