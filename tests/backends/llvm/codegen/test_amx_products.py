@@ -78,8 +78,8 @@ def test_kernels_by_instructions_and_by_functions_have_different_keys() -> None:
 
 def test_bundles_and_blocks_fit_the_tiles() -> None:
     assert [amx_bundle(products) for products in range(1, 10)] == [1, 2, 3, 4, 3, 3, 4, 4, 3]
-    assert [amx_tile(1, blocks).blocks for blocks in range(1, 9)] == [1, 2, 3, 4, 1, 3, 1, 4]
-    assert [amx_tile(2, blocks).blocks for blocks in (1, 2, 3, 4)] == [1, 2, 1, 2]
+    assert [amx_tile(1, blocks).blocks for blocks in range(1, 9)] == [1, 2, 3, 4, 3, 3, 4, 4]
+    assert [amx_tile(2, blocks).blocks for blocks in (1, 2, 3, 4)] == [1, 2, 2, 2]
     assert amx_tile(3, 4) == amx_tile(4, 4) == Tile(16, 1)
 
 

@@ -22,6 +22,8 @@ from gatewright.schedule.program import Stage
 _SUMS = 4  # tiles 0 to 3
 _ROWS = 4
 _WEIGHTS = range(5, TILES)  # in turn, so that one can be loaded while another is multiplied
+_INTERVAL, _LATENCY = 16, 52
+"""Cycles from one `tdpbf16ps` to the next, and until its sums can be added to again, by Intel's manual."""
 _WORD_BYTES = 4
 _TILE_NUMBERS = TILE_ROWS * TILE_WORDS
 
@@ -32,9 +34,12 @@ def amx_bundle(products: int) -> int:
 
 
 def amx_tile(bundle: int, blocks: int) -> Tile:
-    """The tile for a stage of so many blocks of 16 units: as many as there are sums for, with little padding."""
-    most = max(1, _SUMS // bundle)
-    return Tile(TILE_ROWS, min(range(1, most + 1), key=lambda count: (-(-blocks // count) * count, -count)))
+    """The tile for a stage of so many blocks of 16 units. More sums hide the latency, fewer need less padding."""
+
+    def cycles(count: int) -> int:
+        return -(-blocks // count) * max(_LATENCY, count * bundle * _INTERVAL)
+
+    return Tile(TILE_ROWS, min(range(1, max(1, _SUMS // bundle) + 1), key=cycles))
 
 
 class AmxProducts:
