@@ -1,5 +1,6 @@
 """docs/reference/ has every public name, command, setting and error, and is up to date."""
 
+import re
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+import gatewright
 from gatewright import errors, tasks
 from gatewright.cells import CATALOGUE
 from gatewright.tasks.recipes import RECIPES
@@ -84,6 +86,14 @@ def test_every_file_of_a_run_is_there(tmp_path: Path) -> None:
     text = page("files")
     run = tasks.train("adding", quick=True, epochs=1, out=tmp_path / "run", watch=True)
     assert [path.name for path in run.folder.iterdir() if f"`{path.name}" not in text] == []
+
+
+def test_every_environment_variable_is_there() -> None:
+    source = Path(gatewright.__file__).parent
+    texts = [file.read_text(encoding="utf-8") for file in source.rglob("*.py")]
+    read = {name for text in texts for name in re.findall(r'"(GATEWRIGHT_[A-Z]+)"', text)}
+    assert len(read) >= 5
+    assert set(re.findall(r"^\| `(GATEWRIGHT_[A-Z]+)`", page("environment"), re.MULTILINE)) == read
 
 
 def test_an_old_page_is_seen(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 VARIABLE = "GATEWRIGHT_CACHE"
-"""The environment variable that gives another folder for all that Gatewright keeps; "off" keeps no kernels."""
+"""The environment variable that gives another folder for kernels and schedules; "off" keeps none."""
 LIMIT = 256 * 2**20  # bytes
 
 _MAGIC = b"gatewright kernel 1\n"
