@@ -14,6 +14,7 @@ from tests.paths import PACKAGE, ROOT, SHARED_DATA, package_files
 
 DOCUMENTS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
 WITHOUT_PYTHON = {
+    "docs/reference/environment.md",
     "docs/benchmarks.md",
     "docs/commands.md",
     "docs/decisions.md",
