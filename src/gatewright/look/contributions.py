@@ -1,7 +1,6 @@
 """What each output looked at, and how far back a network remembers: by gradients, within a bound on the work."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from gatewright.errors import GatewrightError
 from gatewright.inspect.activity.activations import Activations
-from gatewright.inspect.activity.record import RECURRENT_LAYERS
+from gatewright.inspect.activity.record import recurrent_layers
 from gatewright.inspect.gradients.memory import EffectiveMemory, Of, effective_memory
 from gatewright.inspect.gradients.reading import Reading
 from gatewright.inspect.gradients.saliency import saliency, saliency_by_lag
@@ -92,7 +91,7 @@ def _by_patch(norms: Values, patch: int) -> Values:
 
 def memory_of(batch: Reading, work: int) -> dict[str, MemoryCurve]:
     """The effective memory of the last recurrent layer's state; of the output where the layer reads both ways."""
-    layers = list(layers_of(batch.model).items())
+    layers = list(recurrent_layers(batch.model).items())
     if not layers:
         return {}
     path, layer = layers[-1]
@@ -118,9 +117,4 @@ def _bounded_memory(batch: Reading, of: Of, units: int, work: int) -> EffectiveM
 
 def work_for(network: nn.Module) -> int:
     """The work for a network: a step of a larger layer costs more."""
-    return WORK * _UNITS // max([_UNITS, *(int(layer.hidden_size) for layer in layers_of(network).values())])
-
-
-def layers_of(network: nn.Module) -> dict[str, Any]:
-    """The recurrent layers of a network by their paths."""
-    return {path: layer for path, layer in network.named_modules() if isinstance(layer, RECURRENT_LAYERS)}
+    return WORK * _UNITS // max([_UNITS, *(int(layer.hidden_size) for layer in recurrent_layers(network).values())])

@@ -11,6 +11,7 @@ from torch import nn
 from gatewright.errors import GatewrightError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
 from gatewright.inspect.activity.observe import observations
+from gatewright.inspect.activity.record import recurrent_layers
 from gatewright.inspect.dynamics.drift import Drift, drift
 from gatewright.inspect.dynamics.fixed_points import eigenvalues, fixed_points
 from gatewright.inspect.dynamics.lyapunov import lyapunov_spectrum
@@ -18,7 +19,7 @@ from gatewright.inspect.dynamics.state_map import StateMap, state_map
 from gatewright.inspect.dynamics.state_space import dead_units, state_rank, whole_state
 from gatewright.inspect.dynamics.variables import find_variable
 from gatewright.inspect.gradients.reading import Reading
-from gatewright.look.contributions import contributions_of, layers_of, memory_of, work_for
+from gatewright.look.contributions import contributions_of, memory_of, work_for
 from gatewright.look.extras import Extras, HeldCarry, LayerDynamics, Values
 from gatewright.look.joined import joined
 from gatewright.tasks.data.synthetic import random_pairs
@@ -55,7 +56,7 @@ def measured(
     return Extras(
         contributions=contributions,
         effective_memory=memory_of(first[0], bound) if first else {},
-        dynamics=[_dynamics(path, layer, activations) for path, layer in layers_of(network).items()],
+        dynamics=[_dynamics(path, layer, activations) for path, layer in recurrent_layers(network).items()],
         ranks=state_rank(activations),
         dead=dead_units(activations),
         drifts=_drifts(source, activations),

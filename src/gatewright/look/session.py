@@ -1,7 +1,7 @@
 """What a live page asks of a model: to read a text or a series, and to write on, with gates clamped or as they are."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Lock
@@ -161,7 +161,7 @@ class LiveSession:
             values = batches[0].values if is_causal(network.run.model.network, seen) else None
         else:  # several sentences are rows of their own; an empty text is refused as `observe` does
             seen, values = observe(network.run, text=cut), None
-        return self._with_own_traces(seen, network, text[:1]), values
+        return self._with_own_traces(seen, network, lambda: observe(self.run, text=text[:1])), values
 
     def _forecast(self, values: object, horizon: object, network: _Network) -> Activations:
         if self.forecaster is None:
@@ -172,20 +172,22 @@ class LiveSession:
             raise OptionError("the horizon is out of range", expected=f"1 to {recipe.horizon}", got=str(steps))
         if values is not None:
             window = replace(window, values=_history(values, window.values.shape))
-        seen = activations_of(network.run.model.network, next(self.forecaster.window_inputs([window])))
-        if network.clamps:
-            plain = activations_of(self.run.model.network, next(self.forecaster.window_inputs([window])))
-            layers = {name: replace(layer, trace=plain.layers[name].trace) for name, layer in seen.layers.items()}
-            seen = replace(seen, layers=layers)
+        inputs = next(self.forecaster.window_inputs([window]))
+        seen = activations_of(network.run.model.network, inputs)
+        seen = self._with_own_traces(seen, network, lambda: activations_of(self.run.model.network, inputs))
         return _ahead(seen, recipe.history + steps, steps)
 
-    def _with_own_traces(self, seen: Activations, network: _Network, text: str) -> Activations:
-        """Activations of clamped layers with the equations of the cell, not those with clamps in them."""
+    def _with_own_traces(
+        self, seen: Activations, network: _Network, read_plain: Callable[[], Activations]
+    ) -> Activations:
+        """Activations of clamped layers with the equations of the cell, not those with clamps in them.
+
+        `read_plain`: has the network without clamps read anything; called once, since equations stay the same.
+        """
         if not network.clamps:
             return seen
         if not self._traces:
-            plain = observe(self.run, text=text)
-            self._traces = {name: layer.trace for name, layer in plain.layers.items()}
+            self._traces = {name: layer.trace for name, layer in read_plain().layers.items()}
         layers = {name: replace(layer, trace=self._traces[name]) for name, layer in seen.layers.items()}
         return replace(seen, layers=layers)
 

@@ -111,13 +111,9 @@ def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path / "cache"))
 
     def forget() -> None:
-        for made in (
-            schedules.planned,
-            schedules.simplified_and_planned,
-            schedules.step_pair,
-            schedules.gradient_program,
-        ):
+        for made in (schedules.simplified_and_planned, schedules.step_pair, schedules.gradient_program):
             made.cache_clear()
+        schedules.programs.clear()
 
     forget()
     yield forget

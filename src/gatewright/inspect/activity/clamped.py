@@ -12,7 +12,7 @@ from torch import nn
 
 from gatewright.axes import bind
 from gatewright.errors import OptionError
-from gatewright.inspect.activity.record import RECURRENT_LAYERS, engine_layer
+from gatewright.inspect.activity.record import engine_layer, recurrent_layers
 from gatewright.nn import QuantizedRecurrent, Recurrent
 from gatewright.nn.derived_layers import is_on_engine, obstacle_of, put_on_engine
 from gatewright.nn.records import twin_of
@@ -44,7 +44,7 @@ def clamped(model: nn.Module, clamps: Sequence[Clamp]) -> nn.Module:
 
     Raises OptionError for a layer, gate or unit that does not exist, and names what there is.
     """
-    layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, RECURRENT_LAYERS)}
+    layers = recurrent_layers(model)
     places = _places({path: engine_layer(layer) for path, layer in layers.items()})
     by_path: dict[str, list[tuple[str, Clamp]]] = {}
     for clamp in clamps:

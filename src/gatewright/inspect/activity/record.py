@@ -66,7 +66,7 @@ def record(
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] (the folder of a run, often)
         raise OptionError(f"a {type(model).__name__} is no torch module", do="read a run with observe")
-    inputs = tuple(_as_tensor(value, model) for value in inputs)
+    inputs = tuple(as_read_by(model, value) if isinstance(value, np.ndarray) else value for value in inputs)
     with _observed(model) as calls, torch.no_grad():
         result = model(*inputs, **options)
     layers = {name: layer for path, called in calls.items() for name, layer in _replayed(path, called, lengths).items()}
@@ -87,10 +87,13 @@ def record(
     return Activations(layers, ends, symbols, series, array, labels)
 
 
-def _as_tensor(value: Any, model: nn.Module) -> Any:
-    """An input of the model; an array becomes a tensor on its device, and numbers with a point have its dtype."""
-    if not isinstance(value, np.ndarray):
-        return value
+def recurrent_layers(model: nn.Module) -> dict[str, Any]:
+    """The recurrent layers of a model by their paths."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, RECURRENT_LAYERS)}
+
+
+def as_read_by(model: nn.Module, value: Tensor | NDArray[Any]) -> Tensor:
+    """A tensor or array as a tensor on the device of a model; numbers with a point have its dtype."""
     tensor = torch.as_tensor(value)
     parameter = next(model.parameters(), tensor)
     return tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
@@ -128,13 +131,12 @@ def _observed(model: nn.Module) -> Generator[dict[str, _Calls]]:
 
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
-        for path, module in model.named_modules():
-            if isinstance(module, RECURRENT_LAYERS):
-                handle = module.register_forward_pre_hook(keep(path), with_kwargs=True)
+        for path, layer in recurrent_layers(model).items():
+            handle = layer.register_forward_pre_hook(keep(path), with_kwargs=True)
+            stack.callback(handle.remove)
+            if _has_own_forward(layer):
+                handle = layer.register_forward_hook(keep_result(path))
                 stack.callback(handle.remove)
-                if _has_own_forward(module):
-                    handle = module.register_forward_hook(keep_result(path))
-                    stack.callback(handle.remove)
         yield calls
 
 

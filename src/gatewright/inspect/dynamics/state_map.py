@@ -15,7 +15,7 @@ from gatewright.axes import bind
 from gatewright.backends import numpy_ref
 from gatewright.derive import jvp, tangent
 from gatewright.errors import OptionError, ShapeError
-from gatewright.inspect.activity.record import RECURRENT_LAYERS, with_states
+from gatewright.inspect.activity.record import recurrent_layers, with_states
 from gatewright.nn.records import direction_parameters
 from gatewright.trace import Trace
 from gatewright.trace.ir import Literal
@@ -147,7 +147,7 @@ def state_map(layer: nn.Module) -> StateMap:
 
 
 def _only_layer(model: nn.Module) -> nn.Module:
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, RECURRENT_LAYERS)}
+    layers = recurrent_layers(model)
     if len(layers) == 1:
         return next(iter(layers.values()))
     raise OptionError(

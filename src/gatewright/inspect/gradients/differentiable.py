@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import OptionError
+from gatewright.inspect.activity.record import RECURRENT_LAYERS
 from gatewright.inspect.activity.unchanged import unchanged
 from gatewright.inspect.gradients.reading import Reading
-from gatewright.nn import Recurrent
 
 Change = Callable[[Tensor], Tensor]
 Initial = Mapping[str, tuple[Tensor, ...]]
@@ -121,7 +121,7 @@ class _Hooks:
     reader: nn.Module | None = None
 
     def on(self, path: str, module: nn.Module) -> Generator[Any]:
-        if isinstance(module, (Recurrent, nn.RNNBase)):
+        if isinstance(module, RECURRENT_LAYERS):
             if path in self.initial:
                 yield module.register_forward_pre_hook(self._before(path), with_kwargs=True)
             yield module.register_forward_hook(self._after(path))

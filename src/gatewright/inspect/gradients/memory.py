@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from gatewright.errors import DataError, OptionError
+from gatewright.inspect.activity.record import recurrent_layers
 from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, required_outputs, run_differentiable
 from gatewright.inspect.gradients.reading import ModelSource, Reading, readings
 from gatewright.inspect.gradients.windows import RowWindows
-from gatewright.nn import Recurrent
 
 Values = NDArray[np.float64]
 Of = Literal["state", "output"]
@@ -148,9 +148,7 @@ def _target(batch: Reading, of: Of, layer: str | None) -> _StateOrOutput:
     path = paths[-1] if layer is None else layer
     if path not in paths:
         raise OptionError(f"the model has no recurrent layer {path!r}", expected=", ".join(map(repr, paths)))
-    module: Any = batch.model.get_submodule(path)
-    below: list[Any] = [m for m in batch.model.modules() if isinstance(m, (Recurrent, nn.RNNBase))]
-    if module.bidirectional or any(other.bidirectional for other in below):
+    if any(other.bidirectional for other in recurrent_layers(batch.model).values()):
         raise OptionError(
             f"the layer {path!r} depends on both directions: its memory has no lags",
             do="measure the outputs in place of the states",

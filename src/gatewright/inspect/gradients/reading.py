@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.names import check_names
 from gatewright.inspect.activity.observe import Source, network_batches
-from gatewright.nn import Recurrent
+from gatewright.inspect.activity.record import as_read_by, recurrent_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,18 +133,14 @@ def _module_reading(
 ) -> Reading:
     if data is None:
         raise OptionError("there is nothing to read", expected="a tensor or array (time, batch[, features])")
-    layers = [layer for layer in model.modules() if isinstance(layer, (Recurrent, nn.RNNBase))]
+    layers = list(recurrent_layers(model).values())
     if not layers:
         raise OptionError(
             f"the {type(model).__name__} has no recurrent layer",
             expected="a model with torch.nn's or gatewright.nn's RNN, GRU, LSTM or Recurrent",
         )
     first = layers[0].batch_first if batch_first is None else batch_first
-    values = data if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
-    parameter = next(model.parameters())
-    values = values.detach().to(parameter.device)
-    if values.is_floating_point():
-        values = values.to(parameter.dtype)
+    values = as_read_by(model, data.detach() if isinstance(data, Tensor) else np.asarray(data))
     if values.dim() == (2 if values.is_floating_point() else 1):
         values = values.unsqueeze(0 if first else 1)
     batch, steps = (values.shape[0], values.shape[1]) if first else (values.shape[1], values.shape[0])

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gatewright.inspect.activity.activations import Activations
-from gatewright.inspect.activity.record import record
+from gatewright.inspect.activity.record import record, recurrent_layers
 from gatewright.inspect.gradients.differentiable import DifferentiableRun, Initial, frozen, run_differentiable
 from gatewright.inspect.gradients.reading import Reading
-from gatewright.nn import Recurrent
 
 Target = Callable[[DifferentiableRun], Tensor | None]
 """What is differentiated: (time, rows, values)."""
@@ -98,7 +97,7 @@ class RowWindows:
 
 def _has_states(model: nn.Module, activations: Activations) -> bool:
     """Whether all states of all layers are recorded, and none is read from the end."""
-    layers = [layer for layer in model.modules() if isinstance(layer, (Recurrent, nn.RNNBase))]
+    layers = recurrent_layers(model).values()
     levels = sum(layer.num_layers for layer in layers)
     return (
         not any(layer.bidirectional for layer in layers)
@@ -110,9 +109,7 @@ def _has_states(model: nn.Module, activations: Activations) -> bool:
 def _initial(model: nn.Module, activations: Activations, rows: Tensor, starts: Tensor) -> Initial:
     """The states before the first steps of windows, by layer."""
     initial: dict[str, tuple[Tensor, ...]] = {}
-    for path, module in model.named_modules():
-        if not isinstance(module, (Recurrent, nn.RNNBase)):
-            continue
+    for path, module in recurrent_layers(model).items():
         like: Any = next(module.parameters())
         names = [".".join(filter(None, (path, f"l{level}"))) for level in range(module.num_layers)]
         levels = [activations.layer(name) for name in names]

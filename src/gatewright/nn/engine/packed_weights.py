@@ -61,14 +61,15 @@ class ConvertedParameters:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[bytes, list[Tensor]] = (b"", [])
+        self._kept: tuple[tuple[object, ...], list[Tensor]] = ((), [])
 
     def of(self, parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
         """The parameters in a dtype."""
         # a digest is of contiguous memory, in words of 4 bytes
         if not all(x.is_contiguous() and x.nbytes % 4 == 0 for x in parameters):
             return [x.to(dtype) for x in parameters]
-        now = digest((x.data_ptr(), x.nbytes) for x in parameters)
+        # the same bits are other numbers in another dtype
+        now = (digest((x.data_ptr(), x.nbytes) for x in parameters), dtype, *[x.dtype for x in parameters])
         last, converted = self._kept
         if last != now:
             converted = [x.to(dtype) for x in parameters]

@@ -22,18 +22,17 @@ from gatewright.trace.simplify import simplify
 from gatewright.trace.text import to_text
 
 _MOST = 256  # of each kind, in memory
-_read_ahead: dict[Trace, Program] = {}
-"""Programs that an entry holds beside what was asked for, until `planned` is called for them."""
+programs: dict[Trace, Program] = {}
+"""Programs by their traces: those that were asked for, and those that an entry on disk holds beside what was."""
 
 
-@lru_cache(maxsize=_MOST)
 def planned(trace: Trace) -> Program:
     """The Program of a trace that is simple already: made once for all sizes, dtypes and layers.
 
     Raises TraceError where there is none.
     """
-    program = _read_ahead.pop(trace, None)
-    return plan(trace) if program is None else program
+    program = programs.get(trace)
+    return _kept(trace, plan(trace)) if program is None else program
 
 
 def simplified(trace: Trace) -> Trace:
@@ -52,8 +51,7 @@ def simplified_and_planned(trace: Trace) -> tuple[Trace, Program]:
     """
     (program,) = _from_disk(trace, "step", (), lambda: [plan(simplify(trace))])
     assert isinstance(program, Program)
-    _keep_ahead(program)
-    return program.trace, program
+    return program.trace, _kept(program.trace, program)
 
 
 @lru_cache(maxsize=_MOST)
@@ -67,8 +65,8 @@ def step_pair(trace: Trace, seeded: tuple[str, ...]) -> StepPair:
     program, backward = _from_disk(trace, "pair", seeded, make)
     assert isinstance(program, Program)
     assert isinstance(backward, Trace)
-    _keep_ahead(program)
     forward = program.trace
+    _kept(forward, program)
     return StepPair(forward, backward, tuple(name for name, _ in forward.emits[len(trace.emits) :]))
 
 
@@ -89,10 +87,11 @@ def gradient_program(trace: Trace, seeded: tuple[str, ...], wanted: frozenset[st
     return program
 
 
-def _keep_ahead(program: Program) -> None:
-    if len(_read_ahead) >= _MOST:
-        _read_ahead.clear()
-    _read_ahead[program.trace] = program
+def _kept(trace: Trace, program: Program) -> Program:
+    if len(programs) >= _MOST:
+        programs.clear()
+    programs[trace] = program
+    return program
 
 
 @lru_cache(maxsize=_MOST)

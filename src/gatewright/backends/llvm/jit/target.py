@@ -50,7 +50,7 @@ class Target:
     @property
     def has_amx(self) -> bool:
         """Whether AMX multiplies bfloat16 numbers. On Linux only: each system grants the tiles in its own way."""
-        is_linux = _family(self.triple) == _X86 and "linux" in self.triple
+        is_linux = is_x86(self) and "linux" in self.triple
         return is_linux and self.has_bfloat16_dot and {"amx-tile", "amx-bf16"} <= self.needs
 
     @property
