@@ -32,6 +32,7 @@ def isolated_environment(folder: Path) -> dict[str, str]:
         "HYPOTHESIS_STORAGE_DIRECTORY": "hypothesis",
         "MPLCONFIGDIR": "matplotlib",
         "TORCH_HOME": "torch",
+        "TRITON_CACHE_DIR": "triton",
     }
     paths = {variable: folder / name for variable, name in places.items()}
     for path in paths.values():
@@ -44,6 +45,7 @@ def isolated_environment(folder: Path) -> dict[str, str]:
         "NO_PROXY": "localhost,127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
         "COLUMNS": "80",
+        "TRITON_INTERPRET": "1",  # read when triton is imported: its kernels run on the CPU, in its interpreter
     }
     return {**ONE_THREAD, **proxies, **settings, **{variable: str(path) for variable, path in paths.items()}}
 

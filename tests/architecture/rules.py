@@ -38,7 +38,7 @@ ANYWHERE = ("",)
 THIRD_PARTY = {
     "numpy": ANYWHERE,
     "llvmlite": ("backends.llvm",),
-    "torch": ("backends.torch_eager", "nn", "tasks", "inspect", "look"),
+    "torch": ("backends.torch_eager", "backends.triton", "nn", "tasks", "inspect", "look"),
     "lightning": ("tasks",),
     "pooch": ("tasks",),
     "filelock": ("tasks",),
@@ -59,6 +59,7 @@ THIRD_PARTY = {
     "typer": ("cli",),
     "rich": ("cli", "tasks", "inspect", "terminal"),
     "onnx": ("backends.onnx",),
+    "triton": ("backends.triton",),
     "starlette": ("look",),
     "uvicorn": ("look",),
 }
