@@ -131,7 +131,8 @@ fewest steps: it stays at 1 where the whole time grows linearly with T. "GB/s" c
 any case: forward the input is read and the output written; backward the input, the output and its gradient are read
 and the gradient by the input is written. "of a copy" is the share of the speed of a copy from memory to memory. "of
 the bound" compares the time with the least that the machine needs: for these bytes at that speed, or for the matrix
-products at the peak, whichever is longer.
+products at the peak, whichever is longer. Each timed call follows one of the same length that is not counted: a virtual
+machine passes memory that is free for some seconds on to its host, and the next long call would wait to get it back.
 """,
     ),
     "recurrent_part": (

@@ -16,12 +16,17 @@ Run = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Method:
-    """How long a sample lasts at least, how many rounds there are, and in what time; all in seconds."""
+    """How long a sample lasts at least, how many rounds there are, and in what time; all in seconds.
+
+    A sample that lasts less than `settles` follows calls that are not counted: longer ones bring their data into the
+    caches by themselves.
+    """
 
     sample: float = 1e-3
     fewest: int = 7
     most: int = 101
     budget: float = 5.0
+    settles: float = 0.05
 
     def shorter(self, part: float) -> "Method":
         """The same in a part of the time."""
@@ -29,8 +34,6 @@ class Method:
 
 
 QUICK = Method(sample=5e-4, fewest=3, most=15, budget=0.25)
-SETTLES = 0.05
-"""Seconds: a sample that lasts longer brings its data into the caches by itself."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,14 @@ class Timing:
 class _Contestant:
     """A call, how many of them make a sample, and what it took so far."""
 
-    def __init__(self, run: Run, sample: float) -> None:
+    def __init__(self, run: Run, sample: float, settles: float) -> None:
         self.run, self.samples = run, list[float]()
         run(1)
         self.count, seconds = 1, run(1)
         while seconds < sample:
             self.count = max(self.count + 1, min(10 * self.count, int(1.2 * sample / max(seconds, 1e-9) * self.count)))
             seconds = run(self.count)
-        self.warmups = self.count // 2 + 1 if seconds < SETTLES else 0
+        self.warmups = self.count // 2 + 1 if seconds < settles else 0
 
     def sample(self) -> None:
         """Calls that are not counted, which bring the data back into the caches, then those that are."""
@@ -90,7 +93,7 @@ def race(calls: Mapping[str, Call], method: Method) -> dict[str, Timing]:
 def race_runs(runs: Mapping[str, Run], method: Method) -> dict[str, Timing]:
     """The same for calls that are timed where they run."""
     with _no_collection():
-        contestants = {name: _Contestant(run, method.sample) for name, run in runs.items()}
+        contestants = {name: _Contestant(run, method.sample, method.settles) for name, run in runs.items()}
         order, rounds, began = list(contestants.values()), 0, time.perf_counter()
         while rounds < method.fewest or (rounds < method.most and time.perf_counter() - began < method.budget):
             for contestant in order:

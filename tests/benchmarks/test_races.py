@@ -12,7 +12,7 @@ from benchmarks import peers, races
 from benchmarks.names import FORWARD, MACHINE, OURS, TORCH
 from benchmarks.peers import Peer
 from benchmarks.problem import Job, Problem
-from benchmarks.timing import Method, race
+from benchmarks.timing import Method, race, race_runs
 from tests.benchmarks import tiny
 
 
@@ -74,3 +74,15 @@ def test_the_budget_ends_a_race_before_all_rounds() -> None:
     (timing,) = race({"a": lambda: None}, Method(sample=1e-4, fewest=2, most=10**6, budget=0.01)).values()
     assert 2 <= timing.rounds < 10**4
     assert timing.calls > 10
+
+
+@pytest.mark.parametrize(("settles", "counted"), [(0.5, "aaaaa"), (2.0, "aaaaaaaa")])
+def test_a_call_that_is_not_counted_precedes_samples_that_last_less_than_settles(settles: float, counted: str) -> None:
+    order: list[str] = []
+
+    def run(count: int) -> float:
+        order.extend("a" * count)
+        return 1.0 * count
+
+    race_runs({"a": run}, Method(sample=0.0, fewest=3, most=3, budget=0.0, settles=settles))
+    assert "".join(order) == counted  # twice to count, then in three rounds
