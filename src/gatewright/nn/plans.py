@@ -76,13 +76,15 @@ class LayerPlan(Plan):
     keeps the loop, since it does the least work. The numbers are those of a training step in each direction
     of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs behind the
     summary. Where another backend runs they are None, and the summary is the first line alone. Layers with int8
-    products have no gradient.
+    products have no gradient. With bfloat16 `products`, a single step of up to `float32_steps` rows multiplies in
+    float32.
     """
 
     trace: Trace
     sizes: tuple[Mapping[str, int], ...]  # of each layer
     dtype: torch.dtype
     products: Products = None
+    float32_steps: int = 0
 
     @cached_property
     def program(self) -> Program | None:
@@ -99,7 +101,7 @@ class LayerPlan(Plan):
         """The values that a training step saves beside the states, and their size in numbers a step and row."""
         if self.gradient is None:
             return {}
-        spec = self._spec(0)
+        spec = self._spec(0, self.products)
         pair = spec.engines(spec.output_state).pair
         values = (value for name, value in pair.forward.emits if name in pair.saved)
         return {value.name: prod(bind(value.shape, spec.sizes)) for value in values if isinstance(value, Var)}
@@ -113,7 +115,9 @@ class LayerPlan(Plan):
         """
         if self.backend != "llvm":
             return None
-        engine = self.engine(layer, gradient=gradient)
+        is_float32_step = steps == 1 and batch <= self.float32_steps and not ragged
+        spec = self._spec(layer, None if is_float32_step else self.products)
+        engine = spec.whole_gradient if gradient else spec.inference
         packs = engine.prefers_packing(steps, batch, ragged=ragged)
         designed = engine.design(steps, batch, ragged=ragged, packs=packs)
         target = designed.target
@@ -144,11 +148,11 @@ class LayerPlan(Plan):
 
     def engine(self, layer: int = 0, *, gradient: bool = False) -> Engine:
         """The compiled engine of a layer, or of its gradient by the output."""
-        spec = self._spec(layer)
+        spec = self._spec(layer, self.products)
         return spec.whole_gradient if gradient else spec.inference
 
-    def _spec(self, layer: int) -> Differentiable:
-        return differentiable(self.trace, self.sizes[layer], self.dtype, products=self.products)
+    def _spec(self, layer: int, products: Products) -> Differentiable:
+        return differentiable(self.trace, self.sizes[layer], self.dtype, products=products)
 
     def _saved(self) -> str:
         hidden, total = self.sizes[0][HIDDEN], sum(self.saved.values())
@@ -158,7 +162,7 @@ class LayerPlan(Plan):
         def counted(numbers: int) -> str:
             return f"{numbers // hidden} x {hidden}" if numbers % hidden == 0 else str(numbers)
 
-        narrow = sum(self.saved[name] for name in self._spec(0).narrow_values)
+        narrow = sum(self.saved[name] for name in self._spec(0, self.products).narrow_values)
         of_these = f", {counted(narrow)} of them in bfloat16" if narrow else ""
         return f"{counted(total)} numbers a step and row{of_these}, and the states"
 

@@ -20,14 +20,20 @@ from gatewright.nn import backends
 from gatewright.nn import init as initialisers
 from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
 from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
-from gatewright.nn.calls.layer_call import call_fast, call_fast_packed, call_generic
+from gatewright.nn.calls.layer_call import (
+    MOST_NARROW_ROWS,
+    call_fast,
+    call_fast_packed,
+    call_generic,
+    runs_as_step,
+)
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
 from gatewright.nn.options import as_cell, check_axes, check_checkpoint, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.precision import precision_of
+from gatewright.nn.precision import NARROW, precision_of
 from gatewright.nn.sequence import repack
 from gatewright.nn.source import Source, source_of
 from gatewright.nn.torch_fused import Fused
@@ -211,7 +217,13 @@ class Recurrent(nn.Module, NotebookDisplay):
         plan = backends.choose(self.backend, self.trace, like, partial(fused_or_reason, self), precision)
         if plan.backend != "llvm" or isinstance(precision, str):
             return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
-        return LayerPlan(plan.backend, plan.reason, self.trace, sizes, precision.dtype, precision.products)
+        reason, float32_steps = plan.reason, 0
+        is_converted = like.dtype in NARROW or torch.is_autocast_enabled("cpu")
+        if precision.products == "bfloat16" and is_converted and runs_as_step(self, MOST_NARROW_ROWS):
+            float32_steps = MOST_NARROW_ROWS
+            reason += f"; single steps of at most {float32_steps} rows in float32"
+        dtypes = (precision.dtype, precision.products, float32_steps)
+        return LayerPlan(plan.backend, reason, self.trace, sizes, *dtypes)
 
     def source(
         self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1

@@ -89,12 +89,14 @@ def test_the_plan_says_what_products_are_rounded_to() -> None:
     layer, x = gw.nn.GRU(INPUT, HIDDEN), torch.randn(STEPS, BATCH, INPUT)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         plan = layer.plan()
-        assert str(plan).splitlines()[0] == "llvm: compiled for this processor; products in bfloat16"
+        reason = "compiled for this processor; products in bfloat16; single steps of at most 4 rows in float32"
+        assert str(plan).splitlines()[0] == f"llvm: {reason}"
         assert "bfloat16" in plan.kernels(STEPS, BATCH).layout
         output, last, gates = layer(x, mask=torch.ones(STEPS, BATCH), return_gates=True)
         assert (output.dtype, last.dtype, set(gates)) == (torch.float32, torch.float32, {"r", "z", "n"})
         assert layer(x)[0].dtype == output.dtype
-        assert gw.nn.LSTM(INPUT, HIDDEN).plan().reason.endswith("products in bfloat16, results in bfloat16")
+        reason = gw.nn.LSTM(INPUT, HIDDEN, bidirectional=True).plan().reason
+        assert reason.endswith("products in bfloat16, results in bfloat16")
         assert str(gw.nn.GRU(INPUT, HIDDEN).double().plan()) == (
             "torch-fused: the compiled engine cannot run this: autocast is on, and the dtype is float64; torch.gru "
             "runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
@@ -164,6 +166,37 @@ def test_narrow_layers(name: str, dtype: torch.dtype) -> None:
     assert layer.plan().backend == "llvm"
     with pytest.raises(ShapeError, match="of another dtype than its parameters"):
         layer(x.float())
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_the_plan_tells_single_steps_that_multiply_in_float32(kind: str) -> None:
+    layer = getattr(gw.nn, kind)(INPUT, HIDDEN)
+    few, more = torch.randn(1, 4, INPUT), torch.randn(1, 5, INPUT)
+    plain = [layer(x)[0] for x in (few, more)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        plan = layer.plan()
+        rounded = [layer(x)[0] for x in (few, more)]
+    assert plan.reason.endswith("; single steps of at most 4 rows in float32")
+    for gradient in (False, True):
+        assert "bfloat16" not in plan.kernels(1, 4, gradient=gradient).layout
+        assert "bfloat16" in plan.kernels(1, 5, gradient=gradient).layout
+        assert "bfloat16" in plan.kernels(1, 4, gradient=gradient, ragged=True).layout
+        assert "bfloat16" in plan.kernels(2, 4, gradient=gradient).layout
+    assert torch.equal(rounded[0], plain[0].to(rounded[0].dtype))
+    assert not torch.equal(rounded[1], plain[1].to(rounded[1].dtype))
+
+
+def test_the_plan_of_narrow_layers_and_of_the_option_of_a_float32_layer() -> None:
+    """Only a call that converts its arguments runs single steps in float32."""
+    narrow, layer = gw.nn.GRU(INPUT, HIDDEN).bfloat16(), gw.nn.GRU(INPUT, HIDDEN)
+    assert narrow.plan().reason.endswith("results in bfloat16; single steps of at most 4 rows in float32")
+    assert gw.nn.GRU(INPUT, HIDDEN).half().plan().reason.endswith("products in float32, results in float16")
+    x = torch.randn(1, 4, INPUT)
+    plain = layer(x)[0]
+    layer.products = "bfloat16"
+    assert layer.plan().reason.endswith("; products in bfloat16")
+    assert "bfloat16" in layer.plan().kernels(1, 4).layout
+    assert not torch.equal(layer(x)[0], plain)
 
 
 def test_products_of_a_float32_layer() -> None:

@@ -34,7 +34,7 @@ from gatewright.nn.torch_fused import same_equations
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
 
-_MOST_NARROW_ROWS = 4
+MOST_NARROW_ROWS = 4
 """A single step of up to so many rows multiplies in float32 where a caller asks for a narrow dtype: to read matrices
 where they are takes less time than to round them, or to see whether they have changed."""
 _ENGINE = ("auto", "llvm")  # the backends by which the engine may run
@@ -135,7 +135,7 @@ def _run_fast(
     has_products = products and not layer.packed_cells[0].holds_weights  # which single steps know of
     has_options = gates or not (resets is lengths is None)
     if steps == 1 and states and not has_options and runs_as_step(layer, batch):
-        if precision is not None and precision.products != "int8" and batch <= _MOST_NARROW_ROWS:
+        if precision is not None and precision.products != "int8" and batch <= MOST_NARROW_ROWS:
             results = _run_step(layer, values, hx, precision)
             return None if results is None else rounded(results, precision)
         if precision is None and not has_products:
