@@ -32,13 +32,13 @@ RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 ONLY = {"cells": {"lang", "errors"}}
 NEVER = {"stream": {"nn", "tasks"}}
 # What backends may share; beyond this they never import each other.
-SHARED_BY_BACKENDS = {"base", "coefficients", "decompose"}
+SHARED_BY_BACKENDS = {"base", "coefficients", "decompose", "torch_rules"}
 
 ANYWHERE = ("",)
 THIRD_PARTY = {
     "numpy": ANYWHERE,
     "llvmlite": ("backends.llvm",),
-    "torch": ("backends.torch_eager", "backends.triton", "nn", "tasks", "inspect", "look"),
+    "torch": ("backends.torch_eager", "backends.torch_rules", "backends.triton", "nn", "tasks", "inspect", "look"),
     "lightning": ("tasks",),
     "pooch": ("tasks",),
     "filelock": ("tasks",),

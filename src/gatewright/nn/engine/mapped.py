@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.base import execute, prepare
-from gatewright.backends.torch_eager import rules
+from gatewright.backends.torch_rules import rules
 from gatewright.nn.engine.backward import Run
 from gatewright.nn.engine.differentiable import Differentiable, sum_shape
 from gatewright.schedule.plan import plan

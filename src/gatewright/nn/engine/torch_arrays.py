@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.llvm.runtime.huge_pages import LEAST_ADVISED_BYTES, advise, map_block
-from gatewright.backends.torch_eager import rules
+from gatewright.backends.torch_rules import rules
 from gatewright.trace.ir import Equation
 
 _MOST_BYTES = 256 * 1024 * 1024

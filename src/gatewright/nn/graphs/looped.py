@@ -22,7 +22,7 @@ from gatewright.axes import bind
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.decompose import decompose
 from gatewright.backends.onnx.regroup import regrouped
-from gatewright.backends.torch_eager import rules
+from gatewright.backends.torch_rules import rules
 from gatewright.lang.ops import Op
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.trace.analysis import Split, reads, shared, split

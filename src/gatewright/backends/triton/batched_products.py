@@ -1,0 +1,69 @@
+"""Products of one vector with several matrices, and sums of outer products, as one batched product of torch.
+
+Parameters of one space lie one below the other in a packed tensor, and so do sequences that are allocated together.
+Where several matrices are adjacent in this way, their batch is a view, and nothing is copied.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+
+
+def adjacent(tensors: Sequence[Tensor]) -> Tensor | None:
+    """A view (count, ...) of contiguous tensors of one shape that lie one behind the other in memory; else None."""
+    first = tensors[0]
+    if not all(tensor.is_contiguous() and tensor.shape == first.shape for tensor in tensors):
+        return None
+    storage, size = first.untyped_storage().data_ptr(), first.numel()
+    for number, tensor in enumerate(tensors):
+        is_next = tensor.storage_offset() == first.storage_offset() + number * size
+        if not is_next or tensor.untyped_storage().data_ptr() != storage:
+            return None
+    return first.as_strided((len(tensors), *first.shape), (size, *first.stride()))
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors (count, ...), copied only where they are not adjacent."""
+    view = adjacent(tensors)
+    return torch.stack(list(tensors)) if view is None else view
+
+
+def multiply(vectors: Tensor, matrices: Tensor, precision: KernelPrecision, *, transposed: bool) -> Tensor:
+    """Every vector (..., columns) times each of the matrices (count, rows, columns): (count, ..., rows).
+
+    With `transposed` the vectors are (..., rows), and the results (count, ..., columns). Each result is contiguous.
+    """
+    count, leading = len(matrices), vectors.shape[:-1]
+    left = rounded(vectors.reshape(prod(leading), vectors.shape[-1]), precision)
+    right = rounded(matrices, precision)
+    result = _bmm(left.expand(count, *left.shape), right if transposed else right.transpose(1, 2), precision)
+    return result.view(count, *leading, result.shape[-1])
+
+
+def sum_outer(lefts: Tensor, right: Tensor, precision: KernelPrecision) -> Tensor:
+    """The sums over all steps and rows of the outer products of each left (count, time, batch, m) with right
+    (time, batch, n): (count, m, n)."""
+    lines = right.shape[0] * right.shape[1]
+    left = rounded(lefts.reshape(len(lefts), lines, lefts.shape[-1]), precision)
+    flat = rounded(right.reshape(lines, right.shape[-1]), precision)
+    return _bmm(left.transpose(1, 2), flat.expand(len(lefts), *flat.shape), precision)
+
+
+def rounded(operand: Tensor, precision: KernelPrecision) -> Tensor:
+    """An operand of products in the dtype that it is rounded to. On a CPU it returns to the dtype of sums: torch's
+    products of narrow operands have narrow results there."""
+    if precision.operands == precision.numbers:
+        return operand
+    narrow = operand.to(getattr(torch, precision.operands))
+    return narrow if operand.is_cuda else narrow.to(getattr(torch, precision.numbers))
+
+
+def _bmm(left: Tensor, right: Tensor, precision: KernelPrecision) -> Tensor:
+    numbers: torch.dtype = getattr(torch, precision.numbers)
+    if left.dtype == numbers:
+        return torch.bmm(left, right)
+    return torch.bmm(left, right, out_dtype=numbers)  # pyright: ignore[reportCallIssue] (not in torch's stubs)

@@ -1,0 +1,125 @@
+"""Programs by torch's operations: the reference's numbers, for steps, their gradients and the gradients of these."""
+
+import numpy as np
+import pytest
+import torch
+
+from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.program_run import ProgramRun
+from gatewright.derive import vjp
+from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Choices, Program, Time
+from gatewright.trace import Trace, simplify, trace_cell
+from tests.parity.assertions import assert_parity
+from tests.parity.matrix import CELLS, MODELS, sizes_for
+from tests.schedule.running import Given, Results, after, draw, oracle
+
+DOUBLE = KernelPrecision("float64", "float64")
+KINDS = [*sorted(MODELS), "gru", "lstm", "all at once", "layer_norm(lstm)"]
+
+
+def tensors_of(given: Given) -> tuple[dict[str, torch.Tensor], ...]:
+    groups = (given.sequences, given.params, given.states)
+    return tuple({name: torch.tensor(array) for name, array in group.items()} for group in groups)
+
+
+def ran(given: Given, program: Program | None = None) -> Results:
+    run = ProgramRun(program or plan(given.trace), given.sizes, DOUBLE, backwards=given.backwards)
+    result = run.run(*tensors_of(given))
+    states = {name: after(whole.numpy(), given.backwards) for name, whole in result.states.items()}
+    numbers = ({name: x.numpy() for name, x in group.items()} for group in (result.emits, result.sums))
+    return {"states": states, **dict(zip(("emits", "sums"), numbers, strict=True))}
+
+
+def check(given: Given, program: Program | None = None) -> None:
+    assert_parity(
+        ran(given, program), oracle(given), dtype="float64", steps=given.steps, width=256,
+        cell=given.trace.name, backend="triton",
+    )  # fmt: skip
+
+
+def traces_of(name: str) -> tuple[Trace, ...]:
+    step = simplify(trace_cell(CELLS[name]))
+    gradient = vjp(step, outputs=[state.name for state in step.states])
+    return step, vjp(step), gradient, vjp(gradient)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_steps_and_their_gradients(name: str, rng: np.random.Generator) -> None:
+    for trace in traces_of(name):
+        check(draw(trace, sizes_for(trace), 4, 2, rng))
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(0, 2), (1, 1), (3, 0)])
+@pytest.mark.parametrize("name", ["lstm_projected", "layer_norm(gru)", "sru"])
+def test_nothing_to_do_and_little_to_do(name: str, steps: int, batch: int, rng: np.random.Generator) -> None:
+    for trace in traces_of(name)[:2]:
+        check(draw(trace, sizes_for(trace), steps, batch, rng))
+
+
+@pytest.mark.parametrize("name", ["mingru", "sru", "layer_norm(sru)"])
+@pytest.mark.parametrize("steps", [0, 1, 7])
+def test_scans(name: str, steps: int, rng: np.random.Generator) -> None:
+    for trace in traces_of(name)[:2]:
+        program = plan(trace, Choices(time=Time.SCAN))
+        assert program.scan
+        check(draw(trace, sizes_for(trace), steps, 3, rng), program)
+
+
+@pytest.mark.parametrize("time", Time)
+@pytest.mark.parametrize("name", ["gru", "lstm", "sru", "layer_norm(sru)", "zoneout(gru)"])
+def test_rows_that_end_early(name: str, time: Time, rng: np.random.Generator) -> None:
+    """Each row gives what it gives alone, and sums are those of all rows; garbage after the end reaches nothing."""
+    lengths = [3, 0, 7]
+    for trace in traces_of(name)[:3]:
+        given = draw(trace, sizes_for(trace), 7, 3, rng)
+        program = plan(trace, Choices(time=time))
+        inputs, params, states = tensors_of(given)
+        over = torch.arange(7)[:, None] >= torch.tensor(lengths)
+        inputs = {name: x.masked_fill(over[(..., *[None] * (x.dim() - 2))], 0) for name, x in inputs.items()}
+        run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
+        result = run.run(inputs, params, states, torch.tensor(lengths, dtype=torch.int32))
+        sums = {name: torch.zeros_like(total) for name, total in result.sums.items()}
+        for row, length in enumerate(lengths):
+            part = {name: x[:length, row : row + 1] for name, x in inputs.items()}
+            alone = run.run(part, params, {name: x[row : row + 1] for name, x in states.items()})
+            for state, whole in result.states.items():
+                torch.testing.assert_close(whole[: length + 1, row], alone.states[state][:, 0])
+                assert not whole[length + 1 :, row].any()
+            for emit, emitted in result.emits.items():
+                torch.testing.assert_close(emitted[:length, row], alone.emits[emit][:, 0])
+                assert not emitted[length:, row].any()
+            for key, total in alone.sums.items():
+                sums[key] += total
+        for key, total in sums.items():
+            torch.testing.assert_close(result.sums[key], total)
+
+
+def test_matrices_that_lie_one_behind_the_other_are_not_copied() -> None:
+    packed = torch.randn(6, 3)
+    parts = [packed[0:2], packed[2:4], packed[4:6]]
+    view = adjacent(parts)
+    assert view is not None
+    assert view.data_ptr() == packed.data_ptr()
+    assert torch.equal(view, packed.view(3, 2, 3))
+    for others in (parts[::2], parts[::-1], [packed[0:2], torch.randn(2, 3)], [packed[:, :1], packed[:, 1:2]]):
+        assert adjacent(others) is None
+        assert torch.equal(stacked(others), torch.stack(others))
+
+
+def test_products_and_sums() -> None:
+    vectors, matrices, right = torch.randn(4, 2, 3), torch.randn(5, 6, 3), torch.randn(4, 2, 7)
+    for precision in (KernelPrecision(), KernelPrecision(operands="bfloat16"), KernelPrecision(operands="float16")):
+        dtype = getattr(torch, precision.operands)
+        v, m, r = (operand.to(dtype).float() for operand in (vectors, matrices, right))
+        torch.testing.assert_close(
+            multiply(vectors, matrices, precision, transposed=False), torch.einsum("tbi,nji->ntbj", v, m)
+        )
+        torch.testing.assert_close(
+            multiply(vectors, matrices.mT, precision, transposed=True), torch.einsum("tbi,nji->ntbj", v, m)
+        )
+        lefts = torch.randn(5, 4, 2, 6)
+        torch.testing.assert_close(
+            sum_outer(lefts, right, precision), torch.einsum("ntbi,tbj->nij", lefts.to(dtype).float(), r)
+        )
