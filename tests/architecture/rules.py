@@ -7,7 +7,7 @@ from tests.architecture.imports import Import
 # A part may import those on the lines above its own.
 ORDER = (
     ("errors",),
-    ("axes", "files", "int8", "untrusted"),
+    ("axes", "files", "int8", "kernel_cache", "untrusted"),
     ("terminal",),
     ("lang",),
     ("cells",),
@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "mido": ("tasks",),
     "PIL": ("tasks",),
     "seqeval": ("tasks",),
-    "platformdirs": ("tasks", "backends.llvm"),
+    "platformdirs": ("tasks", "kernel_cache"),
     "matplotlib": ("inspect",),
     "safetensors": ("convert", "model_file"),
     "typer": ("cli",),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import gatewright as gw
-from gatewright.backends.llvm.jit import kernel_cache as cache
+from gatewright import kernel_cache as cache
 from gatewright.backends.llvm.parallel import openmp
 from gatewright.backends.llvm.runtime.amx_support import AmxSupport
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin

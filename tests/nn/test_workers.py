@@ -88,7 +88,7 @@ def test_first_calls_of_a_layer_at_the_same_time() -> None:
 TRAIN = """
 import torch
 import gatewright as gw
-from gatewright.backends.llvm.jit import kernel_cache as cache
+from gatewright import kernel_cache as cache
 torch.manual_seed(0)
 layer = gw.nn.GRU(3, 8, backend="llvm")
 layer(torch.ones(4, 6, 3))[0].square().sum().backward()

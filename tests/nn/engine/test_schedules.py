@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from gatewright import cells
-from gatewright.backends.llvm.jit import kernel_cache
-from gatewright.backends.llvm.jit.kernel_cache import schedule_cache
+from gatewright import cells, kernel_cache
+from gatewright.kernel_cache import schedule_cache
 from gatewright.nn.engine import schedules
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gatewright.backends.llvm.jit.compile import describe_schedule
-from gatewright.backends.llvm.jit.kernel_cache import schedule_cache
 from gatewright.errors import TraceError
+from gatewright.kernel_cache import schedule_cache
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
 from gatewright.schedule.residuals import StepPair, save

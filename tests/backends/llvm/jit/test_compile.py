@@ -14,10 +14,10 @@ import pytest
 from gatewright.backends.llvm.jit import compile as compiling
 from gatewright.backends.llvm.jit import machine_code
 from gatewright.backends.llvm.jit.compile import compile_module, describe
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache
 from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import TARGET_NAMES, Target, runnable, target_named
 from gatewright.errors import OptionError
+from gatewright.kernel_cache import KernelCache
 from tests.backends.llvm.modules import SAXPY, run_saxpy, saxpy
 from tests.paths import ROOT, subprocess_environment
 
@@ -193,7 +193,7 @@ def test_other_versions_are_described_otherwise(name: str, monkeypatch: pytest.M
 
 TOGETHER = """
 import sys
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache
+from gatewright.kernel_cache import KernelCache
 from gatewright.backends.llvm.jit.compile import compile_module
 from pathlib import Path
 from tests.backends.llvm.modules import SAXPY, run_saxpy, saxpy
@@ -240,7 +240,7 @@ def test_threads_may_compile_at_once(kept: KernelCache) -> None:
 
 FORKS = """
 import os, threading
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache
+from gatewright.kernel_cache import KernelCache
 from gatewright.backends.llvm.jit.compile import compile_module
 from tests.backends.llvm.modules import SAXPY, run_saxpy, saxpy
 

@@ -9,7 +9,7 @@ import pytest
 
 from gatewright.backends.llvm.jit import generator
 from gatewright.backends.llvm.jit.generator import PARTS, generator_digest
-from gatewright.backends.llvm.jit.kernel_cache import schedule_cache
+from gatewright.kernel_cache import schedule_cache
 from tests.paths import ROOT
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the digest is not kept on this system")

@@ -12,9 +12,9 @@ import llvmlite.binding as llvm
 
 from gatewright import __version__
 from gatewright.backends.llvm.jit.generator import generator_digest
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache, default_cache
 from gatewright.backends.llvm.jit.machine_code import CompileError, Library, Signature, Source, emit_object, spell
 from gatewright.backends.llvm.jit.target import Target, require_runnable, target_named
+from gatewright.kernel_cache import KernelCache, default_cache
 
 
 def compile_module(

@@ -12,7 +12,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from gatewright.backends.llvm.jit.kernel_cache import schedule_cache
+from gatewright.kernel_cache import schedule_cache
 
 PARTS = (
     "axes.py",

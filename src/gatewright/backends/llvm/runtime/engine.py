@@ -15,13 +15,13 @@ from gatewright.backends.llvm.codegen.module import emit_module
 from gatewright.backends.llvm.emit.amx import AmxTiles
 from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
 from gatewright.backends.llvm.jit.compile import compile_module, describe, text_of
-from gatewright.backends.llvm.jit.kernel_cache import default_cache
 from gatewright.backends.llvm.jit.machine_code import Library
 from gatewright.backends.llvm.jit.target import Target, target_named
 from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.runner import Runner
 from gatewright.errors import OptionError
 from gatewright.int8 import require_sums_fit
+from gatewright.kernel_cache import default_cache
 from gatewright.schedule.narrow import Narrow, NarrowForm
 from gatewright.schedule.program import Program
 from gatewright.schedule.text import to_text

@@ -1,4 +1,4 @@
-"""Object code on disk, so that a kernel is compiled once for a user and a machine; and what it was generated from.
+"""Object code and schedules on disk, so that a kernel is compiled once for a user and a machine.
 
 An entry is machine code that will run with all rights of the user. It is trusted only if nobody else can have written
 it, if its description equals the one that is asked for, and if its digest is right. Otherwise the kernel is compiled

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gatewright.backends.llvm.jit import kernel_cache as cache
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache
+from gatewright import kernel_cache as cache
+from gatewright.kernel_cache import KernelCache
 from tests.paths import subprocess_environment
 
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have neither owners nor modes here")
@@ -310,7 +310,7 @@ def test_without_the_environment_it_lies_where_the_system_keeps_caches(monkeypat
 HAMMER = """
 import random, sys
 from pathlib import Path
-from gatewright.backends.llvm.jit.kernel_cache import KernelCache
+from gatewright.kernel_cache import KernelCache
 
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 choose = random.Random(seed)
