@@ -1,0 +1,27 @@
+"""From the text of a kernel to a Triton function, which compiles itself at its first launch."""
+
+import linecache
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from gatewright.backends.triton.kernel_text import KernelText
+
+
+def kernel(text: KernelText) -> Any:
+    """The Triton function of a text. One text has one function, so that it is compiled once.
+
+    It is launched by `kernel(text)[grid](*pointers, T, B, **constants)`.
+    """
+    return _functions(text.text)[text.name]
+
+
+@cache
+def _functions(source: str) -> dict[str, Any]:
+    """Everything that a text defines. No file is written: Triton reads a function's source through `linecache`."""
+    file = f"<gatewright kernel {sha256(source.encode()).hexdigest()[:16]}>"
+    # without a time of change the entry stays when linecache looks for files that have changed
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = {"__name__": file}
+    exec(compile(source, file, "exec"), namespace)
+    return namespace

@@ -1,0 +1,224 @@
+"""The rules of Triton: for each elementwise op the expression that computes it, and the functions that it calls."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gatewright.lang.ops import Op
+
+
+class TritonPrecedence(IntEnum):
+    """How tightly the outermost operator of an expression binds."""
+
+    COMPARISON = 0
+    SUM = 1
+    PRODUCT = 2
+    SIGN = 3
+    ATOM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TritonExpression:
+    """A text, and what may stand around it without parentheses."""
+
+    text: str
+    precedence: TritonPrecedence = TritonPrecedence.ATOM
+
+    def within(self, precedence: TritonPrecedence) -> str:
+        """The text for a place in which only what binds at least so tightly may stand."""
+        return self.text if self.precedence >= precedence else f"({self.text})"
+
+
+Attributes = Mapping[str, float | str]
+Rule = Callable[[Sequence[TritonExpression], Attributes], TritonExpression]
+
+
+def _called(function: str) -> Rule:
+    return lambda args, attributes: TritonExpression(f"{function}({', '.join(arg.text for arg in args)})")
+
+
+def _infix(sign: str, precedence: TritonPrecedence) -> Rule:
+    """An operator that is read from the left: what stands to its right binds more tightly."""
+
+    def write(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+        left, right = args
+        text = f"{left.within(precedence)} {sign} {right.within(TritonPrecedence(precedence + 1))}"
+        return TritonExpression(text, precedence)
+
+    return write
+
+
+def _negative(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+    return TritonExpression(f"-{args[0].within(TritonPrecedence.ATOM)}", TritonPrecedence.SIGN)
+
+
+def _less(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+    left, right = (arg.within(TritonPrecedence.SUM) for arg in args)
+    return TritonExpression(f"tl.where({left} < {right}, 1.0, 0.0)")
+
+
+def _where(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+    condition, yes, no = args
+    return TritonExpression(f"tl.where({condition.within(TritonPrecedence.SUM)} != 0.0, {yes.text}, {no.text})")
+
+
+def _hard_sigmoid(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+    slope = float(attributes["slope"])
+    return TritonExpression(f"hard_sigmoid({args[0].text}, {slope!r})")
+
+
+def _unchanged(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+    return args[0]
+
+
+RULES: Mapping[Op, Rule] = {
+    Op.NEG: _negative,
+    Op.ABS: _called("tl.abs"),
+    Op.SIGN: _called("sign"),
+    Op.EXP: _called("tl.exp"),
+    Op.LOG: _called("tl.log"),
+    Op.SQRT: _called("tl.sqrt"),
+    Op.SIGMOID: _called("tl.sigmoid"),
+    Op.TANH: _called("tanh"),
+    Op.RELU: _called("relu"),
+    Op.HARD_SIGMOID: _hard_sigmoid,
+    Op.SOFTPLUS: _called("softplus"),
+    Op.ADD: _infix("+", TritonPrecedence.SUM),
+    Op.SUB: _infix("-", TritonPrecedence.SUM),
+    Op.MUL: _infix("*", TritonPrecedence.PRODUCT),
+    Op.DIV: _infix("/", TritonPrecedence.PRODUCT),
+    Op.MAXIMUM: _called("maximum"),
+    Op.MINIMUM: _called("minimum"),
+    Op.LESS: _less,
+    Op.WHERE: _where,
+    Op.EXPAND: _unchanged,  # a scalar of a row is a column of one lane, which broadcasts
+    Op.RELABEL: _unchanged,
+}
+"""Products and reductions are no expressions of elements: the writer has them. Ops on matrices are never in a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class TritonFunction:
+    """A function of the text that a kernel calls, and the functions that it calls itself."""
+
+    text: str
+    calls: tuple[str, ...] = ()
+
+
+# exp(2 |x|) - 1 cancels near 0, so that small arguments have a polynomial: errors stay below 3 units in the last place
+# of tanh itself, however small it is. The polynomial is the best of its degree in relative terms up to 0.55.
+_TANH = '''
+@triton.jit
+def tanh(x):
+    """The hyperbolic tangent, as accurate near 0 as elsewhere."""
+    square = x * x
+    if x.dtype == tl.float64:
+        small = x / (1 + square / (3 + square / (5 + square / (7 + square / (9 + square / (11 + square / 13))))))
+    else:
+        small = 0.01643758 * square - 0.05267181
+        small = small * square + 0.13320725
+        small = small * square - 0.33332947
+        small = small * square * x + x
+    large = 1.0 - 2.0 / (tl.exp(2.0 * tl.abs(x)) + 1.0)
+    return tl.where(tl.abs(x) < 0.55, small, tl.where(x < 0.0, -large, large))
+'''
+
+# log(1 + u) by the logarithm of a sum that is rounded would lose all digits of a small u.
+_SOFTPLUS = '''
+@triton.jit
+def softplus(x):
+    """log(1 + exp(x)): log(1 + u) is 2 artanh(u / (2 + u)), here with u = exp(-|x|)."""
+    u = tl.exp(-tl.abs(x))
+    part = u / (2.0 + u)
+    square = part * part
+    if x.dtype == tl.float64:
+        series = square * 0.0
+        for term in tl.static_range(17):
+            series = (series + 1.0 / (35 - 2 * term)) * square
+    else:
+        series = 0.14005994 * square + 0.14000903
+        series = series * square + 0.20010764
+        series = (series * square + 0.33333208) * square
+    return maximum(x, 0.0) + 2.0 * part * (1.0 + series)
+'''
+
+_SIGN = '''
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; NaN stays."""
+    return tl.where(x > 0.0, 1.0, tl.where(x < 0.0, -1.0, x))
+'''
+
+_MAXIMUM = '''
+@triton.jit
+def maximum(a, b):
+    """The larger of two numbers; NaN stays."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+'''
+
+_MINIMUM = '''
+@triton.jit
+def minimum(a, b):
+    """The smaller of two numbers; NaN stays."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+'''
+
+_RELU = '''
+@triton.jit
+def relu(x):
+    """x where it is above 0, else 0."""
+    return maximum(x, 0.0)
+'''
+
+_HARD_SIGMOID = '''
+@triton.jit
+def hard_sigmoid(x, slope: tl.constexpr):
+    """A sigmoid of three straight lines."""
+    return minimum(maximum(slope * x + 0.5, 0.0), 1.0)
+'''
+
+# Triton's interpreter multiplies bfloat16 numbers wrongly. What is rounded to D and multiplied in A is the same number:
+# the product of two rounded numbers is exact in float32, the type of the sums.
+_PRODUCT = '''
+@triton.jit
+def product(vectors, matrix, total, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr, EMULATED: tl.constexpr):
+    """total + vectors @ matrix; both operands are rounded to D, and the sums are of type A."""
+    if EMULATED:
+        return total + tl.dot(vectors.to(D).to(A), matrix.to(D).to(A), input_precision="ieee", out_dtype=A)
+    else:
+        return tl.dot(vectors.to(D), matrix.to(D), total, input_precision=P, out_dtype=A)
+'''
+
+FUNCTIONS: Mapping[str, TritonFunction] = {
+    "maximum": TritonFunction(_MAXIMUM),
+    "minimum": TritonFunction(_MINIMUM),
+    "sign": TritonFunction(_SIGN),
+    "tanh": TritonFunction(_TANH),
+    "relu": TritonFunction(_RELU, ("maximum",)),
+    "softplus": TritonFunction(_SOFTPLUS, ("maximum",)),
+    "hard_sigmoid": TritonFunction(_HARD_SIGMOID, ("maximum", "minimum")),
+    "product": TritonFunction(_PRODUCT),
+}
+"""The functions that expressions call, by name."""
+
+_CALLS: Mapping[Op, str] = {
+    Op.MAXIMUM: "maximum",
+    Op.MINIMUM: "minimum",
+    Op.SIGN: "sign",
+    Op.TANH: "tanh",
+    Op.RELU: "relu",
+    Op.SOFTPLUS: "softplus",
+    Op.HARD_SIGMOID: "hard_sigmoid",
+}
+
+
+def called_functions(ops: Iterable[Op]) -> set[str]:
+    """The names of the functions that the expressions of these ops call."""
+    return {_CALLS[op] for op in ops if op in _CALLS}
+
+
+def function_texts(names: Iterable[str]) -> str:
+    """The text of functions and of all that they call, each after what it calls."""
+    wanted = set(names)
+    wanted |= {called for name in wanted for called in FUNCTIONS[name].calls}
+    return "\n".join(function.text for name, function in FUNCTIONS.items() if name in wanted)
