@@ -16,6 +16,13 @@ def kernel(text: KernelText) -> Any:
     return _functions(text.text)[text.name]
 
 
+def is_interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter: on the CPU, with products of bfloat16 emulated."""
+    import triton  # pyright: ignore[reportMissingTypeStubs]
+
+    return bool(triton.knobs.runtime.interpret)
+
+
 @cache
 def _functions(source: str) -> dict[str, Any]:
     """Everything that a text defines. No file is written: Triton reads a function's source through `linecache`."""

@@ -147,19 +147,14 @@ class _ResidentWriter:
             units, features = (writer.axis(axis) for axis in self.program.shapes[term.matrix])
             before, after = (units, features) if term.transposed else (features, units)
             lines, lanes = f"{before.index}[:, None]", f"{after.index}[None, :]"
-            by_unit = (
-                f"{lines} * {features.size} + {lanes}" if term.transposed else f"{lanes} * {features.size} + {lines}"
-            )
-            masks = [
-                f"{axis.mask}{place}" for axis, place in ((before, "[:, None]"), (after, "[None, :]")) if axis.mask
-            ]
+            unit, feature = (lines, lanes) if term.transposed else (lanes, lines)
+            places = ((before, "[:, None]"), (after, "[None, :]"))
+            masks = [f"{axis.mask}{place}" for axis, place in places if axis.mask]
             masked = f", mask={' & '.join(masks)}, other=0.0" if masks else ""
             name = self.matrices[key] = writer.names.of(term.matrix, "transposed" if term.transposed else "")
-            pointer = writer.pointer(ArgumentKind.SHARED, term.matrix)
+            pointer = f"{writer.pointer(ArgumentKind.SHARED, term.matrix)} + {unit} * {features.size} + {feature}"
             comment = f"{term.matrix}{'.T' if term.transposed else ''}"
-            self.once.append(
-                f"{name} = tl.load({pointer} + {unit} * {features.size} + {feature}{masked}).to(D)  # {comment}"
-            )
+            self.once.append(f"{name} = tl.load({pointer}{masked}).to(D)  # {comment}")
         return self.matrices[key]
 
     def _product(self, product: Product) -> None:

@@ -103,7 +103,7 @@ def padded(size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class KernelTile:
     """A value in a kernel: an expression, and what it varies along.
 
     - `rows`: whether every row has a line of its own.
@@ -138,7 +138,7 @@ class KernelWriter:
     arguments: dict[Argument, str] = field(default_factory=dict[Argument, str])
     axes: dict[str, KernelAxis] = field(default_factory=dict[str, KernelAxis])
     offsets: dict[Shape, str] = field(default_factory=dict[Shape, str])
-    tiles: dict[str, Tile] = field(default_factory=dict[str, Tile])
+    tiles: dict[str, KernelTile] = field(default_factory=dict[str, KernelTile])
     lines: list[str] = field(default_factory=list[str])
     functions: set[str] = field(default_factory=set[str])
 
@@ -192,10 +192,10 @@ class KernelWriter:
         mask = self.axis(shape[0]).mask if shape else ""
         return f"{rows}[:, None] & {mask}[None, :]" if mask else f"{rows}[:, None]"
 
-    def atom(self, value: Atom, *, typed: bool = False) -> Tile:
+    def atom(self, value: Atom, *, typed: bool = False) -> KernelTile:
         """The tile of a value that is at hand, or of a number; with `typed`, a number of type A."""
         if isinstance(value, Literal):
-            return Tile(_number(value.value, typed=typed), rows=False, axis=None, padding=value.value)
+            return KernelTile(_number(value.value, typed=typed), rows=False, axis=None, padding=value.value)
         return self.tiles[value.name]
 
     def whole(self, value: Atom, shape: Shape) -> str:
@@ -225,9 +225,9 @@ class KernelWriter:
         self.lines.append(f"{name} = {text}" + (f"  # {comment}" if comment else ""))
         self.tiles[value.name] = self.named(name, value, padding, rows=rows)
 
-    def named(self, name: str, value: Var, padding: float | None = 0.0, *, rows: bool = True) -> Tile:
+    def named(self, name: str, value: Var, padding: float | None = 0.0, *, rows: bool = True) -> KernelTile:
         """The tile that a variable holds."""
-        return Tile(TritonExpression(name), rows, value.shape[0] if value.shape else None, padding)
+        return KernelTile(TritonExpression(name), rows, value.shape[0] if value.shape else None, padding)
 
     def shared_vector(self, value: Var, lines: list[str]) -> None:
         """Load a parameter, or what is computed from parameters only: one line for all rows."""
@@ -235,12 +235,12 @@ class KernelWriter:
         name = self.names.of(value.name)
         if not value.shape:
             lines.append(f"{name} = tl.load({pointer}).to(A)  # {value.name}")
-            self.tiles[value.name] = Tile(TritonExpression(name), rows=False, axis=None, padding=None)
+            self.tiles[value.name] = KernelTile(TritonExpression(name), rows=False, axis=None, padding=None)
             return
         axis = self.axis(value.shape[0])
         masked = f", mask={axis.mask}, other=0.0" if axis.mask else ""
         lines.append(f"{name} = tl.load({pointer} + {axis.index}{masked}).to(A)[None, :]  # {value.name}")
-        self.tiles[value.name] = Tile(TritonExpression(name), rows=False, axis=axis.name)
+        self.tiles[value.name] = KernelTile(TritonExpression(name), rows=False, axis=axis.name)
 
     def reduction(self, reduction: Reduction) -> None:
         """A scalar of each row: the sum or the mean over features."""
@@ -266,10 +266,10 @@ class KernelWriter:
             if not folds or len(tile.text) > FOLDED:
                 own = self.names.of(name)
                 self.lines.append(f"{own} = {tile.text}")
-                tile = Tile(TritonExpression(own), tile.rows, tile.axis, tile.padding)
+                tile = KernelTile(TritonExpression(own), tile.rows, tile.axis, tile.padding)
             self.tiles[name] = tile
 
-    def evaluated(self, equation: Equation) -> Tile:
+    def evaluated(self, equation: Equation) -> KernelTile:
         """The expression of an equation, with what is known of it."""
         self.functions |= called_functions([equation.op])
         args = [self.atom(arg, typed=equation.op not in _ARITHMETIC) for arg in equation.args]
@@ -278,7 +278,7 @@ class KernelWriter:
         if axis is not None and equation.target.shape:
             axis = equation.target.shape[0]  # relabelled
         padding = _padding(equation, [arg.padding for arg in args])
-        return Tile(expression, any(arg.rows for arg in args), axis, padding)
+        return KernelTile(expression, any(arg.rows for arg in args), axis, padding)
 
     def text(self, head: str, body: Sequence[str]) -> str:
         """The whole module: functions, then the kernel itself."""
