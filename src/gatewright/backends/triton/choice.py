@@ -1,0 +1,88 @@
+"""Which options a kernel is launched with: the first that fit on the chip, as its compiler says.
+
+What a kernel takes follows from its text, dtypes and options, never from the number of steps or rows. It is kept on
+disk, so that nothing is compiled to be chosen from twice.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+
+import torch
+
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, KernelText
+from gatewright.backends.triton.resources import Resources, compile_kernel
+from gatewright.backends.triton.targets import TARGETS, Target
+from gatewright.kernel_cache import KernelCache, resources_cache
+
+Memory = Mapping[Argument, str | None]
+"""The dtypes of arrays that are not float32; None of an array that is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """How a kernel is compiled and launched: its constexpr parameters (tiles and directions), warps, pipeline stages."""
+
+    constants: Mapping[str, int | bool] = field(default_factory=dict[str, int | bool])
+    warps: int = 4
+    stages: int = 1
+
+
+def first_that_fits(
+    text: KernelText,
+    target: Target,
+    precision: KernelPrecision,
+    candidates: Iterable[LaunchOptions],
+    memory: Memory | None = None,
+) -> tuple[LaunchOptions, Resources] | None:
+    """The first options with which a kernel needs no more shared memory than there is and spills nothing; None if it
+    does with none of them. The candidates are in the order of preference."""
+    for options in candidates:
+        resources = resources_of(text, target, precision, options, memory)
+        if resources.fits(target):
+            return options, resources
+    return None
+
+
+def resources_of(
+    text: KernelText,
+    target: Target,
+    precision: KernelPrecision,
+    options: LaunchOptions,
+    memory: Memory | None = None,
+    cache: KernelCache | None = None,
+) -> Resources:
+    """What a kernel takes with these options: compiled now, or read from the cache on disk."""
+    cache = cache or resources_cache()
+    arrays = sorted((argument.kind, argument.name, dtype) for argument, dtype in (memory or {}).items())
+    key = [version("triton"), target.name, *precision, arrays, asdict(options), text.text]
+    description = json.dumps(key)
+    stored = cache.load(description)
+    if stored is not None:
+        return Resources(**json.loads(stored))
+    compiled = compile_kernel(
+        text,
+        target,
+        precision,
+        memory=memory,
+        constants=options.constants,
+        warps=options.warps,
+        stages=options.stages,
+    )
+    cache.store(description, json.dumps(asdict(compiled.resources)).encode())
+    return compiled.resources
+
+
+def target_of(device: torch.device) -> Target:
+    """The chip of a CUDA or ROCm device. One that is not in TARGETS has the limits that its driver tells."""
+    properties = torch.cuda.get_device_properties(device)
+    if torch.version.hip is not None:
+        name: str = properties.gcnArchName.partition(":")[0]
+        return TARGETS.get(name) or Target(name, "hip", name, properties.warp_size, 64 * 1024, 512)
+    architecture = 10 * properties.major + properties.minor
+    known = TARGETS.get(f"sm_{architecture}")
+    return known or Target(
+        f"sm_{architecture}", "cuda", architecture, 32, properties.shared_memory_per_block_optin, 255
+    )
