@@ -1,4 +1,4 @@
-"""Object code, schedules and what kernels take on GPUs on disk, so that a kernel is compiled once for a user and a machine.
+"""Object code and what belongs to it, on disk: a kernel is compiled once for a user and a machine.
 
 An entry is machine code that will run with all rights of the user. It is trusted only if nobody else can have written
 it, if its description equals the one that is asked for, and if its digest is right. Otherwise the kernel is compiled
@@ -145,8 +145,8 @@ def resources_cache() -> KernelCache:
 
 def clear() -> None:
     """Remove everything that is kept for this user: kernels, schedules, and what kernels take on GPUs."""
-    for cache in (default_cache(), schedule_cache(), resources_cache()):
-        cache.clear()
+    for entries in (default_cache(), schedule_cache(), resources_cache()):
+        entries.clear()
 
 
 def status() -> Status:

@@ -23,7 +23,7 @@ Memory = Mapping[Argument, str | None]
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """How a kernel is compiled and launched: its constexpr parameters (tiles and directions), warps, pipeline stages."""
+    """How a kernel is compiled and launched: its own constexpr parameters, warps, stages of pipelines."""
 
     constants: Mapping[str, int | bool] = field(default_factory=dict[str, int | bool])
     warps: int = 4

@@ -10,7 +10,7 @@ from typing import Any
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.targets import Target
 from gatewright.errors import OptionError
 
@@ -72,7 +72,7 @@ def compile_kernel(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    if triton.knobs.runtime.interpret:
+    if is_interpreted():
         raise OptionError(
             "kernels cannot be compiled while Triton's interpreter is on",
             expected="a process without the environment variable TRITON_INTERPRET",
@@ -92,22 +92,26 @@ def compile_kernel(
     fixed = {(names.index(name),): value for name, value in values.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=fixed, attrs=aligned)
     chip = GPUTarget(target.backend, target.architecture, target.lanes)
-    compiled = triton.compile(source, target=chip, options={"num_warps": warps, "num_stages": stages})
+    compiled = triton.compile(source, target=chip, options=launch_options(warps, stages))
     if target.backend == "hip":
         return _of_amd(compiled, warps)
     return CompiledKernel(compiled.asm["ptx"], _of_cubin(compiled, warps))
 
 
+def launch_options(warps: int, stages: int) -> dict[str, Any]:
+    """What Triton is told at every launch. A product and a sum may become one operation, which rounds once."""
+    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+
+
 def constants_of(precision: KernelPrecision) -> dict[str, Any]:
     """The constexpr parameters by which a kernel learns the dtypes that it computes in."""
-    import triton
     import triton.language as tl
 
     return {
         "A": getattr(tl, precision.numbers),
         "D": getattr(tl, precision.operands),
         "P": precision.mode,
-        "EMULATED": bool(triton.knobs.runtime.interpret),
+        "EMULATED": is_interpreted(),
     }
 
 
@@ -124,9 +128,10 @@ def _of_cubin(compiled: Any, warps: int) -> Resources:
         file.write_bytes(compiled.asm["cubin"])
         command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", str(file)]
         usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found, usage
-    return Resources(int(found[1]), int(found[2]), compiled.metadata.shared, warps)
+    usage_of_kernel = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if usage_of_kernel is None:
+        raise RuntimeError(f"cuobjdump says nothing of registers: {usage}")
+    return Resources(int(usage_of_kernel[1]), int(usage_of_kernel[2]), compiled.metadata.shared, warps)
 
 
 def _of_amd(compiled: Any, warps: int) -> CompiledKernel:
