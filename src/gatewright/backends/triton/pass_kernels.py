@@ -1,0 +1,68 @@
+"""The passes over all steps at once, but for scans: products by torch, everything else by fused kernels."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument
+from gatewright.backends.triton.launch import on_device, pointers, precision_constants
+from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.stage_kernel import LENGTHS, lines_text, product_argument, stage_groups
+from gatewright.backends.triton.tiles import elementwise_tile
+from gatewright.schedule.program import Product, Program, Stage
+
+Multiply = Callable[[Sequence[Product]], Sequence[Tensor]]
+"""Compute products for all lines: contiguous tensors (time, batch, features), in order."""
+
+
+class PassKernels:
+    """Stages of a pass over all steps at once."""
+
+    def __init__(
+        self,
+        program: Program,
+        stages: Sequence[Stage],
+        sizes: Mapping[str, int],
+        precision: KernelPrecision,
+        *,
+        backwards: bool = False,
+    ) -> None:
+        """`stages` are of one pass, none of them with scans."""
+        self.sizes, self.precision, self.backwards = sizes, precision, backwards
+        self.groups = stage_groups(stages, sizes, products_loaded=True)
+        self.texts = tuple(
+            lines_text(program, group, sizes, f"lines_{number}") for number, group in enumerate(self.groups)
+        )
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arrays that a caller gives."""
+        products = {product_argument(product) for group in self.groups for product in group.products}
+        arguments = dict.fromkeys(argument for text in self.texts for argument in text.arguments)
+        return tuple(argument for argument in arguments if argument not in products)
+
+    def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int, multiply: Multiply) -> None:
+        """Compute the pass for all rows and steps. `arrays` are those of `arguments`. Without LENGTHS all rows take all
+        steps; with them nothing is written for the steps after a row's end. `multiply` is asked for the products of a
+        stage when their vectors are complete.
+        """
+        lines = steps * batch
+        if not lines:
+            return
+        constants = {
+            **precision_constants(self.precision), "BACKWARDS": self.backwards,
+            "RAGGED": arrays.get(LENGTHS) is not None,
+        }  # fmt: skip
+        for group, text in zip(self.groups, self.texts, strict=True):
+            products: dict[Argument, Tensor] = {}
+            if group.products:
+                tensors = multiply(group.products)
+                products = {product_argument(one): tensor for one, tensor in zip(group.products, tensors, strict=True)}
+            everything = {**arrays, **products}
+            tile = elementwise_tile(group, self.sizes, lines)
+            arguments = pointers(text.arguments, everything)
+            with on_device(next(array for array in arguments if array is not None)):
+                kernel(text)[tile.grid(group, self.sizes, lines)](
+                    *arguments, steps, batch, **constants, **tile.constants("BM", "BN")
+                )

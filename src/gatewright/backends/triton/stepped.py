@@ -1,0 +1,154 @@
+"""The stepped form of a Program's loop: a kernel a stage and step. It runs any size; the launches are what it costs.
+
+A CUDA graph takes most of that away: it holds the kernels of several steps and is launched as one. Its kernels take no
+pointers, which a graph would keep for good, but read them from a table in device memory, so that one graph serves all
+tensors of a shape, and sequences of any length. The same kernels run without a graph.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewright.axes import bind
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.launch import element_type, on_device, pointers, precision_constants
+from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.stage_kernel import LENGTHS, needed_elsewhere, stage_groups
+from gatewright.backends.triton.step_graphs import StepGraphCache
+from gatewright.backends.triton.step_kernel import (
+    ADVANCE,
+    FIRST_ADDRESS,
+    begin_text,
+    carried_states,
+    step_text,
+    table_slots,
+)
+from gatewright.backends.triton.tiles import LaunchTile, step_tile
+from gatewright.schedule.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class _StepKernel:
+    """A kernel of a step, ready to launch."""
+
+    function: Any
+    grid: tuple[int, int]
+    constants: dict[str, Any]
+
+
+class SteppedLoop:
+    """The loop of a Program as a kernel a stage and step."""
+
+    def __init__(
+        self,
+        program: Program,
+        sizes: Mapping[str, int],
+        precision: KernelPrecision,
+        *,
+        backwards: bool = False,
+        graphs: StepGraphCache | None = None,
+    ) -> None:
+        self.program, self.sizes, self.precision, self.backwards = program, sizes, precision, backwards
+        self.groups = stage_groups(program.loop, sizes, products_loaded=False)
+        self.carried = carried_states(program)
+        self.table = table_slots(program, self.groups, self.carried, sizes)
+        self.texts = tuple(
+            step_text(
+                program, group, sizes, f"stage_{number}", kept=needed_elsewhere(self.groups, group), table=self.table
+            )
+            for number, group in enumerate(self.groups)
+        )
+        self.begin = begin_text(self.carried, sizes, self.table, "begin")
+        self._graphs = graphs or StepGraphCache()
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arrays that a caller gives."""
+        return tuple(argument for argument in self.begin.arguments if argument.kind is not ArgumentKind.ROW)
+
+    def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int) -> None:
+        """Take all steps. `arrays` are those of `arguments`. A START that is absent or None is zeros; without LENGTHS
+        all rows take all steps.
+        """
+        if not batch or not self.texts:
+            return
+        everything = with_row_arrays(self.program, self.sizes, self.table, self.precision, arrays, batch)
+        like = next(iter(everything.values()))
+        device = like.device
+        with on_device(like):
+            kernels = self._kernels(everything, batch)
+
+            def table() -> Tensor:
+                return torch.zeros(FIRST_ADDRESS + len(self.table), dtype=torch.int64, device=device)
+
+            def launch(table: Tensor, count: int) -> None:
+                self._launch(kernels, table, count, batch)
+
+            key = (batch, *(tuple(kernel.constants.items()) for kernel in kernels))
+            with self._graphs.steps(device, key, table, launch) as loop:
+                self._begin(everything, loop.table, steps, batch)
+                loop.take(steps)
+
+    def _kernels(self, arrays: Mapping[Argument, Tensor], batch: int) -> list[_StepKernel]:
+        aligned = all(arrays[argument].data_ptr() % 16 == 0 for argument in self.table if argument in arrays)
+        common = {
+            **precision_constants(self.precision),
+            "BACKWARDS": self.backwards,
+            "RAGGED": LENGTHS in arrays,
+            "ALIGNMENT": 16 if aligned else 1,
+        }
+        kernels: list[_StepKernel] = []
+        for group, text in zip(self.groups, self.texts, strict=True):
+            tile = step_tile(self.program, group, self.sizes, arrays, batch)
+            types = {
+                f"E{number}": element_type(arrays[argument].dtype if argument in arrays else torch.int32)
+                for number, argument in enumerate(text.arguments)
+            }
+            constants = {**types, **common, **tile.constants("BM", "BN", "BK")}
+            kernels.append(_StepKernel(kernel(text), tile.grid(group, self.sizes, batch), constants))
+        return kernels
+
+    def _begin(self, arrays: Mapping[Argument, Tensor], table: Tensor, steps: int, batch: int) -> None:
+        widest = max((self.sizes[state.shape[0]] for state in self.carried if state.shape), default=1)
+        tile = LaunchTile(BM=4, BN=128)
+        grid = (-(-batch // tile.BM), -(-widest // tile.BN))
+        ragged = LENGTHS in arrays
+        kernel(self.begin)[grid](
+            *pointers(self.begin.arguments, arrays),
+            table,
+            steps,
+            batch,
+            BACKWARDS=self.backwards,
+            RAGGED=ragged,
+            **tile.constants("BM", "BN"),
+        )
+
+    def _launch(self, kernels: Sequence[_StepKernel], table: Tensor, count: int, batch: int) -> None:
+        """So many steps, from where the table says."""
+        for step in range(count):
+            for one in kernels:
+                one.function[one.grid](table, step, batch, **one.constants)
+        kernel(ADVANCE)[(1,)](table, count)
+
+
+def with_row_arrays(
+    program: Program,
+    sizes: Mapping[str, int],
+    arguments: Iterable[Argument],
+    precision: KernelPrecision,
+    arrays: Mapping[Argument, Tensor | None],
+    batch: int,
+) -> dict[Argument, Tensor]:
+    """The arrays that are there, and memory for what is kept within a step."""
+    present = {argument: array for argument, array in arrays.items() if array is not None}
+    device, dtype = next(iter(present.values())).device, getattr(torch, precision.numbers)
+    rows = {
+        argument: torch.empty(batch, *bind(program.shapes[argument.name], sizes), dtype=dtype, device=device)
+        for argument in arguments
+        if argument.kind is ArgumentKind.ROW and argument not in present
+    }
+    return rows | present

@@ -1,0 +1,94 @@
+"""The stepped loop on a GPU, with and without graphs: `python -m tests.backends.triton.graphs_on_gpu`.
+
+Every way of launching the same kernels gives the same bits.
+"""
+
+import torch
+from torch import Tensor
+
+from gatewright import cells
+from gatewright.axes import bind
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.persistent_kernel import PersistentLoop
+from gatewright.backends.triton.step_graphs import StepGraphCache
+from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.schedule.plan import plan
+from gatewright.trace import simplify, trace_cell
+
+DEVICE = torch.device("cuda")
+HIDDEN, BATCH = 300, 20
+H = Argument(ArgumentKind.STATE, "h")
+PROGRAM = plan(simplify(trace_cell(cells.gru)))
+SIZES = {"input": HIDDEN, "hidden": HIDDEN}
+Arrays = dict[Argument, Tensor | None]
+
+
+def arrays_for(loop: SteppedLoop | PersistentLoop, steps: int, seed: int) -> Arrays:
+    """Random numbers for everything that a loop reads, and memory for what it writes."""
+    generator = torch.Generator(DEVICE).manual_seed(seed)
+    arrays: Arrays = {}
+    for argument in loop.arguments:
+        if argument.kind is ArgumentKind.LENGTHS:
+            arrays[argument] = None
+            continue
+        shape = bind(PROGRAM.shapes[argument.name], SIZES)
+        leading = {
+            ArgumentKind.SEQUENCE: (steps, BATCH), ArgumentKind.STATE: (steps + 1, BATCH), ArgumentKind.START: (BATCH,),
+        }.get(argument.kind, ())  # fmt: skip
+        numbers = torch.randn(*leading, *shape, generator=generator, device=DEVICE)
+        arrays[argument] = numbers / HIDDEN**0.5 if argument.kind is ArgumentKind.SHARED else numbers
+    return arrays
+
+
+def states(loop: SteppedLoop | PersistentLoop, arrays: Arrays, steps: int) -> Tensor:
+    """The states after every step."""
+    result = arrays[H]
+    assert result is not None
+    loop.run(arrays, steps, BATCH)
+    return result.clone()
+
+
+def assert_same(got: Tensor, want: Tensor, what: str) -> None:
+    """Bit for bit."""
+    assert torch.equal(got, want), f"{what}: differs by {(got - want).abs().max().item():.3g}"
+
+
+def main() -> None:
+    """Run all checks."""
+    precision = KernelPrecision()
+
+    def plain(seed: int, steps: int) -> Tensor:
+        loop = SteppedLoop(PROGRAM, SIZES, precision)  # its first run is launched kernel by kernel
+        return states(loop, arrays_for(loop, steps, seed), steps)
+
+    loop = SteppedLoop(PROGRAM, SIZES, precision, graphs=StepGraphCache())
+    for number, (seed, steps) in enumerate([(0, 75), (1, 75), (2, 75), (3, 9), (0, 130)]):
+        assert_same(states(loop, arrays_for(loop, steps, seed), steps), plain(seed, steps), f"run {number}")
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for seed in (4, 5):
+            arrays = arrays_for(loop, 20, seed)
+            got = states(loop, arrays, 20)
+            stream.synchronize()
+            assert_same(got, plain(seed, 20), "another stream")
+
+    arrays = arrays_for(loop, 20, 6)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loop.run(arrays, 20, BATCH)
+    graph.replay()
+    torch.cuda.synchronize()
+    recorded = arrays[H]
+    assert recorded is not None
+    assert_same(recorded, plain(6, 20), "a graph of the caller's")
+
+    persistent = PersistentLoop(PROGRAM, SIZES, precision)
+    difference = (states(persistent, arrays_for(persistent, 75, 0), 75) - plain(0, 75)).abs().max().item()
+    assert difference < 1e-4, f"the persistent form differs by {difference:.3g}"
+    print("the stepped and the persistent loop agree in every way of launching them")
+
+
+if __name__ == "__main__":
+    main()
