@@ -1,7 +1,7 @@
 """A Program on random numbers, its loop by a resident kernel in Triton's interpreter, all other passes by NumPy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resident_kernel import resident_text
 from gatewright.schedule.interpret import ProgramInterpreter
-from gatewright.schedule.program import Program
+from gatewright.schedule.plan import plan
 from tests.schedule.running import Given, Results, after, compute
 
 BM = 16
@@ -23,9 +23,14 @@ DOUBLE = KernelPrecision("float64", "float64")
 
 @dataclass
 class ResidentLoop(ProgramInterpreter):
-    """Runs the loop of a Program by its kernel; the arrays have the type of the kernel's numbers."""
+    """Runs the loop of a Program by its kernel; the arrays have the type of the kernel's numbers.
+
+    A state whose start is all zero is not given: the kernel has to know that by itself.
+    """
 
     precision: KernelPrecision = DOUBLE
+    lengths: tuple[int, ...] | None = None
+    starts: dict[str, np.ndarray] = field(default_factory=dict)
 
     def run_loop(self) -> None:
         """All steps by one launch."""
@@ -35,43 +40,43 @@ class ResidentLoop(ProgramInterpreter):
         arrays = [self.array(argument) for argument in text.arguments]
         tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
         grid = (triton.cdiv(self.batch, BM),)
+        constants = {
+            "BACKWARDS": self.backwards, "RAGGED": self.lengths is not None, "BM": BM,
+            "A": getattr(tl, self.precision.numbers), "D": getattr(tl, self.precision.operands),
+            "P": self.precision.mode, "EMULATED": self.precision.operands == "bfloat16",
+        }  # fmt: skip
         with np.errstate(all="ignore"):  # what is computed in padded lanes is thrown away
-            kernel(text)[grid](*tensors, self.steps, self.batch, **constants(self.precision, self.backwards))
+            kernel(text)[grid](*tensors, self.steps, self.batch, **constants)
 
     def array(self, argument: Argument) -> np.ndarray | None:
-        """What a pointer of the kernel points to; what the kernel writes must be in the arrays of the interpreter."""
+        """What a pointer of the kernel points to; what the kernel writes are the interpreter's own arrays."""
         name, kind = argument.name, argument.kind
         if kind is ArgumentKind.STATE:
             return self.states[name]
         if kind is ArgumentKind.START:
             start = np.array(self.states[name][-1 if self.backwards else 0])
-            self.states[name][-1 if self.backwards else 0] = np.nan  # the kernel writes it
-            return start
+            if any(store.name == name for stage in self.program.loop for store in stage.stores):
+                self.states[name][-1 if self.backwards else 0] = np.nan  # the kernel is to write it
+            return start if start.any() else None
         if kind is ArgumentKind.SEQUENCE:
             return np.ascontiguousarray(self.inputs[name]) if name in self.inputs else self.sequences[name]
-        return np.ascontiguousarray(self.shared[name]) if kind is ArgumentKind.SHARED else None
+        if kind is ArgumentKind.LENGTHS:
+            return None if self.lengths is None else np.array(self.lengths, np.int32)
+        return np.ascontiguousarray(self.shared[name])
 
 
-def constants(precision: KernelPrecision, backwards: bool, ragged: bool = False) -> dict[str, Any]:
-    """The constants of a launch in the interpreter."""
-    return {
-        "BACKWARDS": backwards, "RAGGED": ragged, "BM": BM, "A": getattr(tl, precision.numbers),
-        "D": getattr(tl, precision.operands), "P": precision.mode, "EMULATED": precision.operands == "bfloat16",
-    }  # fmt: skip
+def loop_of(
+    given: Given, precision: KernelPrecision = DOUBLE, lengths: tuple[int, ...] | None = None
+) -> tuple[ResidentLoop, Results]:
+    """The arrays of a run with the loop by a kernel, and its results."""
 
-
-def by_kernel(given: Given, program: Program, precision: KernelPrecision) -> Results:
-    """What a Program gives with its loop by a kernel."""
-
-    def cast(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def cast(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {name: array.astype(precision.numbers) for name, array in arrays.items()}
 
     loop = ResidentLoop(
-        program, cast(given.sequences), cast(given.params), given.sizes, compute, given.backwards, precision
-    )
+        plan(given.trace), cast(given.sequences), cast(given.params), given.sizes, compute, given.backwards,
+        precision, lengths,
+    )  # fmt: skip
     result = loop.run(cast(given.states))
-    return {
-        "states": {name: after(whole, given.backwards) for name, whole in result.states.items()},
-        "emits": result.emits,
-        "sums": result.sums,
-    }
+    states = {name: after(whole, given.backwards) for name, whole in result.states.items()}
+    return loop, {"states": states, "emits": result.emits, "sums": result.sums}

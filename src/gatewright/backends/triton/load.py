@@ -18,9 +18,9 @@ def kernel(text: KernelText) -> Any:
 
 def is_interpreted() -> bool:
     """Whether kernels run in Triton's interpreter: on the CPU, with products of bfloat16 emulated."""
-    import triton  # pyright: ignore[reportMissingTypeStubs]
+    from triton import knobs  # pyright: ignore[reportMissingTypeStubs]
 
-    return bool(triton.knobs.runtime.interpret)
+    return bool(knobs.runtime.interpret)
 
 
 @cache

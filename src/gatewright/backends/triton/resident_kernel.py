@@ -12,15 +12,28 @@ from gatewright.backends.triton.writer import KernelWriter, indented, single_vec
 from gatewright.schedule.program import Product, Program, Stage, Storage, Term
 from gatewright.trace.ir import Literal, Var
 
+# With two stages or more the loads of the next step are under way, into shared memory, while this one is computed: its
+# values come from there in the layout of the products, without the barriers that a change of layout takes. The loop
+# stores to no array that it loads from, so that a load may be that early.
+LOOP = ("for step in tl.range(steps, num_stages=STAGES):",)
 CONSTANTS = ("BACKWARDS", "RAGGED", "BM", "A", "D", "P", "EMULATED")
+
+_POINTED_TO = {
+    ArgumentKind.SEQUENCE: (("T", "B"), "{}"),
+    ArgumentKind.STATE: (("T + 1", "B"), "{} before and after every step"),
+    ArgumentKind.START: (("B",), "{} before the first step, or None"),
+    ArgumentKind.SHARED: ((), "{}"),
+    ArgumentKind.LENGTHS: (("B",), "the steps that each row takes, or None"),
+}
 
 
 def resident_text(program: Program, sizes: Mapping[str, int]) -> KernelText:
     """The kernel of a Program's loop.
 
     It takes the pointers in `arguments`, then T and B, then the constants BACKWARDS, RAGGED, BM (rows a program), A, D,
-    P and EMULATED; its grid is (ceil(B / BM),). A START may be None: the state is zero then. LENGTHS is None where not
-    RAGGED. The kernel writes the start of each state that the loop carries into its slot of STATE.
+    P, EMULATED and STAGES (1: no load is ahead of its step); its grid is (ceil(B / BM),). A START may be None: the
+    state is zero then. LENGTHS is None where not RAGGED. The kernel writes the start of each state that the loop
+    carries into its slot of STATE.
     """
     unclean: frozenset[str] = frozenset()
     while True:
@@ -60,11 +73,21 @@ class _ResidentWriter:
             *writer.lines,
             *advances,
         ]
-        body = [*_rows(lengths), *writer.index_lines(), *self.once, *starts, "for step in range(steps):"]
+        body = [*_rows(lengths), *writer.index_lines(), *self.once, *starts, *LOOP]
         name = writer.names.of(self.program.trace.name, "loop")
-        parameters = ", ".join([*writer.arguments.values(), "T", "B", *(f"{name}: tl.constexpr" for name in CONSTANTS)])
-        head = f'@triton.jit(do_not_specialize=["T", "B"])\ndef {name}({parameters}):'
-        return KernelText(name, writer.text(head, [*body, *indented(step)]), tuple(writer.arguments))
+        head = ['@triton.jit(do_not_specialize=["T", "B"])', f"def {name}(", *indented(self._parameters()), "):"]
+        return KernelText(name, writer.text(head, [*body, *indented(step)]), tuple(writer.arguments), {"STAGES": 2})
+
+    def _parameters(self) -> Iterator[str]:
+        """A line for each pointer, which says what it points to."""
+        sizes = self.writer.sizes
+        for argument, parameter in self.writer.arguments.items():
+            shape = tuple(str(sizes[axis]) for axis in self.program.shapes.get(argument.name, ()))
+            lead, comment = _POINTED_TO[argument.kind]
+            about = loaded_comment(self.program, argument.name)
+            yield f"{parameter},  # {comment.format(about)}: ({', '.join((*lead, *shape))})"
+        yield f"T, B, {', '.join(f'{name}: tl.constexpr' for name in CONSTANTS)},"
+        yield "STAGES: tl.constexpr = 2,"
 
     def unclean_states(self) -> frozenset[str]:
         """The states whose new values may be other than 0 in padded lanes."""

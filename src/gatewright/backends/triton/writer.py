@@ -18,6 +18,7 @@ import numpy as np
 from gatewright.axes import Shape
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.rules import (
+    FUNCTIONS,
     RULES,
     TritonExpression,
     TritonPrecedence,
@@ -32,12 +33,19 @@ from gatewright.trace.ir import Atom, Equation, Literal, Var
 INDENT = "    "
 SMALLEST_AXIS = 16  # what tl.dot multiplies has at least so many lanes in each axis
 FOLDED = 88  # an expression of so many characters is given a name of its own
-HEADER = "import triton\nimport triton.language as tl\n"
+HEADER = """import triton
+import triton.language as tl
+from triton import knobs
+from triton.language.extra import libdevice
+
+INTERPRETED = tl.constexpr(knobs.runtime.interpret)  # Triton's interpreter has no libdevice
+"""
 # What a kernel calls its own parameters and variables, which no value may be called.
 RESERVED = frozenset(
-    {"triton", "tl", "T", "B", "A", "D", "P", "BM", "BN", "BK", "EMULATED", "BACKWARDS", "RAGGED", "rows", "t", "at"}
-    | {"step", "steps", "length", "first", "after", "active", "in_batch"}
-    | {"product", "sign", "tanh", "relu", "softplus", "maximum", "minimum", "hard_sigmoid", "range", "min", "max"}
+    {"T", "B", "A", "D", "P", "BM", "BN", "BK", "EMULATED", "STAGES", "BACKWARDS", "RAGGED", "INTERPRETED"}
+    | {"triton", "tl", "knobs", "libdevice", "range", "float"}
+    | {"rows", "t", "at", "step", "steps", "length", "first", "after", "active", "in_batch"}
+    | set(FUNCTIONS)
     | set(keyword.kwlist)
 )
 
@@ -280,10 +288,10 @@ class KernelWriter:
         padding = _padding(equation, [arg.padding for arg in args])
         return KernelTile(expression, any(arg.rows for arg in args), axis, padding)
 
-    def text(self, head: str, body: Sequence[str]) -> str:
-        """The whole module: functions, then the kernel itself."""
+    def text(self, head: Sequence[str], body: Iterable[str]) -> str:
+        """The whole module: the functions that are called, then the kernel itself."""
         called = function_texts(self.functions)
-        lines = [head, *(f"{INDENT}{line}".rstrip() for line in body)]
+        lines = [*head, *indented(body)]
         return f"{HEADER}{called}\n\n" + "\n".join(lines) + "\n"
 
 
