@@ -1,4 +1,4 @@
-"""Object code and schedules on disk, so that a kernel is compiled once for a user and a machine.
+"""Object code and what belongs to it, on disk: a kernel is compiled once for a user and a machine.
 
 An entry is machine code that will run with all rights of the user. It is trusted only if nobody else can have written
 it, if its description equals the one that is asked for, and if its digest is right. Otherwise the kernel is compiled
@@ -138,10 +138,15 @@ def schedule_cache() -> KernelCache:
     return _cache_in(_place(), "schedules")
 
 
+def resources_cache() -> KernelCache:
+    """The same for what kernels take on GPUs, in the folder "resources"."""
+    return _cache_in(_place(), "resources")
+
+
 def clear() -> None:
-    """Remove every kernel that is kept for this user, and every schedule."""
-    default_cache().clear()
-    schedule_cache().clear()
+    """Remove everything that is kept for this user: kernels, schedules, and what kernels take on GPUs."""
+    for entries in (default_cache(), schedule_cache(), resources_cache()):
+        entries.clear()
 
 
 def status() -> Status:

@@ -110,6 +110,7 @@ def _refuse_checkpoint(backend: str, name: str) -> NoReturn:
         expected="backend 'llvm', outside torch.compile, transforms of torch.func and TorchDispatchModes",
         got=f"backend {backend!r}" if backend != "llvm" else "a call that one of these records",
         do="set layer.checkpoint = None, or wrap the call in torch.utils.checkpoint.checkpoint",
+        shell="leave out --set gradient_checkpoint",
     )
 
 

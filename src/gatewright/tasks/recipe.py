@@ -98,6 +98,9 @@ class Recipe(ABC):
     precision: Literal["float32", "bf16"] = of_training(
         "float32", "bf16 trains products in bfloat16, weights in float32"
     )
+    gradient_checkpoint: bool | int = of_training(
+        False, "yes, or steps at a time: less memory, by computing saved values again in the backward pass", least=1
+    )
     patience: int = of_training(0, "validations without a better result before stopping; 0 never stops", least=0)
     keep: Literal["best", "last"] = of_training("best", "the network to keep: the best in validation, or the last one")
     validate_every: int = of_training(1, "epochs from one validation to the next", least=1)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewright as gw
 from gatewright.errors import OptionError, ShapeError
@@ -110,6 +110,111 @@ def test_lengths_of_a_layer_that_is_called_a_step_at_a_time() -> None:
     activations = record(Scribbling(), torch.randn(5, 2, 3), lengths=[5, 2])
     assert activations.lengths.tolist() == [5, 2]
     assert np.isnan(activations.layer().states["h"][2:, 1]).all()
+
+
+class Read(nn.Module):
+    """A layer that reads (batch, time) or (time, batch), packed or not, and outputs in either order of axes."""
+
+    def __init__(self, *, batch_first: bool, transposed: bool, packed: bool, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.out = nn.LSTM(3, 4, 2, batch_first=batch_first), nn.Linear(4, 2)
+        self.transposed, self.packed, self.kind = transposed, packed, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch_first = self.rnn.batch_first
+        if self.packed:
+            lengths = [2, 3, 1]
+            read = pack_padded_sequence(x, lengths, batch_first=batch_first, enforce_sorted=False)
+            outputs, (last, _) = self.rnn(read)
+            outputs, _ = pad_packed_sequence(outputs, batch_first=batch_first)
+        else:
+            outputs, (last, _) = self.rnn(x)
+        match self.kind:
+            case "last":
+                scores = last[-1] @ torch.ones(4, 3).cumsum(0)
+            case "one a step":
+                scores = self.out(outputs)[..., 0]
+            case "labels":
+                return (outputs.transpose(0, 1) if self.transposed else outputs) > 0
+            case _:
+                scores = self.out(outputs)
+        return scores.transpose(0, 1) if self.transposed else scores
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", ["by step", "one a step", "labels"])
+def test_as_many_rows_as_steps(kind: str, batch_first: bool, transposed: bool, packed: bool) -> None:
+    """Sizes do not tell which axis of the outputs is time."""
+    model = Read(batch_first=batch_first, transposed=transposed, packed=packed, kind=kind)
+    x = torch.randn(3, 3, 3)
+    expected = model(x).detach()
+    has_rows_first = batch_first != transposed
+    if kind == "one a step":  # with rows first these are taken for several outputs a row, as other shapes are
+        expected = expected if has_rows_first else expected[..., None]
+    elif has_rows_first:
+        expected = expected.transpose(0, 1)
+    outputs = record(model, x).outputs
+    assert outputs is not None
+    np.testing.assert_array_equal(outputs, expected)
+
+
+def test_as_many_rows_as_steps_and_classes() -> None:
+    model, x = Read(batch_first=False, transposed=False, packed=False, kind="last"), torch.randn(3, 3, 3)
+    outputs = record(model, x).outputs
+    assert outputs is not None
+    np.testing.assert_array_equal(outputs, model(x).detach())
+
+
+def test_axes_that_cannot_be_told_apart() -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.GRU(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            states = self.rnn(x)[0]
+            return states - states.mean((0, 1))  # rows read one another
+
+    with pytest.warns(UserWarning, match="the outputs of the Mixing are left out: there are as many rows as steps"):
+        activations = record(Mixing(), torch.randn(3, 3, 3))
+    assert activations.outputs is None
+    assert record(Mixing(), torch.randn(3, 2, 3)).outputs is not None
+
+
+def test_what_a_model_keeps_from_call_to_call_is_as_before() -> None:
+    class Keeping(nn.Module):
+        """Private attributes, lists, dicts and a list in itself change in each call."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self._state, self._calls = nn.GRU(3, 4), torch.zeros(1, 2, 4), 0
+            self.seen: list[Any] = [torch.ones(1)]
+            self.seen.append(self.seen)
+            self.by_name: dict[str, Any] = {"last": torch.zeros(4), "sums": {"all": 0.0}}
+
+        def forward(self, x: Tensor) -> Tensor:
+            output, self._state = self.rnn(x, self._state)
+            self._calls += 1
+            self.seen.append(output)
+            self.by_name["last"].copy_(output[-1, 0].detach())
+            self.by_name["sums"]["all"] += output.sum().item()
+            self.by_name["new"] = 1
+            return output
+
+    torch.manual_seed(0)
+    model, x = Keeping(), torch.randn(5, 2, 3)
+    state, seen, last = model._state, list(model.seen), model.by_name["last"]
+    for measure in (record, gw.inspect.saliency, gw.inspect.integrated_gradients):
+        measure(model, x)
+        assert model._state is state
+        assert model._calls == 0
+        assert [id(value) for value in model.seen] == [id(value) for value in seen]
+        assert model.by_name == {"last": last, "sums": {"all": 0.0}}
+        assert not state.any()
+        assert not last.any()
 
 
 class Halving(nn.Module):

@@ -28,6 +28,12 @@ class Scores(nn.Module):
                 return scores.reshape(-1, 5)
             case "rows first":
                 return scores.transpose(0, 1)
+            case "by step":
+                return scores
+            case "one a step":
+                return scores[..., 2]
+            case "rows read one another":
+                return scores + scores.mean((0, 1))
             case _:
                 return scores[..., 2].mean(0)
 
@@ -40,12 +46,27 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("steps", [2, 6])
-@pytest.mark.parametrize("form", ["flat", "rows first"])
+@pytest.mark.parametrize(("form", "steps"), [("flat", 2), ("flat", 6), ("rows read one another", 2)])
 @pytest.mark.parametrize("measure", FUNCTIONS)
 def test_outputs_without_an_axis_of_rows_are_refused(measure: Any, form: str, steps: int) -> None:
     with pytest.raises(OptionError, match="the Scores gives no outputs by row"):
         measure(Scores(form), torch.randn(steps, 2, 3))
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+@pytest.mark.parametrize("form", ["rows first", "one a step"])
+def test_the_axes_of_outputs_are_told_apart(form: str, steps: int) -> None:
+    """Also where there are as many rows as steps."""
+    torch.manual_seed(1)
+    x, place = torch.randn(steps, 2, 3), 2 if form == "rows first" else 0
+    saliency = inspect.saliency(Scores(form), x, output=place, step=1)
+    expected = inspect.saliency(Scores("by step"), x, output=2, step=1)
+    np.testing.assert_array_equal(saliency.outputs, expected.outputs)
+    np.testing.assert_array_equal(saliency.gradient, expected.gradient)
+    shares = inspect.integrated_gradients(Scores(form), x, output=place, step=1)
+    assert np.abs(shares.error).max() < 1e-5
+    memory = inspect.effective_memory(Scores(form), x, of="output", lags=1)
+    assert memory.by_unit.shape == (2, 5 if form == "rows first" else 1)
 
 
 def test_one_number_a_row() -> None:

@@ -1,5 +1,6 @@
 """`record`: run a torch model once and keep the gates and states of its recurrent layers. The model is not changed."""
 
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
 from gatewright.inspect.activity.names import check_names
-from gatewright.inspect.activity.outputs import outputs_with_time_first
+from gatewright.inspect.activity.outputs import axis_of_rows, outputs_with_time_first
 from gatewright.inspect.activity.unchanged import unchanged
 from gatewright.nn import GRU, LSTM, RNN, QuantizedRecurrent, Recurrent
 from gatewright.nn.derived_layers import layer_of
@@ -75,16 +76,33 @@ def record(
             f"no recurrent layer ran in the {type(model).__name__}",
             expected="a model with torch.nn's or gatewright.nn's RNN, GRU, LSTM or Recurrent",
         )
-    first: Any = next(iter(calls.values())).layer
     ends = _row_lengths(list(layers.values()))
     steps = max(len(layer.inputs) for layer in layers.values() if len(layer.lengths) == len(ends))
-    outputs = outputs_with_time_first(result, steps, len(ends), batch_first=first.batch_first)
+    outputs = outputs_with_time_first(
+        result,
+        steps,
+        len(ends),
+        row_axis=lambda: _axis_of_rows(model, [called.layer for called in calls.values()], inputs, options),
+    )
     array = None if outputs is None else _readable(outputs.detach()).numpy()
     check_names(ends, symbols, labels, None if array is None else array.shape[-1])
     if series is not None and series.shape[:2] != (int(ends.max(initial=0)), len(ends)):
         shape = (int(ends.max(initial=0)), len(ends))
         raise ShapeError("the series does not fit the rows", expected=f"{shape}, then variables", got=str(series.shape))
     return Activations(layers, ends, symbols, series, array, labels)
+
+
+def _axis_of_rows(
+    model: nn.Module, layers: Sequence[nn.Module], inputs: tuple[Any, ...], options: dict[str, Any]
+) -> int | None:
+    axis = axis_of_rows(model, layers, inputs, options)
+    if axis is None:
+        warnings.warn(
+            f"the outputs of the {type(model).__name__} are left out: there are as many rows as steps, and it cannot "
+            "be told which axis is which; give more rows, or fewer",
+            stacklevel=4,
+        )
+    return axis
 
 
 def recurrent_layers(model: nn.Module) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import OptionError
-from gatewright.inspect.activity.record import RECURRENT_LAYERS
-from gatewright.inspect.activity.unchanged import unchanged
+from gatewright.inspect.activity.outputs import axis_of_rows, first_output, outputs_with_time_first
+from gatewright.inspect.activity.record import RECURRENT_LAYERS, recurrent_layers
+from gatewright.inspect.activity.unchanged import evaluation_mode, unchanged
 from gatewright.inspect.gradients.reading import Reading
 
 Change = Callable[[Tensor], Tensor]
@@ -49,19 +50,18 @@ class DifferentiableRun:
 
 @contextmanager
 def frozen(model: nn.Module) -> Generator[None]:
-    """Evaluation mode without gradients of parameters; afterwards modes and flags are as before."""
-    modes = {module: module.training for module in model.modules()}
+    """Evaluation mode without gradients of parameters; afterwards modes and flags are as before.
+
+    It is around the backward pass as well: a model that checkpoints runs parts of itself once more there.
+    """
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
-        model.eval()
         for parameter, _ in flags:
             parameter.requires_grad_(False)
         # cuDNN cannot differentiate a recurrent layer in evaluation mode.
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with evaluation_mode(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
 
@@ -193,37 +193,19 @@ class _Hooks:
 
 
 def _outputs(result: Any, reading: Reading) -> Tensor | None:
-    """What a model gives, where that is a tensor or a tuple with one first: time first, or one answer a row.
-
-    None where the axis of rows has another size than there are rows, as in outputs with time and rows in one axis.
-    """
-    first = _first(result)
-    if not isinstance(first, Tensor) or not first.dim():
-        return None
-    rows, place = reading.time_major.shape[1], 0 if first.dim() <= 2 or reading.batch_first else 1
-    if first.shape[place] != rows:
-        return None
-    if first.dim() <= 2:
-        return first.reshape(len(first), -1)
-    if first.shape[0] == first.shape[1] and not _has_rows_at(place, reading):
-        return None
-    return first.transpose(0, 1) if reading.batch_first else first
-
-
-def _has_rows_at(place: int, reading: Reading) -> bool:
-    """Whether an axis of the outputs is that of rows, told by a run with one more row: for as many rows as steps."""
-    rows = reading.time_major.shape[1]
-    with unchanged(reading.model), torch.no_grad():
-        more = _first(reading.model(*reading.rows(torch.tensor([*range(rows), 0])).arguments))
-    return more.shape[place] == rows + 1
-
-
-def _first(result: Any) -> Any:
-    return result[0] if isinstance(result, (tuple, list)) and result else result
+    """What a model gives: time first, or one answer a row; None where it has no axis of rows, or none can be told."""
+    steps, rows = reading.time_major.shape[:2]
+    model = reading.model
+    return outputs_with_time_first(
+        result,
+        steps,
+        rows,
+        row_axis=lambda: axis_of_rows(model, list(recurrent_layers(model).values()), reading.arguments, {}),
+    )
 
 
 def _in_words(result: Any, reading: Reading) -> str:
-    first = _first(result)
+    first = first_output(result)
     steps, rows = reading.time_major.shape[:2]
     given = f"a tensor {tuple(first.shape)}" if isinstance(first, Tensor) else f"a {type(first).__name__}"
     return f"{given} for {rows} rows of {steps} steps"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
+from gatewright.nn import Recurrent
 from gatewright.tasks.answers.evaluate import RunningMeans
 from gatewright.tasks.network import State, map_state
 from gatewright.tasks.recipe import Recipe
@@ -141,10 +142,21 @@ class TrainingModule(pl.LightningModule):
         set_random_numbers(own["random numbers"])
 
     def on_train_start(self) -> None:
-        """Restore the random state of the checkpoint; without one, seed each process differently."""
+        """Have recurrent layers save what the recipe says. Restore the random state of the checkpoint; without one,
+        seed each process differently."""
+        self._set_gradient_checkpoint(self.recipe.gradient_checkpoint or None)
         if self._random_numbers is not None:
             set_random_numbers(self._random_numbers)
             self._state = map_state(lambda tensor: tensor.to(self.device), self._state)
         elif self.global_rank:
             seeds = np.random.SeedSequence([self.recipe.seed, self.global_rank])
             torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+
+    def on_train_end(self) -> None:
+        """Have recurrent layers save everything again, as those of a new network do."""
+        self._set_gradient_checkpoint(None)
+
+    def _set_gradient_checkpoint(self, checkpoint: bool | int | None) -> None:
+        for module in self.network.modules():
+            if isinstance(module, Recurrent):
+                module.checkpoint = checkpoint

@@ -1,0 +1,143 @@
+"""What a kernel takes on a chip: registers, spilled bytes and shared memory. No GPU is needed to compile for one."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatewright.backends.triton.chips import Chip
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
+from gatewright.backends.triton.load import is_interpreted, kernel
+from gatewright.errors import OptionError
+
+_POINTERS = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16", "int32": "*i32"}
+_WHOLE_NUMBERS = (ArgumentKind.LENGTHS, ArgumentKind.COUNTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one program of a kernel takes.
+
+    - `registers`: of each thread.
+    - `spilled_bytes`: memory of each thread for values that found no register.
+    - `shared_bytes`: shared memory of the program.
+    """
+
+    registers: int
+    spilled_bytes: int
+    shared_bytes: int
+    warps: int
+
+    def fits(self, chip: Chip) -> bool:
+        """Whether a program can run on a chip, and without spilling: the compiler does not check shared memory."""
+        return self.shared_bytes <= chip.shared_bytes and not self.spilled_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.registers} registers a thread, {self.spilled_bytes} bytes spilled, "
+            f"{self.shared_bytes / 1024:.0f} KiB of shared memory, {self.warps} warps"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAssembly:
+    """A kernel compiled for a chip: its assembly (PTX, or AMD's), and what it takes."""
+
+    assembly: str
+    resources: Resources
+
+
+def compile_kernel(
+    text: KernelText,
+    chip: Chip,
+    precision: KernelPrecision,
+    *,
+    memory: Mapping[Argument, str | None] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    warps: int = 4,
+    stages: int = 1,
+) -> KernelAssembly:
+    """Compile a kernel for a chip that need not be there.
+
+    - `memory`: the dtypes of arrays that are not float32; None of an array that is left out.
+    - `constants`: the constexpr parameters beside those of the text and of the precision, such as BM.
+
+    Raises OptionError while Triton's interpreter is on: then nothing can be compiled.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if is_interpreted():
+        raise OptionError(
+            "kernels cannot be compiled while Triton's interpreter is on",
+            expected="a process without the environment variable TRITON_INTERPRET",
+            got="TRITON_INTERPRET is set",
+            do="unset TRITON_INTERPRET, and start Python again",
+        )
+    function = kernel(text)
+    names: list[str] = function.arg_names
+    values = {**text.constants, **constants_of(precision), **(constants or {})}
+    values = {name: value for name, value in values.items() if name in names}
+    typed = {name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)}
+    pointers = {name: pointer for name, pointer in typed.items() if pointer is not None}
+    values |= {name: None for name in typed if name not in pointers}
+    signature = {name: "constexpr" if name in values else pointers.get(name, "i32") for name in names}
+    # torch's allocator aligns every array; a kernel that is launched is compiled with the same knowledge
+    aligned: dict[Any, Any] = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers}
+    fixed = {(names.index(name),): value for name, value in values.items()}
+    source = ASTSource(fn=function, signature=signature, constexprs=fixed, attrs=aligned)
+    target = GPUTarget(chip.backend, chip.architecture, chip.lanes)
+    compiled = triton.compile(source, target=target, options=launch_options(warps, stages))
+    if chip.backend == "hip":
+        return _of_amd(compiled, warps)
+    return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, warps))
+
+
+def launch_options(warps: int, stages: int) -> dict[str, Any]:
+    """What Triton is told at every launch. A product and a sum may become one operation, which rounds once."""
+    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+
+
+def constants_of(precision: KernelPrecision) -> dict[str, Any]:
+    """The constexpr parameters by which a kernel learns the dtypes that it computes in."""
+    import triton.language as tl
+
+    return {
+        "A": getattr(tl, precision.numbers),
+        "D": getattr(tl, precision.operands),
+        "P": precision.mode,
+        "EMULATED": is_interpreted(),
+    }
+
+
+def _pointer(argument: Argument, memory: Mapping[Argument, str | None]) -> str | None:
+    dtype = memory.get(argument, "int32" if argument.kind in _WHOLE_NUMBERS else "float32")
+    return None if dtype is None else _POINTERS[dtype]
+
+
+def _of_cubin(compiled: Any, warps: int) -> Resources:
+    from triton import knobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "kernel.cubin")
+        file.write_bytes(compiled.asm["cubin"])
+        command = [knobs.nvidia.cuobjdump.path, "-res-usage", str(file)]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    usage_of_kernel = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if usage_of_kernel is None:
+        raise RuntimeError(f"cuobjdump says nothing of registers: {usage}")
+    return Resources(int(usage_of_kernel[1]), int(usage_of_kernel[2]), compiled.metadata.shared, warps)
+
+
+def _of_amd(compiled: Any, warps: int) -> KernelAssembly:
+    assembly: str = compiled.asm["amdgcn"]
+    numbers = dict(re.findall(r"\.(vgpr_count|private_segment_fixed_size|group_segment_fixed_size):\s*(\d+)", assembly))
+    spilled, shared = int(numbers["private_segment_fixed_size"]), int(numbers["group_segment_fixed_size"])
+    return KernelAssembly(
+        assembly, Resources(int(numbers["vgpr_count"]), spilled, max(shared, compiled.metadata.shared), warps)
+    )

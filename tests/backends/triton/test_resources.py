@@ -1,0 +1,91 @@
+"""What kernels take on a chip, compiled in processes of their own: in this one Triton's interpreter is on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.backends.triton.choice import LaunchOptions, first_that_fits
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
+from gatewright.backends.triton.resources import Resources, compile_kernel
+from gatewright.errors import OptionError
+
+COMPILED = """
+import json
+from dataclasses import asdict
+
+from gatewright import cells
+from gatewright.backends.triton.choice import LaunchOptions, first_that_fits
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import ArgumentKind
+from gatewright.backends.triton.resident_kernel import resident_text
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.kernel_cache import resources_cache
+from gatewright.schedule.plan import plan
+from gatewright.trace import simplify, trace_cell
+
+text = resident_text(plan(simplify(trace_cell(cells.gru))), {"input": 7, "hidden": 33})
+memory = {argument: None for argument in text.arguments if argument.kind is ArgumentKind.LENGTHS}
+constants = {"BM": 16, "BACKWARDS": False, "RAGGED": False}
+candidates = [LaunchOptions(constants)]
+reports = {}
+for target in ("sm_90", "gfx942"):
+    options, resources = first_that_fits(text, CHIPS[target], KernelPrecision(mode="tf32"), candidates, memory)
+    reports[target] = {"rows": options.constants["BM"], **asdict(resources)}
+before = resources_cache().status()
+first_that_fits(text, CHIPS["sm_90"], KernelPrecision(mode="tf32"), candidates, memory)
+after = resources_cache().status()
+print(json.dumps({**reports, "read": after.hits - before.hits, "compiled": after.misses - before.misses}))
+"""
+TEXT = KernelText("nothing", "def nothing(x): ...", (Argument(ArgumentKind.SEQUENCE, "x"),))
+
+
+def compiled(tmp_path: Path) -> dict[str, dict[str, int]]:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"GATEWRIGHT_CACHE": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_a_kernel_is_compiled_for_chips_that_are_not_there_and_once(tmp_path: Path) -> None:
+    reports = compiled(tmp_path)
+    for target in ("sm_90", "gfx942"):
+        report = reports[target]
+        assert report["rows"] == 16
+        assert report["spilled_bytes"] == 0
+        # three matrices, each padded to 64 x 64 numbers of four bytes, or registers in their place
+        assert 8 <= report["registers"] <= CHIPS[target].registers
+        assert report["shared_bytes"] <= CHIPS[target].shared_bytes
+    assert reports["sm_90"]["shared_bytes"] >= 3 * 64 * 64 * 4
+    assert (reports["read"], reports["compiled"]) == (1, 0)
+
+
+def test_nothing_is_compiled_in_the_interpreter() -> None:
+    with pytest.raises(OptionError, match="unset TRITON_INTERPRET"):
+        compile_kernel(TEXT, CHIPS["sm_90"], KernelPrecision())
+
+
+@pytest.mark.parametrize(
+    ("spilled", "shared", "fits"), [(0, 227 * 1024, True), (0, 227 * 1024 + 1, False), (4, 1024, False)]
+)
+def test_a_kernel_fits_without_spills_and_within_shared_memory(spilled: int, shared: int, fits: bool) -> None:
+    assert Resources(100, spilled, shared, 4).fits(CHIPS["sm_90"]) is fits
+
+
+def test_the_first_options_that_fit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {1: Resources(255, 8, 1024, 4), 2: Resources(255, 0, 1024, 8), 3: Resources(64, 0, 1024, 16)}
+    monkeypatch.setattr(
+        "gatewright.backends.triton.choice.resources_of",
+        lambda text, target, precision, options, memory: taken[options.warps],
+    )
+    candidates = [LaunchOptions(warps=number) for number in taken]
+    assert first_that_fits(TEXT, CHIPS["sm_90"], KernelPrecision(), candidates) == (candidates[1], taken[2])
+    assert first_that_fits(TEXT, CHIPS["sm_90"], KernelPrecision(), candidates[:1]) is None
