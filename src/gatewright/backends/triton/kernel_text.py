@@ -33,9 +33,12 @@ class KernelText:
     - `text`: a whole Python module; it imports triton.
     - `arguments`: the pointers, in the order in which the kernel takes them, before its numbers.
     - `constants`: the constexpr parameters that the text fixes, with their values.
+    - `by_table`: the kernel takes no pointers. Its first parameter is a table with the addresses of the arrays, and the
+      constants E0, E1, ... are the types of their elements, in the order of `arguments`.
     """
 
     name: str
     text: str
     arguments: tuple[Argument, ...]
     constants: Mapping[str, int | bool | str] = field(default_factory=dict[str, int | bool | str])
+    by_table: bool = False

@@ -1,4 +1,4 @@
-"""What every launch of a kernel needs: the constants of its dtypes, and the types of the elements behind pointers."""
+"""What launches need: the arrays of a kernel's pointers, the types of their elements, the device."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -7,21 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.load import is_interpreted
-
-
-def precision_constants(precision: KernelPrecision) -> dict[str, Any]:
-    """The constants A, D, P and EMULATED of a kernel."""
-    import triton.language as tl  # pyright: ignore[reportMissingTypeStubs]
-
-    return {
-        "A": getattr(tl, precision.numbers),
-        "D": getattr(tl, precision.operands),
-        "P": precision.mode,
-        "EMULATED": is_interpreted(),
-    }
 
 
 def element_type(dtype: torch.dtype) -> Any:

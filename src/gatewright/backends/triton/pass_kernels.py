@@ -6,8 +6,9 @@ from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument
-from gatewright.backends.triton.launch import on_device, pointers, precision_constants
+from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import LENGTHS, lines_text, product_argument, stage_groups
 from gatewright.backends.triton.tiles import elementwise_tile
 from gatewright.schedule.program import Product, Program, Stage
@@ -51,7 +52,7 @@ class PassKernels:
         if not lines:
             return
         constants = {
-            **precision_constants(self.precision), "BACKWARDS": self.backwards,
+            **constants_of(self.precision), "BACKWARDS": self.backwards,
             "RAGGED": arrays.get(LENGTHS) is not None,
         }  # fmt: skip
         for group, text in zip(self.groups, self.texts, strict=True):

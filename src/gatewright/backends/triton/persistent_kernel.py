@@ -7,14 +7,16 @@ against the stepped form.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.launch import on_device, pointers, precision_constants
+from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import (
     LENGTHS,
     PRECISION_CONSTANTS,
@@ -22,6 +24,7 @@ from gatewright.backends.triton.stage_kernel import (
     StageGroup,
     StageWriter,
     constants,
+    kernel_head,
     stored_place,
 )
 from gatewright.backends.triton.step_kernel import carried_states, start_lines
@@ -101,13 +104,15 @@ class _PersistentWriter:
             *indented(start_lines(carried, self.sizes, kernel_writer.arguments, "tile")),
             "goal = 0",
             *_barrier(),
-            "for s in range(steps):",
+            # addresses of all stages, computed before the loop and kept through it, would take more registers than
+            # there are
+            "for s in tl.range(0, steps, disable_licm=True):",
             *indented(step),
         ]
         pointers = [*kernel_writer.arguments.values(), "lengths", "counters"]
-        own = constants(*PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN", "BK", "G")
-        head = f'@triton.jit(do_not_specialize=["T", "B"])\ndef persistent({", ".join([*pointers, "T", "B", *own])}):'
-        text = kernel_writer.text(f"{BARRIER}\n\n{head}", body)
+        numbers = ["T", "B", *constants(*PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN", "BK", "G")]
+        head = [*BARRIER.splitlines(), "", "", *kernel_head("persistent", pointers, numbers)]
+        text = kernel_writer.text(head, body)
         return KernelText("persistent", text, (*kernel_writer.arguments, LENGTHS, COUNTERS))
 
     def _stage(self, stage: Stage) -> Iterator[str]:
@@ -185,7 +190,7 @@ class PersistentLoop:
         with on_device(like):
             kernel(self.kernel)[grid](
                 *pointers(self.kernel.arguments, everything), steps, batch,
-                **precision_constants(self.precision), BACKWARDS=self.backwards, RAGGED=LENGTHS in everything,
+                **constants_of(self.precision), BACKWARDS=self.backwards, RAGGED=LENGTHS in everything,
                 G=programs, **tile.constants("BM", "BN", "BK"), **cooperative,
             )  # fmt: skip
 
@@ -194,6 +199,7 @@ class PersistentLoop:
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch) for group in groups if group.products]
         tile = max(tiles, key=lambda one: (one.BM * one.BN, one.BK), default=LaunchTile(16, 16))
+        tile = replace(tile, BK=min(tile.BK, 64))  # the stages share the registers: pieces of one are smaller
         available = PROCESSORS // -(-batch // tile.BM)
         if not available:
             raise ValueError(f"{batch} rows have more tiles than a GPU has processors: use the stepped form")

@@ -84,6 +84,9 @@ def compile_kernel(
     values = {**text.constants, **constants_of(precision), **(constants or {})}
     values = {name: value for name, value in values.items() if name in names}
     typed = {name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)}
+    if text.by_table:
+        values |= {f"E{number}": _element(argument, memory or {}) for number, argument in enumerate(text.arguments)}
+        typed = {names[0]: "*i64"}
     pointers = {name: pointer for name, pointer in typed.items() if pointer is not None}
     values |= {name: None for name in typed if name not in pointers}
     signature = {name: "constexpr" if name in values else pointers.get(name, "i32") for name in names}
@@ -118,6 +121,13 @@ def constants_of(precision: KernelPrecision) -> dict[str, Any]:
 def _pointer(argument: Argument, memory: Mapping[Argument, str | None]) -> str | None:
     dtype = memory.get(argument, "int32" if argument.kind in _WHOLE_NUMBERS else "float32")
     return None if dtype is None else _POINTERS[dtype]
+
+
+def _element(argument: Argument, memory: Mapping[Argument, str | None]) -> Any:
+    """The type of the elements of an array whose address a table holds; an array that is left out has any type."""
+    import triton.language as tl
+
+    return getattr(tl, memory.get(argument) or ("int32" if argument.kind in _WHOLE_NUMBERS else "float32"))
 
 
 def _of_cubin(compiled: Any, warps: int) -> Resources:

@@ -294,7 +294,7 @@ def lines_text(program: Program, group: StageGroup, sizes: Mapping[str, int], na
     lines = writer.group_lines(group, frozenset())
     kernel = writer.kernel
     pointers = [*kernel.arguments.values(), "lengths"]
-    parameters = [*pointers, "T", "B", *constants(*PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN")]
+    numbers = ["T", "B", *constants(*PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN")]
     body = [
         "first = tl.program_id(0).to(tl.int64) * BM",
         "rows = tl.arange(0, BM)",
@@ -308,8 +308,15 @@ def lines_text(program: Program, group: StageGroup, sizes: Mapping[str, int], na
         *writer.feature_lines(group, "tl.program_id(1)"),
         *lines,
     ]
-    head = f'@triton.jit(do_not_specialize=["T", "B"])\ndef {name}({", ".join(parameters)}):'
+    head = kernel_head(name, pointers, numbers)
     return KernelText(name, kernel.text(head, body), (*kernel.arguments, LENGTHS))
+
+
+def kernel_head(name: str, pointers: Sequence[str], numbers: Sequence[str]) -> list[str]:
+    """The lines that declare a kernel. It is compiled once for all values of its numbers that are not constants."""
+    plain = ", ".join(f'"{number}"' for number in numbers if ":" not in number)
+    lines = [*(f"{pointer}," for pointer in pointers), f"{', '.join(numbers)},"]
+    return [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(lines), "):"]
 
 
 def constants(*names: str) -> list[str]:

@@ -14,9 +14,10 @@ from gatewright.backends.triton.stage_kernel import (
     StageGroup,
     StageWriter,
     constants,
+    kernel_head,
     needed_elsewhere,
 )
-from gatewright.backends.triton.writer import HEADER, INDENT, KernelNames, indented
+from gatewright.backends.triton.writer import HEADER, KernelNames, KernelWriter, indented
 from gatewright.schedule.program import Program, Storage
 from gatewright.trace.ir import Var
 
@@ -44,10 +45,8 @@ def step_text(
     kernel_writer = writer.kernel
     arguments = (*kernel_writer.arguments, LENGTHS)
     types = [f"E{number}" for number in range(len(arguments))]
-    parameters = [
-        "table", "step", "B",
-        *constants(*types, "ALIGNMENT", *PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN", "BK"),
-    ]  # fmt: skip
+    tile = constants("BM", "BN", "BK")
+    numbers = ["step", "B", *constants(*types, "ALIGNMENT", *PRECISION_CONSTANTS, *TIME_CONSTANTS), *tile]
     body = [
         f"s = tl.load(table + {STEP_SLOT}) + step",
         f"t = tl.load(table + {STEPS_SLOT}) - 1 - s if BACKWARDS else s",
@@ -73,8 +72,8 @@ def step_text(
             ]
         ),
     ]
-    head = f'@triton.jit(do_not_specialize=["step", "B"])\ndef {name}({", ".join(parameters)}):'
-    return KernelText(name, kernel_writer.text(head, body), arguments)
+    head = kernel_head(name, ["table"], numbers)
+    return KernelText(name, kernel_writer.text(head, body), arguments, by_table=True)
 
 
 def _from_table(slot: int, element: str) -> str:
@@ -110,10 +109,10 @@ def begin_text(
         "active = rows < B",
         *start_lines(carried, sizes, parameters, "tl.program_id(1)"),
     ]
-    own = ["table", "T", "B", *constants("BACKWARDS", "RAGGED", "BM", "BN")]
-    head = f'@triton.jit(do_not_specialize=["T", "B"])\ndef {name}({", ".join([*parameters.values(), *own])}):'
-    lines = "\n".join([head, *(f"{INDENT}{line}" for line in body)])
-    return KernelText(name, f"{HEADER}\n\n{lines}\n", tuple(parameters))
+    numbers = ["T", "B", *constants("BACKWARDS", "RAGGED", "BM", "BN")]
+    head = kernel_head(name, [*parameters.values(), "table"], numbers)
+    text = KernelWriter(sizes).text(head, body)
+    return KernelText(name, text, tuple(parameters))
 
 
 def start_lines(

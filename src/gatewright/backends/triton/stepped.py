@@ -15,8 +15,9 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.launch import element_type, on_device, pointers, precision_constants
+from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import LENGTHS, needed_elsewhere, stage_groups
 from gatewright.backends.triton.step_graphs import StepGraphCache
 from gatewright.backends.triton.step_kernel import (
@@ -96,7 +97,7 @@ class SteppedLoop:
     def _kernels(self, arrays: Mapping[Argument, Tensor], batch: int) -> list[_StepKernel]:
         aligned = all(arrays[argument].data_ptr() % 16 == 0 for argument in self.table if argument in arrays)
         common = {
-            **precision_constants(self.precision),
+            **constants_of(self.precision),
             "BACKWARDS": self.backwards,
             "RAGGED": LENGTHS in arrays,
             "ALIGNMENT": 16 if aligned else 1,

@@ -6,10 +6,12 @@ The rules follow from what a program must read and hold, not from trials: see do
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product as combinations
+from typing import Any
 
 from torch import Tensor
 
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.resources import launch_options
 from gatewright.backends.triton.stage_kernel import StageGroup, place_of
 from gatewright.backends.triton.writer import padded
 from gatewright.schedule.program import Program
@@ -34,9 +36,9 @@ class LaunchTile:
     num_warps: int = 4
     num_stages: int = 1
 
-    def constants(self, *names: str) -> dict[str, int]:
+    def constants(self, *names: str) -> dict[str, Any]:
         """The parameters of a launch; `names` are the tile's constants that the kernel has."""
-        return {name: getattr(self, name) for name in (*names, "num_warps", "num_stages")}
+        return {name: getattr(self, name) for name in names} | launch_options(self.num_warps, self.num_stages)
 
     def grid(self, group: StageGroup, sizes: Mapping[str, int], rows: int) -> tuple[int, int]:
         """The number of tiles of rows, and of tiles of features."""
