@@ -8,12 +8,20 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from gatewright.backends.triton.support import device_obstacle
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.engine.schedules import simplified_and_planned
 from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_eager, is_forward_mode
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
+
+ENGINES = ("llvm", "triton")
+"""The backends of compiled kernels."""
+TENSORS: tuple[type, ...] = (Tensor, torch.nn.Parameter)
+"""The types whose memory kernels read. A subclass may keep its numbers elsewhere."""
+FUSED = ("torch-fused", "cudnn")
+"""The backends that call torch's fused functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,20 @@ def choose(
         return Plan("onnx", "torch.onnx.export records ONNX's own operator, or a loop of the equations")
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
-    if asked == "torch-fused":
-        fused = find_fused()
+    if asked in FUSED:
+        fused = (_cudnn_obstacle(like.device) if asked == "cudnn" else None) or find_fused()
         if isinstance(fused, str):
             _refuse(asked, trace.name, fused)
-        return Plan("torch-fused", f"asked for by name: {_FUSED.format(fused.name)}")
+        return Plan(asked, f"asked for by name: {(_CUDNN if asked == 'cudnn' else _FUSED).format(fused.name)}")
+    if asked == "triton" or (asked == "auto" and like.device.type == "cuda"):
+        return _choose_for_gpu(asked, trace, like, find_fused, precision)
+    return _choose_for_cpu(asked, trace, like, find_fused, precision)
+
+
+def _choose_for_cpu(
+    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+) -> Plan:
+    """The compiled engine, else torch's fused functions, else its operations."""
     obstacle = _obstacle(trace, like, precision)
     if obstacle is None:
         notes = [] if isinstance(precision, str) or not precision.note else [precision.note]
@@ -62,9 +79,46 @@ def choose(
     return Plan("torch-fused", f"{reason}; {_FUSED.format(fused.name)}")
 
 
+def _choose_for_gpu(
+    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+) -> Plan:
+    """CuDNN where the equations are its own, else Triton's kernels, else torch's operations."""
+    obstacle = _gpu_obstacle(trace, like, precision)
+    if asked == "triton":
+        if obstacle is not None:
+            _refuse(asked, trace.name, obstacle)
+        return Plan("triton", "; ".join([*_kernel_notes(like, precision), "asked for by name"]))
+    if is_forward_mode():
+        return Plan("torch", f"Triton's kernels cannot run this: {obstacle}")
+    fused = find_fused()
+    if not isinstance(fused, str) and fused.name not in FASTER_THAN_CUDNN:
+        if _cudnn_obstacle(like.device) is None:
+            return Plan("cudnn", f"{_CUDNN.format(fused.name)}; no Triton kernel has been measured to be faster")
+        if obstacle is not None:
+            return Plan("torch-fused", f"Triton's kernels cannot run this: {obstacle}; {_FUSED.format(fused.name)}")
+    if obstacle is None:
+        why = [f"cuDNN cannot: {fused}"] if isinstance(fused, str) else []
+        return Plan("triton", "; ".join([*_kernel_notes(like, precision), *why]))
+    reason = f"Triton's kernels cannot run this: {obstacle}"
+    return Plan("torch", f"{reason}; nor can cuDNN: {fused}" if isinstance(fused, str) else reason)
+
+
+FASTER_THAN_CUDNN: frozenset[str] = frozenset()
+"""The functions of torch's that Triton's kernels were measured to be faster than on a GPU. None was measured yet, so
+that cuDNN is the floor: no layer that takes the place of torch.nn's is slower than that."""
+
+
+def _kernel_notes(like: Tensor, precision: Precision | str) -> list[str]:
+    place = "this GPU" if like.device.type == "cuda" else "Triton's interpreter"
+    return [f"kernels for {place}", *([] if isinstance(precision, str) or not precision.note else [precision.note])]
+
+
+_CUDNN = "torch.{} runs it by cuDNN; second derivatives go by Triton's kernels, or operation by operation"
 _FUSED = "torch.{} runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 _EXPECTED = {
     "llvm": "float32, float64, bfloat16 or float16 on the CPU, derivatives in reverse mode",
+    "triton": "float32, bfloat16 or float16 on a GPU, with triton installed, derivatives in reverse mode",
+    "cudnn": "the equations of torch.nn's RNN, GRU or LSTM on CUDA, called without a mask, resets or return_gates",
     "torch-fused": "the equations of torch.nn's RNN, GRU or LSTM, called without a mask, resets or return_gates",
 }
 
@@ -85,21 +139,52 @@ def _obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | N
         return f"the tensors are on {like.device.type}"
     if isinstance(precision, str):
         return precision
+    if precision.products in ("float16", "tf32", "tf32x3"):
+        return f"products in {precision.products} are computed on a GPU"
+    return _mode_obstacle(like) or _unplannable(trace)
+
+
+def _gpu_obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | None:
+    """Why Triton's kernels cannot run a cell on such tensors; None where they can."""
+    if isinstance(precision, str):
+        return precision
+    if precision.products == "int8":
+        return "layers of weights in int8 run on a CPU"
+    return _device_obstacle(like.device, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
+
+
+@torch.compiler.assume_constant_result
+def _device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
+    return device_obstacle(device, dtype)
+
+
+@torch.compiler.assume_constant_result
+def _cudnn_obstacle(device: torch.device) -> str | None:
+    """Why cuDNN computes nothing on a device; None where it may."""
+    if device.type != "cuda":
+        return f"the tensors are on {device.type}"
+    if not torch.backends.cudnn.is_available():
+        return "this torch has no cuDNN"
+    return None if torch.backends.cudnn.enabled else "torch.backends.cudnn.enabled is False"
+
+
+def _mode_obstacle(like: Tensor) -> str | None:
+    """Why kernels cannot run in the modes of torch that are at work; None where they can."""
     if torch.compiler.is_compiling():
         if is_derived_by_transform():
             return "torch.compile is tracing a derivative by torch.func"
-    elif type(like) not in (Tensor, torch.nn.Parameter):
+    elif type(like) not in TENSORS:
         return f"the tensors are {type(like).__name__}s"
     if is_forward_mode():
         return "forward-mode differentiation is at work"
-    return _unplannable(trace)
+    return None
 
 
 def check_checkpoint(backend: str, trace: Trace, tensors: Iterable[Tensor]) -> None:
-    """Raise OptionError unless the engine runs a checkpointed layer on such tensors, or no gradient is needed."""
+    """Raise OptionError unless an engine runs a checkpointed layer on such tensors, or no gradient is needed."""
     if backend == "onnx" or torch.jit.is_tracing() or torch.compiler.is_exporting() or not torch.is_grad_enabled():
         return
-    if (backend != "llvm" or not is_eager()) and any(tensor.requires_grad for tensor in tensors):
+    if (backend not in ("llvm", "triton") or not is_eager()) and any(tensor.requires_grad for tensor in tensors):
         _refuse_checkpoint(backend, trace.name)
 
 
@@ -107,8 +192,8 @@ def check_checkpoint(backend: str, trace: Trace, tensors: Iterable[Tensor]) -> N
 def _refuse_checkpoint(backend: str, name: str) -> NoReturn:
     raise OptionError(
         f"the layer of {name!r} was made with checkpoint=, which cannot be done here",
-        expected="backend 'llvm', outside torch.compile, transforms of torch.func and TorchDispatchModes",
-        got=f"backend {backend!r}" if backend != "llvm" else "a call that one of these records",
+        expected="backend 'llvm' or 'triton', outside torch.compile, transforms of torch.func and TorchDispatchModes",
+        got=f"backend {backend!r}" if backend not in ("llvm", "triton") else "a call that one of these records",
         do="set layer.checkpoint = None, or wrap the call in torch.utils.checkpoint.checkpoint",
         shell="leave out --set gradient_checkpoint",
     )

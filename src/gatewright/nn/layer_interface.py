@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from gatewright.backends.llvm.emit.vector_type import Products
+from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace import Trace
 
@@ -22,7 +22,7 @@ class LayerInterface(Protocol):
     dropout_per: str
     training: bool
     backend: str
-    products: Products
+    products: OperandDtype
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     _forward_hooks: Any

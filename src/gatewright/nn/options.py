@@ -8,7 +8,7 @@ from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
 from gatewright.trace import Trace, trace_cell
 
-BACKENDS = ("auto", "llvm", "torch-fused", "torch")
+BACKENDS = ("auto", "llvm", "triton", "cudnn", "torch-fused", "torch")
 
 
 def as_cell(cell: Cell | Trace | str) -> Cell | Trace:

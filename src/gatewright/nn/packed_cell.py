@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.errors import OptionError
 from gatewright.nn.engine.autograd import widened
-from gatewright.nn.engine.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.device_operation import DeviceOperation
+from gatewright.nn.engine.differentiable import Differentiable, EngineName, OperandDtype, differentiable
 from gatewright.nn.engine.folded_embedding import FoldedOperation
 from gatewright.nn.engine.integer_operation import IntegerOperation
 from gatewright.nn.engine.integer_weights import IntegerWeights
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.step_operation import StepOperation
+from gatewright.nn.engine.trace_operation import TraceOperation
 from gatewright.packing import Layout, unpacked
 from gatewright.trace import Trace
 from gatewright.trace.mask import masked_trace
@@ -59,12 +60,16 @@ class PackedCell:
         """Every parameter of the equations by name; autograd follows."""
         return unpacked(self.layout, tensors, self.trace, self.sizes)
 
-    def spec(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> Differentiable:
-        """The trace that the engine runs in a mode, with what is made from it."""
-        key = (mode, dtype, products)
+    def spec(
+        self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None, engine: EngineName = "llvm"
+    ) -> Differentiable:
+        """The trace that an engine runs in a mode, with what is made from it."""
+        key = (mode, dtype, products, engine)
         if key not in self.made:
             trace = _prepared(self.trace, mode)
-            self.made[key] = differentiable(trace, self.sizes, dtype, backwards=self.backwards, products=products)
+            self.made[key] = differentiable(
+                trace, self.sizes, dtype, backwards=self.backwards, products=products, engine=engine
+            )
         return self.made[key]
 
     def named_gates(self, emits: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -76,8 +81,18 @@ class PackedCell:
                 named[name] = widened(emitted, (*emitted.shape[:2], *bind(gate.shape, self.sizes)))
         return named
 
-    def operation(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> SequenceOperation:
-        """The operation that the engine runs on packed parameters.
+    def device_operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> TraceOperation:
+        """The operation that Triton's kernels run on packed parameters.
+
+        Raises TraceError where the cell or its gradient has no schedule.
+        """
+        key = ("device operation", mode, dtype, products)
+        if key not in self.made:
+            self.made[key] = DeviceOperation(self.spec(mode, dtype, products, "triton"), self.layout)
+        return self.made[key]
+
+    def operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> SequenceOperation:
+        """The operation that the CPU engine runs on packed parameters.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
@@ -126,7 +141,9 @@ class QuantizedCell(PackedCell):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return replace(self, weights=self.weights.copied(), made={}, made_for_graphs={})
 
-    def spec(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> Differentiable:
+    def spec(
+        self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None, engine: EngineName = "llvm"
+    ) -> Differentiable:
         """As for any cell.
 
         Raises OptionError for other products than those of eight bits in float32.
@@ -137,9 +154,9 @@ class QuantizedCell(PackedCell):
                 expected="float32, with products in int8",
                 got=f"{str(dtype).removeprefix('torch.')}, with products in {products or 'the same dtype'}",
             )
-        return super().spec(mode, dtype, products)
+        return super().spec(mode, dtype, products, engine)
 
-    def operation(self, mode: RunMode, dtype: torch.dtype, products: Products = None) -> SequenceOperation:
+    def operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> SequenceOperation:
         """The operation that the engine runs on the matrices that it holds, and on packed parameters."""
         key = ("operation", mode, dtype, products)
         if key not in self.made:

@@ -6,7 +6,9 @@
   Products in int8 stay what they are.
 - A layer and its input in bfloat16 or float16 are computed in float32. Results are rounded once.
 
-Sums, gates and states are float32 in all of these. There are no products in float16: those operands stay float32.
+Sums, gates and states are float32 in all of these. On a CPU there are no products in float16: those operands stay
+float32. On a GPU float32 products are in tf32 where torch allows it for recurrent layers (`tf32_is_allowed`), or in
+tf32x3 where the layer's `products` asks for it: three products of tf32 numbers, which give nearly float32.
 """
 
 from collections.abc import Sequence
@@ -15,8 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gatewright.backends.llvm.emit.vector_type import Products
-from gatewright.nn.engine.differentiable import DTYPES
+from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import same_equations
 
@@ -32,7 +33,7 @@ class Precision(NamedTuple):
     """
 
     dtype: torch.dtype
-    products: Products
+    products: OperandDtype
     results: tuple[torch.dtype, ...]
 
     def as_computed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -54,16 +55,39 @@ def precision_of(
     """The dtypes of a call with such an input, perhaps `packed`, and such initial states; or why the engine has none
     for it."""
     dtype, results = like.dtype, (like.dtype,) * len(layer.state_shapes)
-    if torch.is_autocast_enabled("cpu"):
+    on_gpu = runs_on_gpu(layer, like)
+    if is_autocast(like.device):
         precision = _under_autocast(layer, like, states, packed=packed)
         if layer.products == "int8" and not isinstance(precision, str):
             return precision._replace(products="int8")
         return precision
     if dtype in NARROW:
-        return Precision(torch.float32, products_in(dtype), results)
+        return Precision(torch.float32, products_in(dtype, on_gpu=on_gpu), results)
     if dtype not in DTYPES:
         return f"the dtype is {_name(dtype)}"
-    return Precision(dtype, layer.products if dtype == torch.float32 else None, results)
+    products = layer.products if dtype == torch.float32 else None
+    if products is None and dtype == torch.float32 and like.device.type == "cuda" and tf32_is_allowed():
+        products = "tf32"
+    return Precision(dtype, products, results)
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Whether autocast is on for a device; never on one that knows none, such as meta."""
+    return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
+
+
+def runs_on_gpu(layer: LayerInterface, like: Tensor) -> bool:
+    """Whether kernels for a GPU would run a layer, there or in the interpreter."""
+    return like.device.type == "cuda" or layer.backend == "triton"
+
+
+@torch.compiler.assume_constant_result
+def tf32_is_allowed() -> bool:
+    """Whether torch's recurrent layers may multiply float32 numbers in tf32, as they may by default.
+
+    torch.backends.cudnn.rnn.fp32_precision decides, and so does the older torch.backends.cudnn.allow_tf32.
+    """
+    return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 class ProductPrecision(NamedTuple):
@@ -71,7 +95,7 @@ class ProductPrecision(NamedTuple):
     rounded to, and `result` of what torch's operator gives."""
 
     dtype: torch.dtype
-    products: Products
+    products: OperandDtype
     result: torch.dtype
 
 
@@ -93,7 +117,8 @@ def precision_of_product(operands: Sequence[Tensor]) -> ProductPrecision | None:
 
 
 def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor], *, packed: bool) -> Precision | str:
-    narrow = torch.get_autocast_dtype("cpu")
+    device = like.device.type
+    narrow = torch.get_autocast_dtype(device)
     parameter = next(iter(layer.parameters()), like)
     if narrow not in NARROW:
         return f"autocast is on, to {_name(narrow)}"
@@ -104,19 +129,23 @@ def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor
     # A step adds products in the narrow dtype to a state in its own.
     results = [torch.promote_types(narrow, state.dtype) for state in starts]
     fused = same_equations(layer)
-    if fused and fused.name != "gru":
+    if fused and device == "cuda":  # cuDNN's function is called with everything converted
+        results = [narrow] * len(results)
+    elif fused and fused.name != "gru":
         ends_in_product = fused.name != "lstm" or fused.projection
         by_onednn = fused.name == "lstm" and narrow == torch.bfloat16 and not packed and not fused.projection
         if by_onednn:
             results = [narrow] * len(results)
         elif ends_in_product:
             results[0] = narrow
-    return Precision(torch.float32, products_in(narrow), tuple(results))
+    return Precision(torch.float32, products_in(narrow, on_gpu=runs_on_gpu(layer, like)), tuple(results))
 
 
-def products_in(dtype: torch.dtype) -> Products:
+def products_in(dtype: torch.dtype, *, on_gpu: bool = False) -> OperandDtype:
     """What operands of products are rounded to for a caller who asks for this narrow dtype."""
-    return "bfloat16" if dtype == torch.bfloat16 else None
+    if dtype == torch.bfloat16:
+        return "bfloat16"
+    return "float16" if on_gpu else None
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.base import check_relabels
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
@@ -30,6 +29,7 @@ from gatewright.nn.calls.layer_call import (
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
+from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.options import as_cell, check_axes, check_checkpoint, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
@@ -71,13 +71,14 @@ class Recurrent(nn.Module, NotebookDisplay):
     torch.autocast, and everything else stays float32.
     `checkpoint=True` trains with less memory: see gatewright.nn.engine.checkpointed. Saved values are not kept but
     computed again, for sqrt(T) steps at a time, or for the number of steps that is given; it may be set later.
-    `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "torch-fused" (torch.gru and its like, cuDNN
-    on CUDA, for the equations of torch.nn's layers) or "torch" (operation by operation); `plan()` tells what runs.
+    `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "triton" (compiled, on a GPU), "cudnn"
+    (torch.gru and its like on CUDA, for the equations of torch.nn's layers), "torch-fused" (the same functions on any
+    device) or "torch" (operation by operation); `plan()` tells what runs.
 
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
 
-    products: Products = None
+    products: OperandDtype = None
     _checkpoint: Checkpoint = None
 
     def __init__(
@@ -297,18 +298,18 @@ class Recurrent(nn.Module, NotebookDisplay):
         states = [state for state in (hx if isinstance(hx, tuple | list) else (hx,)) if isinstance(state, Tensor)]
         precision = precision_of(self, like, states, packed=isinstance(input, PackedSequence))
         plan = backends.choose(self.backend, self.trace, like, find_fused, precision)
-        stay_packed = plan.backend == "torch-fused"
+        stay_packed = plan.backend in backends.FUSED
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
         arguments = read_arguments(self, input, hx, lengths, mask, resets, stay_packed=stay_packed)
         packed = [self.packed_parameters(index) for index in range(len(self.packed_cells))]
         if self.checkpoint:
             backends.check_checkpoint(plan.backend, self.trace, [like, *states, *chain.from_iterable(packed)])
-        fused = find_fused() if plan.backend == "torch-fused" else None
+        fused = find_fused() if stay_packed else None
         if isinstance(fused, Fused):
             results = call_fused(self, fused, arguments, packed)
         else:
-            computed = precision if plan.backend == "llvm" and not isinstance(precision, str) else None
+            computed = precision if plan.backend in backends.ENGINES and not isinstance(precision, str) else None
             results = call_generic(self, plan.backend, arguments, packed, gates=bool(return_gates), precision=computed)
         output = self._output_as_called(results.output, arguments, stay_packed)
         finals = results.finals if arguments.batched else tuple(final.squeeze(1) for final in results.finals)

@@ -50,6 +50,9 @@ def _check_range(lengths: Tensor, steps: int) -> None:
         return
     while is_functorch_wrapped_tensor(lengths):  # torch.func.vmap over lengths
         lengths = get_unwrapped(lengths)
+    if lengths.device.type == "cuda":  # the host must not wait for a number of the device
+        torch._assert_async(((lengths >= 0) & (lengths <= steps)).all(), "lengths do not fit the sequences")  # pyright: ignore[reportPrivateUsage]
+        return
     # As numbers without a sign those below 0 are the largest. NumPy has one call for this, torch needs five.
     readable = lengths.is_cpu and type(lengths) is Tensor and not is_transformed()
     if readable and int(lengths.numpy().view(np.uint64).max(initial=0)) <= steps:
@@ -103,7 +106,9 @@ def _lines(packed: PackedSequence) -> Tensor:
     batch = int(sizes[0])
     rows = torch.arange(batch, device=device)
     lines = torch.arange(len(sizes), device=device)[:, None] * batch + (rows if order is None else order)
-    return lines[rows < sizes[:, None].to(device)]
+    is_taken = torch.arange(batch) < sizes[:, None]
+    # which lines are taken is decided on the CPU, where the sizes are: the host need not wait for a device
+    return lines.view(-1)[is_taken.view(-1).nonzero().view(-1).to(device)]
 
 
 def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
@@ -181,6 +186,11 @@ class RaggedRows:
         """Whether every row takes every step."""
         return self.active.is_whole if self.lengths.is_cpu else bool((self.lengths == self.steps).all())
 
+    @property
+    def is_known_whole(self) -> bool:
+        """Whether every row takes every step, as far as the host knows without waiting for a device."""
+        return self.lengths.is_cpu and self.is_whole
+
     @cached_property
     def active(self) -> ActiveLines:
         """The steps that are taken, for kernels."""
@@ -189,7 +199,10 @@ class RaggedRows:
     @cached_property
     def _ends(self) -> Tensor:
         """Where each row's states after its last step lie, in lines of states at every time (time + 1, batch, ...)."""
-        return torch.from_numpy(self.active.ends)
+        if self.lengths.is_cpu:
+            return torch.from_numpy(self.active.ends)
+        batch = len(self.lengths)
+        return self.lengths * batch + torch.arange(batch, device=self.lengths.device)
 
     def take_ends(self, states: Tensor) -> Tensor:
         """The state of each row after its last step, out of states at every time."""

@@ -14,11 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.checkpoint import checkpoint
 
 import gatewright as gw
-from gatewright import cells
 from gatewright.errors import GatewrightError, OptionError
-from gatewright.nn import Recurrent, backends
-from gatewright.nn.calls.fused_call import fused_or_reason
-from gatewright.nn.precision import precision_of
+from gatewright.nn import Recurrent
 from tests.parity.assertions import assert_parity
 
 STEPS, BATCH, INPUT, HIDDEN = 4, 3, 2, 3
@@ -214,11 +211,6 @@ def test_what_auto_takes_where_the_engine_cannot_run() -> None:
         )
         assert torch.equal(wide(x)[0], theirs(x)[0])
         assert set(wide(x, return_gates=True)[2]) == {"r", "z", "n"}
-    on_cuda = type("OnCuda", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
-    for layer in (wide, Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
-        find_fused = partial(fused_or_reason, layer)
-        plan = backends.choose("auto", layer.trace, on_cuda, find_fused, precision_of(layer, on_cuda))
-        assert str(plan) == f"torch-fused: the compiled engine cannot run this: the tensors are on cuda; {FUSED}"
 
 
 def test_where_there_is_nothing_to_compute() -> None:

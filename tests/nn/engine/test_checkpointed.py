@@ -307,7 +307,8 @@ def refused(backend: str) -> str:
     got = "a call that one of these records" if backend == "llvm" else f"backend {backend!r}"
     return (
         "the layer of 'gru(reset=\"after\")' was made with checkpoint=, which cannot be done here\n"
-        "  expected: backend 'llvm', outside torch.compile, transforms of torch.func and TorchDispatchModes\n"
+        "  expected: backend 'llvm' or 'triton', outside torch.compile, transforms of torch.func and "
+        "TorchDispatchModes\n"
         f"  got: {got}\n"
         "  do: set layer.checkpoint = None, or wrap the call in torch.utils.checkpoint.checkpoint"
     )

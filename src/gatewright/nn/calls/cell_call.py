@@ -8,9 +8,10 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine import sequence_function
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
+from gatewright.nn.engine.differentiable import EngineName, OperandDtype
+from gatewright.nn.engine.trace_operation import TraceOperation
 from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.modes import is_eager, is_transformed, is_watched
@@ -35,7 +36,7 @@ class CellCall:
     - `active` (time, batch): rows keep their states where it is False. It includes the ends of ragged rows.
     - `ragged`: rows end before the last step; what is emitted after the end is 0.
     - `gates`: return every gate.
-    - `products`: the dtype that the engine rounds operands of products to.
+    - `products`: the dtype that an engine rounds operands of products to.
     - `checkpoint`: compute saved values again by stretches; see gatewright.nn.engine.checkpointed.
     """
 
@@ -47,7 +48,7 @@ class CellCall:
     active: Tensor | None = None
     ragged: RaggedRows | None = None
     gates: bool = False
-    products: Products = None
+    products: OperandDtype = None
     checkpoint: Checkpoint = None
 
     @property
@@ -88,8 +89,9 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
         results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
         if results is not None:
             return results
-    if backend == "llvm" and call.active is None and (is_eager() or call.cell.holds_weights):
-        return _run_packed(call)
+    is_engine = backend == "llvm" or backend == "triton"  # noqa: PLR1714 (pyright narrows it)
+    if is_engine and call.active is None and (is_eager() or call.cell.holds_weights):
+        return _run_packed(backend, call)
     ragged = call.ragged
     if ragged is None:
         return _run_padded(backend, call)
@@ -99,14 +101,15 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
     return (ragged.fill_padding(output), *finals, *map(ragged.fill_padding, gates))
 
 
-def _run_packed(call: CellCall) -> CellResults:
-    """By the engine, on the tensors that the layer holds."""
-    operation = call.cell.operation(call.mode, call.like.dtype, call.products)
+def _run_packed(engine: EngineName, call: CellCall) -> CellResults:
+    """By an engine, on the tensors that the layer holds."""
+    make = call.cell.device_operation if engine == "triton" else call.cell.operation
+    operation: TraceOperation = make(call.mode, call.like.dtype, call.products)
     if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
-        return _run_by_name(call)
+        return _run_by_name(engine, call)
     sequences, ragged = call.sequences, call.ragged
     tensors = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
-    ragged = None if ragged is None or ragged.is_whole else ragged
+    ragged = None if ragged is None or ragged.is_known_whole else ragged
     if call.checkpoint:
         return run_checkpointed(operation, tensors, ragged, call.checkpoint)
     return sequence_function.run(operation, tensors, ragged)
@@ -117,9 +120,9 @@ def _run_padded(backend: str, call: CellCall) -> CellResults:
     if backend == "torch" and not torch.jit.is_tracing():
         return _run_eager(call)
     masked = call if call.active is None else _with_mask(call, call.active)
-    if backend in ("onnx", "torch"):
+    if backend != "llvm" and backend != "triton":  # noqa: PLR1714 (pyright narrows it)
         return _run_looped(masked)
-    return _run_packed(masked) if is_eager() or call.cell.holds_weights else _run_by_name(masked)
+    return _run_packed(backend, masked) if is_eager() or call.cell.holds_weights else _run_by_name(backend, masked)
 
 
 def _with_mask(call: CellCall, active: Tensor) -> CellCall:
@@ -172,10 +175,10 @@ def _as_final(state: Tensor) -> Tensor:
     return state.unsqueeze(0).clone()
 
 
-def _run_by_name(call: CellCall) -> CellResults:
-    """By the engine, on parameters named as in the equations: for graphs, transforms and masks within them."""
+def _run_by_name(engine: EngineName, call: CellCall) -> CellResults:
+    """By an engine, on parameters named as in the equations: for graphs, transforms and masks within them."""
     cell, like = call.cell, call.like
-    results = _run_engine(call, call.values)
+    results = _run_engine(engine, call, call.values)
     steps, end = (slice(None, -1), 0) if cell.backwards else (slice(1, None), -1)
     names = [state.name for state in cell.trace.states]
     gates: list[Tensor] = []
@@ -192,23 +195,23 @@ def _own(sequence: Tensor) -> Tensor:
     return sequence.clone() if torch.is_grad_enabled() and not torch.compiler.is_compiling() else sequence
 
 
-def _run_engine(call: CellCall, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run the engine as an operator where a graph or a TorchDispatchMode has to see it, else as an autograd function,
+def _run_engine(engine: EngineName, call: CellCall, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run an engine as an operator where a graph or a TorchDispatchMode has to see it, else as an autograd function,
     which transforms of torch.func can follow.
     """
     cell, mode, dtype = call.cell, call.mode, call.like.dtype
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
         differentiated = torch.is_grad_enabled() and any(value.requires_grad for value in values.values())
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
-        key, operands, names = _graph_call(cell, mode, dtype, call.products, saves)
+        key, operands, names = _graph_call(cell, mode, dtype, call.products, engine, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in operands]), strict=False))
-    return sequence_function.run_named(cell.spec(mode, dtype, call.products), values)
+    return sequence_function.run_named(cell.spec(mode, dtype, call.products, engine), values)
 
 
 @torch.compiler.assume_constant_result
 def _graph_call(
-    cell: PackedCell, mode: RunMode, dtype: torch.dtype, products: Products, saves: bool
+    cell: PackedCell, mode: RunMode, dtype: torch.dtype, products: OperandDtype, engine: EngineName, saves: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the operation that a graph holds, and the names of its operands and results."""
-    spec = cell.spec(mode, dtype, products)
+    spec = cell.spec(mode, dtype, products, engine)
     return custom_ops.key_of(spec, saves), spec.operands, spec.results

@@ -22,10 +22,11 @@ from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import DTYPES
-from gatewright.nn.engine.operation import Operands, SequenceOperation
+from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.packed_weights import converted
 from gatewright.nn.engine.sequence_function import run
 from gatewright.nn.engine.sequence_pair import run_pair
+from gatewright.nn.engine.trace_operation import Operands
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import hooks_saved_tensors, is_plain
 from gatewright.nn.precision import Precision, precision_of

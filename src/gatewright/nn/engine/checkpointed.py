@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock
-from gatewright.nn.engine.operation import Operands, SequenceOperation
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order, run
+from gatewright.nn.engine.trace_operation import Operands, TraceOperation
 from gatewright.nn.sequence import RaggedRows
 
 Checkpoint = bool | int | None
@@ -27,7 +27,7 @@ _LEAST_STEPS = 64
 
 
 def run_checkpointed(
-    operation: SequenceOperation, operands: Operands, ragged: RaggedRows | None, checkpoint: Checkpoint
+    operation: TraceOperation, operands: Operands, ragged: RaggedRows | None, checkpoint: Checkpoint
 ) -> tuple[Tensor, ...]:
     """The results of `sequence_function.run` for a layer's operation. Where a gradient is needed, its saved values are
     computed again by stretches as `checkpoint` says."""
@@ -77,7 +77,7 @@ class _CheckpointedCall:
     """An operation that is being called, and its stretches in the order in which they are run. `borders` are the states
     at the beginning of each: they pass from forward to setup_context, where autograd saves them."""
 
-    operation: SequenceOperation
+    operation: TraceOperation
     ragged: RaggedRows | None
     stretches: list[_Stretch]
     borders: Sequence[Sequence[Tensor | None]] = ()

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import torch
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.vector_type import Dtype, Products
+from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
 from gatewright.derive import vjp
 from gatewright.errors import OptionError
@@ -19,6 +20,10 @@ from gatewright.trace.ir import Trace
 from gatewright.trace.mask import masked_trace
 
 Names = frozenset[str]
+EngineName = Literal["llvm", "triton"]
+"""The code generator of the kernels: LLVM for a CPU, Triton for a GPU."""
+OperandDtype = Products | Literal["float16", "tf32", "tf32x3"]
+"""What operands of products are rounded to. float16 and the two forms of tf32 are for GPUs, int8 is for CPUs."""
 DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -26,7 +31,8 @@ DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: 
 class Differentiable:
     """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once.
 
-    `products` is the dtype that operands of products are rounded to, in its derivatives too; see Engine.
+    `products` is the dtype that operands of products are rounded to, in its derivatives too; see Engine. `engine` makes
+    the kernels.
 
     A gradient is taken by all results. Only by states at every step may there be nothing to take it by: `seeded` names
     those by which there is, and each set of them has a gradient of its own.
@@ -36,7 +42,8 @@ class Differentiable:
     sizes: Mapping[str, int]
     dtype: torch.dtype
     backwards: bool = False
-    products: Products = None
+    products: OperandDtype = None
+    engine: EngineName = "llvm"
     _engines: dict[Names, "GradientEngines"] = field(default_factory=dict[Names, "GradientEngines"])
     _gradients: dict[tuple[Names, Names], Engine] = field(default_factory=dict[tuple[Names, Names], Engine])
     _derived: dict[Names, "Differentiable"] = field(default_factory=dict[Names, "Differentiable"])
@@ -61,12 +68,16 @@ class Differentiable:
                 do="train the model that was quantised, or call this one under torch.no_grad()",
             )
         if seeded not in self._engines:
-            pair = step_pair(self.trace, self._in_order(seeded))
+            pair = self.pair(seeded)
             narrow = self._narrow(pair, seeded)
             program = planned(pair.forward)
             forward = self._engine(program, backwards=self.backwards, narrow=stored_names(pair, narrow))
             self._engines[seeded] = GradientEngines(pair, forward, narrow)
         return self._engines[seeded]
+
+    def pair(self, seeded: Names) -> StepPair:
+        """The step that saves, and its gradient by the states in `seeded`."""
+        return step_pair(self.trace, self._in_order(seeded))
 
     @property
     def narrow_values(self) -> Narrow:
@@ -85,12 +96,18 @@ class Differentiable:
 
     def gradient(self, seeded: Names, wanted: Names) -> Engine:
         """The engine of the gradient without those of its results that are not `wanted`."""
-        trace = self.engines(seeded).pair.backward
+        trace = self.pair(seeded).backward
         key = (seeded, wanted.intersection(name for name, _ in (*trace.emits, *trace.sums)))
         if key not in self._gradients:
-            program, narrow = gradient_program(self.trace, self._in_order(seeded), key[1]), self.engines(seeded).narrow
+            program, narrow = self.gradient_program(*key), self.engines(seeded).narrow
             self._gradients[key] = self._engine(program, backwards=not self.backwards, narrow=narrow)
         return self._gradients[key]
+
+    def gradient_program(self, seeded: Names, wanted: Names) -> Program:
+        """The Program of the gradient without those of its results that are not `wanted`."""
+        trace = self.pair(seeded).backward
+        names = wanted.intersection(name for name, _ in (*trace.emits, *trace.sums))
+        return gradient_program(self.trace, self._in_order(seeded), names)
 
     @property
     def whole_gradient(self) -> Engine:
@@ -102,14 +119,20 @@ class Differentiable:
         """The gradient, itself to be differentiated."""
         if seeded not in self._derived:
             gradient = vjp(self.trace, self._in_order(seeded))
-            self._derived[seeded] = Differentiable(gradient, self.sizes, self.dtype, not self.backwards, self.products)
+            self._derived[seeded] = self.with_trace(gradient, backwards=not self.backwards)
         return self._derived[seeded]
+
+    def with_trace(self, trace: Trace, *, backwards: bool) -> "Differentiable":
+        """Another Trace with the same sizes, dtypes and engine."""
+        return Differentiable(trace, self.sizes, self.dtype, backwards, self.products, self.engine)
 
     @cached_property
     def masked(self) -> "Differentiable":
         """The same with a mask as an input: a row keeps its states where that is 0."""
         trace = masked_trace(self.trace)
-        return differentiable(trace, self.sizes, self.dtype, backwards=self.backwards, products=self.products)
+        return _differentiable(
+            trace, tuple(sorted(self.sizes.items())), self.dtype, self.backwards, self.products, self.engine
+        )
 
     @cached_property
     def operands(self) -> tuple[str, ...]:
@@ -128,6 +151,12 @@ class Differentiable:
         return tuple(state.name for state in self.trace.states if state.name in seeded)
 
     def _engine(self, program: Program, *, backwards: bool, narrow: Narrow | None = None) -> Engine:
+        if self.products not in PRODUCTS:
+            raise OptionError(
+                f"products in {self.products} are not computed on a CPU",
+                expected="None, 'bfloat16' or 'int8'",
+                got=repr(self.products),
+            )
         dtype = DTYPES[self.dtype]
         return Engine(program, self.sizes, dtype, backwards, products=self.products, narrow=narrow or {})
 
@@ -143,9 +172,14 @@ class GradientEngines:
 
 @lru_cache(maxsize=256)
 def _differentiable(
-    trace: Trace, sizes: tuple[tuple[str, int], ...], dtype: torch.dtype, backwards: bool, products: Products
+    trace: Trace,
+    sizes: tuple[tuple[str, int], ...],
+    dtype: torch.dtype,
+    backwards: bool,
+    products: OperandDtype,
+    engine: EngineName,
 ) -> Differentiable:
-    return Differentiable(simplified(trace), dict(sizes), dtype, backwards, products)
+    return Differentiable(simplified(trace), dict(sizes), dtype, backwards, products, engine)
 
 
 def differentiable(
@@ -154,10 +188,11 @@ def differentiable(
     dtype: torch.dtype,
     *,
     backwards: bool = False,
-    products: Products = None,
+    products: OperandDtype = None,
+    engine: EngineName = "llvm",
 ) -> Differentiable:
-    """The one Differentiable of a trace, sizes, dtypes and direction in time."""
-    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards, products)
+    """The one Differentiable of a trace, sizes, dtypes, direction in time and engine."""
+    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards, products, engine)
 
 
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:

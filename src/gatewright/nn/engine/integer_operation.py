@@ -8,7 +8,8 @@ from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.integer_weights import IntegerWeights
-from gatewright.nn.engine.operation import Operands, SequenceOperation
+from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.trace_operation import Operands
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout
 

@@ -121,7 +121,7 @@ def _unsummed(spec: Differentiable) -> _Unsummed:
     factors = {value.name: value for value in values if value is not None}
     emits = (*spec.trace.emits, *((_factor(name), value) for name, value in factors.items()))
     trace = replace(spec.trace, emits=emits, sums=())
-    return _Unsummed(Differentiable(trace, spec.sizes, spec.dtype, spec.backwards, spec.products), spec, program)
+    return _Unsummed(spec.with_trace(trace, backwards=spec.backwards), spec, program)
 
 
 def _factor(name: str) -> str:

@@ -6,8 +6,7 @@ Parameters are read, and their gradients written, where they lie in packed tenso
 import ctypes
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,58 +16,26 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.llvm.runtime.executor import Executor
 from gatewright.backends.llvm.runtime.side_by_side import SideBySide
-from gatewright.errors import ShapeError
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.differentiable import Differentiable
-from gatewright.nn.engine.operation_bindings import Gradient, TensorNumbering, copy_shared
+from gatewright.nn.engine.operation_bindings import Gradient, copy_shared
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
 from gatewright.nn.engine.torch_arrays import TorchArrays, advised
+from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation, last_state
 from gatewright.nn.sequence import RaggedRows
-from gatewright.packing import Layout, Packed
+from gatewright.packing import Layout
 from gatewright.trace.ir import Var
 
-Operands = Sequence[Tensor | None]
-"""Inputs with random values (time, batch, ...), packed parameters, initial states (batch, ...); None is zeros."""
 _INFERENCE, _SAVING = "inference", "saving"
 _MOST_EXECUTORS = 64  # remembered, one for each extent
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutputs:
-    """Everything that a run has written.
-
-    - `states`: every state at every time, (time + 1, batch, ...).
-    - `emits`: what each step emits, (time, batch, ...).
-    - `saved`: one block with what only the gradient needs.
-    - `sums`: what is summed over rows and steps.
-    """
-
-    states: list[Tensor]
-    emits: list[Tensor]
-    saved: Tensor
-    sums: list[Tensor]
-
-    @property
-    def for_gradient(self) -> list[Tensor]:
-        """The tensors that a gradient reads."""
-        return [*self.states, *self.emits, self.saved]
-
-
-class SequenceOperation:
-    """A Trace over a sequence.
-
-    Its results are
-
-    - for a layer: the output (time, batch, ...), each state after the last step (1, batch, ...), what is emitted;
-    - with `whole_states`: each state at every time (time + 1, batch, ...), what is emitted, what is summed.
-    """
+class SequenceOperation(TraceOperation):
+    """A Trace over a sequence by the compiled CPU engine."""
 
     def __init__(self, spec: Differentiable, layout: Layout, *, whole_states: bool = False) -> None:
-        self.spec, self.layout, self.whole_states = spec, layout, whole_states
-        self.numbering = TensorNumbering(spec, layout)
-        self.inputs, self.count = self.numbering.inputs, self.numbering.count
-        self.parameters = slice(self.numbering.first_packed, self.count)  # among operands
+        super().__init__(spec, layout, whole_states=whole_states)
         self._gradients: dict[Any, Gradient] = {}
         self._executors: dict[Any, Executor] = {}
         self._pools = defaultdict[str, BlockPool](BlockPool)  # for each use of large memory
@@ -85,7 +52,7 @@ class SequenceOperation:
         """Run the kernels; with `saves`, so that a gradient can be computed. With `beside` they run later."""
         steps, batch = _extent(operands)
         if self.whole_states:
-            self._check_shapes(operands, (steps, batch))
+            self.check_shapes(operands, (steps, batch))
         executor = self._executor(_SAVING if saves else _INFERENCE, steps, batch, ragged, operands)
         binding, dtype = executor.binding, self.spec.dtype
         pool = "state" if saves and not self.whole_states else ""
@@ -102,17 +69,7 @@ class SequenceOperation:
         self._run(executor, tensors, ragged, caches_weights=not saves, beside=beside)
         if ragged is not None and binding.fills:  # the executor fills whole sequences, padding too
             emits = list(map(ragged.fill_padding, emits))
-        return RunOutputs(states, emits, saved, sums)
-
-    def _check_shapes(self, operands: Operands, extent: tuple[int, int]) -> None:
-        """Raise ShapeError unless tensors have the shapes that kernels trust."""
-        for (name, expected), tensor in zip(self.numbering.operand_shapes(*extent), operands, strict=True):
-            if tensor is not None and tuple(tensor.shape) != expected:
-                raise ShapeError(
-                    f"the kernels of {self.spec.trace.name!r} were given {name} in a shape that does not fit",
-                    expected=str(expected),
-                    got=str(tuple(tensor.shape)),
-                )
+        return RunOutputs(states, emits, [saved], sums)
 
     def _run(
         self,
@@ -138,33 +95,6 @@ class SequenceOperation:
             cache.give_back(weights)
         else:
             beside.release_later(partial(cache.give_back, weights))
-
-    def results(self, outputs: RunOutputs, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
-        """The results of a call; see the class."""
-        if self.whole_states:
-            return (*outputs.states, *outputs.emits, *outputs.sums)
-        first, backwards = outputs.states[0], self.spec.backwards
-        output = first.narrow(0, 0 if backwards else 1, first.shape[0] - 1)
-        if backwards and ragged is not None:  # a row's initial state lies after its last step
-            output = ragged.fill_padding(output)
-        return (output, *[_last(state, ragged, at_end=not backwards) for state in outputs.states], *outputs.emits)
-
-    def backward(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None = None,
-        *,
-        by_inputs: Sequence[Tensor] = (),
-    ) -> list[Tensor | None]:
-        """The gradient by every operand that needs one.
-
-        `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros. The gradients by
-        inputs are written to `by_inputs` as far as there is room, else to new memory.
-        """
-        return self.start_backward(operands, kept, grads, needed, ragged, by_inputs=by_inputs)()
 
     def start_backward(
         self,
@@ -214,7 +144,7 @@ class SequenceOperation:
             for overlap in gradient.overlaps:
                 copy_shared(gradients, overlap, first_packed)
             for adjoint, whole, need in zip(adjoints, grads[: len(adjoints)], needed[self.count :], strict=True):
-                by_state = _last(adjoint, ragged, at_end=self.spec.backwards)[0] if need else None
+                by_state = last_state(adjoint, ragged, at_end=self.spec.backwards)[0] if need else None
                 if by_state is not None and whole is not None and self.whole_states:
                     by_state += whole[-1 if self.spec.backwards else 0]  # this slot of a result is the initial state
                 gradients.append(by_state)
@@ -231,12 +161,6 @@ class SequenceOperation:
     ) -> Executor:
         """The executor of a gradient over padded sequences; see `backward`."""
         return self._executor(self._gradient(grads, needed), *extent, None)
-
-    def seeded(self, grads: Sequence[Tensor | None]) -> tuple[str, ...]:
-        """The states with an incoming gradient at every step."""
-        if not self.whole_states:
-            return (self.numbering.states[0],)
-        return tuple(name for name, grad in zip(self.numbering.states, grads, strict=False) if grad is not None)
 
     def _gradient(self, grads: Sequence[Tensor | None], needed: tuple[bool, ...]) -> Gradient:
         key = (self.seeded(grads), needed)
@@ -383,17 +307,3 @@ def _extent(operands: Operands) -> tuple[int, int]:
     sequence = operands[0]
     assert sequence is not None
     return sequence.shape[0], sequence.shape[1]
-
-
-def _last(states: Tensor, ragged: RaggedRows | None, *, at_end: bool) -> Tensor:
-    """The state of each row when it ends, (1, batch, ...), from a state at every time."""
-    if ragged is not None and at_end:
-        return ragged.take_ends(states).unsqueeze(0)
-    return states.narrow(0, states.shape[0] - 1 if at_end else 0, 1).clone()
-
-
-@lru_cache(maxsize=1024)
-def operation_of_trace(spec: Differentiable) -> SequenceOperation:
-    """The operation of a trace with a tensor for each parameter, under the names in its equations."""
-    layout = tuple(Packed(param.name, (param.name,)) for param in spec.trace.params)
-    return SequenceOperation(spec, layout, whole_states=True)

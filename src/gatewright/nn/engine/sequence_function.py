@@ -24,14 +24,15 @@ from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.batched_gradients import has_batches, run_batches
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.mapped import mapped
-from gatewright.nn.engine.operation import Operands, RunOutputs, SequenceOperation, operation_of_trace
+from gatewright.nn.engine.operation_of_trace import operation_of_trace
+from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import unpacked
 from gatewright.trace.mask import MASK
 
 
-def run(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
-    """The results of an operation on a layer's own tensors; see `SequenceOperation`."""
+def run(operation: TraceOperation, operands: Operands, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
+    """The results of an operation on a layer's own tensors; see `TraceOperation`."""
     if torch.is_grad_enabled():
         for tensor in operands:
             if tensor is not None and tensor.requires_grad:
@@ -60,7 +61,7 @@ def run_named(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, T
 class SequenceCall:
     """An operation that is being called. `outputs` pass from forward to setup_context, where autograd saves them."""
 
-    operation: SequenceOperation
+    operation: TraceOperation
     ragged: RaggedRows | None
     saves: bool
     outputs: RunOutputs | None = None
@@ -85,7 +86,7 @@ class _SequenceFunction(Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Save what the gradient needs."""
         call, *operands = inputs
-        operation: SequenceOperation = call.operation
+        operation: TraceOperation = call.operation
         ctx.call = call
         ctx.set_materialize_grads(False)
         ctx.marks = None
@@ -169,7 +170,7 @@ def _derived_by_name(
 
 
 def derived_gradients(
-    operation: SequenceOperation,
+    operation: TraceOperation,
     operands: Operands,
     needed: Sequence[bool],
     grads: Sequence[Tensor | None],
@@ -183,7 +184,7 @@ def derived_gradients(
         named = run_named(spec, _by_name(operation, views, ragged))
         states = [named[name] for name in operation.numbering.states]
         emits = [named[name] for name, _ in operation.spec.trace.emits]
-        output, *finals = operation.results(RunOutputs(states, [], states[0], []))
+        output, *finals = operation.results(RunOutputs(states, [], [], []))
         if ragged is not None:
             output, *emits = map(ragged.fill_padding, (output, *emits))
         return gradients_where_needed(
@@ -191,7 +192,7 @@ def derived_gradients(
         )
 
 
-def _by_name(operation: SequenceOperation, operands: Operands, ragged: RaggedRows | None) -> dict[str, Tensor]:
+def _by_name(operation: TraceOperation, operands: Operands, ragged: RaggedRows | None) -> dict[str, Tensor]:
     """The operands by the names in the equations, with a mask for a ragged batch; autograd follows."""
     spec, numbering, like = operation.spec, operation.numbering, operands[0]
     assert like is not None

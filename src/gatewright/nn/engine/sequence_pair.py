@@ -14,8 +14,9 @@ from torch.autograd import Function
 
 from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.nn.engine.autograd import ChangeMarks
-from gatewright.nn.engine.operation import Operands, RunOutputs, SequenceOperation
+from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import SequenceCall, is_first_order, run, start_gradients, without_base
+from gatewright.nn.engine.trace_operation import Operands, RunOutputs
 from gatewright.threads import get_num_threads
 
 Pair = tuple[SequenceOperation, SequenceOperation]

@@ -20,10 +20,11 @@ from gatewright.backends.llvm.runtime.step_commands import BlockCopy, ParameterS
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.integer_operation import IntegerOperation
 from gatewright.nn.engine.integer_weights import IntegerWeights
-from gatewright.nn.engine.operation import Operands, SequenceOperation
+from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.operation_bindings import copy_shared
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order
 from gatewright.nn.engine.torch_arrays import TorchArrays
+from gatewright.nn.engine.trace_operation import Operands
 from gatewright.packing import Layout
 
 _address: Callable[[Any], int] = Tensor.data_ptr

@@ -36,7 +36,7 @@ from gatewright.lang.ops import Op
 from gatewright.nn.engine.backward import Backward
 from gatewright.nn.engine.differentiable import DTYPES, Differentiable, sum_shape
 from gatewright.nn.engine.mapped import mapped
-from gatewright.nn.engine.operation import operation_of_trace
+from gatewright.nn.engine.operation_of_trace import operation_of_trace
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned
 from gatewright.trace.text import parse, to_text
 
@@ -62,7 +62,7 @@ class GraphOperation:
         if any(flows[name] is not None for name in saved):  # a second derivative: the first has read what was saved
             return Backward(self.ran, values, states, list(flows.values())).differentiable(run)
         backward = Backward(self.spec, values, states, [flows[name] for name in self.spec.results])
-        if not self.saves or not set(self.spec.engines(backward.seeded).pair.saved) <= set(saved):
+        if not self.saves or not set(self.spec.pair(backward.seeded).saved) <= set(saved):
             return backward.differentiable(run)
         derived = _reading_saved(self.spec, backward.seeded)
         return backward.gradients(derived.trace, run(derived, {**backward.operands(derived.trace), **saved}))
@@ -99,8 +99,8 @@ def operation(key: str) -> GraphOperation:
         raise _damaged("a size for every axis of the trace", str(sizes))
     if not saves:
         return GraphOperation(spec, saves, spec)
-    saving = spec.engines(spec.output_state).pair.forward
-    return GraphOperation(spec, saves, Differentiable(saving, sizes, dtype, backwards, products))
+    saving = spec.pair(spec.output_state).forward
+    return GraphOperation(spec, saves, spec.with_trace(saving, backwards=backwards))
 
 
 def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, Products, bool]:
@@ -136,7 +136,7 @@ def _damaged(expected: str, got: str) -> TraceError:
 @lru_cache(maxsize=1024)
 def _reading_saved(spec: Differentiable, seeded: frozenset[str]) -> Differentiable:
     """The gradient that reads what the forward run has saved."""
-    return Differentiable(spec.engines(seeded).pair.backward, spec.sizes, spec.dtype, not spec.backwards, spec.products)
+    return spec.with_trace(spec.pair(seeded).backward, backwards=not spec.backwards)
 
 
 @torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")

@@ -1,0 +1,138 @@
+"""Which backend runs a layer on a GPU, told without one: the plan asks a tensor for its place and its dtype alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import gatewright as gw
+from gatewright import cells
+from gatewright.errors import OptionError
+from gatewright.nn import Recurrent, backends
+from gatewright.nn.calls.fused_call import fused_or_reason
+from gatewright.nn.precision import precision_of
+
+INPUT, HIDDEN = 2, 3
+BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives go by Triton's kernels, or operation by operation"
+BY_TORCH = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
+NO_GRU = "the equations are not those of torch.nn's RNN, GRU or LSTM"
+
+
+@dataclass
+class OnCuda:
+    """What a plan asks of a tensor on a GPU."""
+
+    dtype: torch.dtype
+    device: torch.device = field(default_factory=partial(torch.device, "cuda:0"))
+
+
+def on_cuda(dtype: torch.dtype = torch.float32) -> Any:
+    return OnCuda(dtype)
+
+
+def plan_of(layer: Recurrent, like: Any, **options: bool) -> str:
+    find_fused = partial(fused_or_reason, layer, **options)
+    return str(backends.choose(layer.backend, layer.trace, like, find_fused, precision_of(layer, like)))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device with cuDNN, as far as torch says. Kernels are not in the interpreter there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(backends, "TENSORS", (*backends.TENSORS, OnCuda))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_auto_takes_on_a_gpu() -> None:
+    for layer in (gw.nn.GRU(INPUT, HIDDEN), Recurrent(cells.gru(reset="after"), INPUT, HIDDEN)):
+        assert plan_of(layer, on_cuda()) == (f"cudnn: {BY_CUDNN}; no Triton kernel has been measured to be faster")
+        assert plan_of(layer, on_cuda(), gates=True) == (
+            "triton: kernels for this GPU; products in tf32; cuDNN cannot: it does not give out gates"
+        )
+    other = Recurrent("gru", INPUT, HIDDEN)
+    assert plan_of(other, on_cuda()) == f"triton: kernels for this GPU; products in tf32; cuDNN cannot: {NO_GRU}"
+    assert plan_of(other, on_cuda(torch.bfloat16)) == (
+        f"triton: kernels for this GPU; products in bfloat16, results in bfloat16; cuDNN cannot: {NO_GRU}"
+    )
+    assert plan_of(other, on_cuda(torch.float16)) == (
+        f"triton: kernels for this GPU; products in float16, results in float16; cuDNN cannot: {NO_GRU}"
+    )
+    assert plan_of(other, on_cuda(torch.float64)) == (
+        "torch: Triton's kernels cannot run this: kernels for GPUs compute in float32, and the dtype is float64; nor "
+        f"can cuDNN: {NO_GRU}"
+    )
+
+
+@pytest.mark.usefixtures("gpu")
+def test_float32_products_are_in_tf32_where_torch_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Recurrent("gru", INPUT, HIDDEN)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert plan_of(layer, on_cuda()) == f"triton: kernels for this GPU; cuDNN cannot: {NO_GRU}"
+    layer.products = "tf32x3"
+    assert plan_of(layer, on_cuda()) == f"triton: kernels for this GPU; products in tf32x3; cuDNN cannot: {NO_GRU}"
+
+
+def test_what_auto_takes_without_triton_and_on_old_gpus(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, like = Recurrent("gru", INPUT, HIDDEN), on_cuda()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert plan_of(other, like) == (
+        "torch: Triton's kernels cannot run this: the GPU has compute capability 7.5, and kernels need 8.0; nor can "
+        f"cuDNN: {NO_GRU}"
+    )
+    monkeypatch.setattr("gatewright.backends.triton.support.find_spec", lambda name: None)
+    assert plan_of(other, like) == (
+        "torch: Triton's kernels cannot run this: triton is not installed: pip install 'gatewright[gpu]'; nor can "
+        f"cuDNN: {NO_GRU}"
+    )
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
+    assert plan_of(gw.nn.GRU(INPUT, HIDDEN), like) == (
+        "torch-fused: Triton's kernels cannot run this: triton is not installed: pip install 'gatewright[gpu]'; "
+        f"{BY_TORCH}"
+    )
+
+
+REFUSED: dict[str, tuple[str, Callable[[], object], str]] = {
+    "triton, not in the interpreter": (
+        "triton",
+        lambda: gw.nn.GRU(INPUT, HIDDEN, backend="triton").plan(),
+        "Triton's kernels run on a GPU; on a CPU only in Triton's interpreter, with TRITON_INTERPRET=1",
+    ),
+    "cudnn on a CPU": ("cudnn", lambda: gw.nn.GRU(INPUT, HIDDEN, backend="cudnn").plan(), "the tensors are on cpu"),
+    "a cell on cudnn": (
+        "cudnn", lambda: gw.nn.GRUCell(INPUT, HIDDEN, backend="cudnn").plan(), "the tensors are on cpu",
+    ),
+}  # fmt: skip
+EXPECTED = {
+    "triton": "float32, bfloat16 or float16 on a GPU, with triton installed, derivatives in reverse mode",
+    "cudnn": "the equations of torch.nn's RNN, GRU or LSTM on CUDA, called without a mask, resets or return_gates",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_asked_for_by_name_it_runs_or_raises(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    backend, call, reason = REFUSED[case]
+    with pytest.raises(OptionError) as raised:
+        call()
+    assert str(raised.value).partition("\n")[2] == (
+        f"  expected: {EXPECTED[backend]}\n  got: {reason}\n  do: use backend='auto' or 'torch'"
+    )
+
+
+def test_products_for_a_gpu_are_not_computed_on_a_cpu() -> None:
+    layer = gw.nn.GRU(INPUT, HIDDEN)
+    layer.products = "tf32x3"
+    assert str(layer.plan()).startswith(
+        "torch-fused: the compiled engine cannot run this: products in tf32x3 are computed on a GPU; "
+    )
+    theirs = nn.GRU(INPUT, HIDDEN)
+    theirs.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 2, INPUT)
+    assert torch.equal(layer(x)[0], theirs(x)[0])

@@ -1,0 +1,225 @@
+"""Layers with backend="triton" on CPU tensors, in Triton's interpreter: the CPU engine's numbers, and torch.nn's."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call, jacrev, vmap
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+import gatewright as gw
+from gatewright import cells
+from gatewright.lang import zoneout
+from gatewright.nn import Recurrent
+from tests.parity.assertions import assert_parity
+
+INPUT, HIDDEN, STEPS, BATCH = 2, 3, 5, 3
+LENGTHS = [3, 0, 5]
+
+
+def twins(make: Callable[..., Recurrent], **options: Any) -> tuple[Recurrent, Recurrent]:
+    """A layer by the CPU engine, and the same by Triton's kernels."""
+    engine = make(INPUT, HIDDEN, **{"dtype": torch.float64, **options})
+    triton = make(INPUT, HIDDEN, backend="triton", **{"dtype": torch.float64, **options})
+    triton.load_state_dict(engine.state_dict())
+    return engine, triton
+
+
+def recurrent(cell: Any) -> Callable[..., Recurrent]:
+    return lambda *sizes, **options: Recurrent(cell, *sizes, **options)
+
+
+LAYERS: dict[str, tuple[Callable[..., Recurrent], dict[str, Any]]] = {
+    "GRU": (gw.nn.GRU, {}),
+    "LSTM, projected, batch first": (gw.nn.LSTM, {"proj_size": 2, "batch_first": True}),
+    "RNN, both directions, two levels": (gw.nn.RNN, {"num_layers": 2, "bidirectional": True}),
+    "peepholes, both directions": (recurrent("lstm_peephole"), {"bidirectional": True}),
+    "layer norm": (recurrent(gw.layer_norm(cells.gru)), {}),
+    "sru": (recurrent("sru"), {"num_layers": 2}),
+}
+
+
+def start(layer: Recurrent) -> Any:
+    count = layer.num_layers * (2 if layer.bidirectional else 1)
+    generator = torch.manual_seed(2)
+    states = tuple(
+        torch.randn(count, BATCH, *shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in layer.state_shapes
+    )
+    return states if len(states) > 1 else states[0]
+
+
+def as_list(states: Any) -> list[Tensor]:
+    return list(states) if isinstance(states, tuple) else [states]
+
+
+def called(layer: Recurrent, *, order: int, **options: Any) -> list[Tensor]:
+    """The results of a call, and its derivatives of an order by everything."""
+    shape = (BATCH, STEPS, INPUT) if layer.batch_first else (STEPS, BATCH, INPUT)
+    x = torch.randn(*shape, generator=torch.manual_seed(1), dtype=torch.float64).requires_grad_()
+    hx = start(layer)
+    torch.manual_seed(3)
+    output, finals, *gates = layer(x, hx, **options)
+    results = [output, *as_list(finals), *(gates[0].values() if gates else ())]
+    found, leaves = results, [x, *as_list(hx), *layer.parameters()]
+    for _ in range(order):
+        loss = sum(((part.square() + part.sin()).sum() for part in found), torch.zeros(()))
+        found = torch.autograd.grad(loss, leaves, create_graph=order > 1, allow_unused=True, materialize_grads=True)
+    return [*results, *found]
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "lengths": {"lengths": LENGTHS},
+    "gates": {"return_gates": True, "lengths": LENGTHS},
+    "mask": {"mask": True},
+    "resets": {"resets": True},
+    "all": {"lengths": LENGTHS, "mask": True, "resets": True, "return_gates": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_results_and_derivatives_are_those_of_the_cpu_engine(name: str, options: str) -> None:
+    make, settings = LAYERS[name]
+    marks = torch.rand(STEPS, BATCH, generator=torch.manual_seed(4)) > 0.4
+    marks = marks.T if settings.get("batch_first") else marks
+    passed = {key: marks if key in ("mask", "resets") else value for key, value in OPTIONS[options].items()}
+    engine, triton = twins(make, **settings)
+    for order in (1, 2):
+        got, want = called(triton, order=order, **passed), called(engine, order=order, **passed)
+        assert_parity(got, want, dtype="float64", steps=STEPS * order, width=256)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_packed_sequences_are_torchs(kind: str) -> None:
+    theirs = getattr(nn, kind)(INPUT, HIDDEN, bidirectional=True)
+    ours = getattr(gw.nn, kind)(INPUT, HIDDEN, bidirectional=True, backend="triton")
+    ours.load_state_dict(theirs.state_dict())
+    lengths = [3, 1, 5]
+    found: list[list[Tensor]] = []
+    for layer in (ours, theirs):
+        x = torch.randn(STEPS, BATCH, INPUT, generator=torch.manual_seed(1)).requires_grad_()
+        output, finals = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        assert isinstance(output, PackedSequence)
+        results = [output.data, *as_list(finals)]
+        loss = sum((part.square().sum() for part in results), torch.zeros(()))
+        found.append([*results, *torch.autograd.grad(loss, [x, *layer.parameters()])])
+    assert_parity(found[0], found[1], dtype="float32", steps=STEPS)
+
+
+def test_nothing_of_the_padding_reaches_a_result() -> None:
+    _, layer = twins(gw.nn.GRU, bidirectional=True)
+    values = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    poisoned = values.clone()
+    for row, length in enumerate(LENGTHS):
+        poisoned[length:, row] = float("nan")
+    found: list[list[Tensor]] = []
+    for x in (values, poisoned):
+        leaf = x.clone().requires_grad_()
+        output, last = layer(leaf, lengths=LENGTHS)
+        flow = torch.ones_like(output)
+        for row, length in enumerate(LENGTHS):
+            flow[length:, row] = 0.0 if x is values else float("nan")
+        found.append([output, last, *torch.autograd.grad(output, [leaf, *layer.parameters()], flow)])
+    for clean, bad in zip(*found, strict=True):
+        assert torch.equal(clean, bad)
+
+
+def test_dropout_and_zoneout_draw_the_numbers_of_the_cpu_engine() -> None:
+    engine, triton = twins(recurrent(zoneout(0.4)(cells.lstm)), num_layers=2, dropout=0.3)
+    got, want = called(triton, order=1), called(engine, order=1)
+    assert_parity(got, want, dtype="float64", steps=STEPS)
+    assert not torch.equal(got[0], called(triton.eval(), order=0)[0])
+
+
+@pytest.mark.parametrize("extent", [(0, BATCH), (STEPS, 0), (1, 1)])
+def test_nothing_to_compute(extent: tuple[int, int]) -> None:
+    engine, triton = twins(gw.nn.LSTM, bidirectional=True)
+    for layer in (engine, triton):
+        x = torch.ones(*extent, INPUT, dtype=torch.float64, requires_grad=True)
+        output, (h, c) = layer(x)
+        (output.sum() + h.sum() + c.square().sum()).backward()
+    for mine, other in zip(triton.parameters(), engine.parameters(), strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_derivatives_against_differences() -> None:
+    _, layer = twins(gw.nn.GRU)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def call(x: Tensor, *parameters: Tensor) -> Any:
+        return functional_call(layer, dict(zip(names, parameters, strict=True)), (x,), {"lengths": [4, 2]})
+
+    leaves = [torch.randn(4, 2, INPUT, dtype=torch.float64), *(p.detach() for p in layer.parameters())]
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    assert gradcheck(call, leaves, fast_mode=True)
+    assert gradgradcheck(call, leaves, fast_mode=True)
+
+
+def test_transforms_of_functions() -> None:
+    engine, triton = twins(gw.nn.GRU)
+    xs = torch.randn(2, STEPS, BATCH, INPUT, dtype=torch.float64)
+    found = [
+        [vmap(lambda x: layer(x)[0])(xs), jacrev(lambda x: layer(x)[1])(xs[0])]  # noqa: B023 (called at once)
+        for layer in (triton, engine)
+    ]
+    assert_parity(found[0], found[1], dtype="float64", steps=STEPS)
+
+
+def test_an_output_that_is_changed_in_place() -> None:
+    engine, triton = twins(gw.nn.GRU)
+    gradients = []
+    for layer in (engine, triton):
+        x = torch.randn(STEPS, BATCH, INPUT, generator=torch.manual_seed(1), dtype=torch.float64).requires_grad_()
+        output, _, gates = layer(x, return_gates=True)
+        loss = output.mul_(2).square().sum() + sum(gate.add_(1).square().sum() for gate in gates.values())
+        gradients.append(torch.autograd.grad(loss, [x, *layer.parameters()]))
+    assert_parity(gradients[1], gradients[0], dtype="float64", steps=STEPS)
+
+
+def test_a_copy_and_a_pickle_run_as_well() -> None:
+    _, layer = twins(gw.nn.LSTM)
+    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    want = layer(x)[0]
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), layer.to("cpu")):
+        assert str(other.plan()).startswith("triton: kernels for Triton's interpreter; asked for by name")
+        assert torch.equal(other(x)[0], want)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_layers_and_autocast_compute_in_float32(dtype: torch.dtype) -> None:
+    layer = gw.nn.GRU(INPUT, HIDDEN, backend="triton")
+    exact = gw.nn.GRU(INPUT, HIDDEN, dtype=torch.float64)
+    exact.load_state_dict(layer.state_dict())
+    x = torch.randn(STEPS, BATCH, INPUT)
+    want = exact(x.double())[0]
+    with torch.autocast("cpu", dtype=dtype):
+        output, last = layer(x)
+        assert f"products in {str(dtype).removeprefix('torch.')}" in str(layer.plan())
+    narrow = copy.deepcopy(layer).to(dtype)(x.to(dtype))[0]
+    assert narrow.dtype == dtype
+    assert output.dtype == last.dtype == torch.float32  # as torch.nn's GRU on the CPU has it
+    assert_parity(output, want, dtype="float32", products=str(dtype).removeprefix("torch."), steps=STEPS)
+    assert_parity(narrow, want, dtype=dtype, steps=STEPS)
+
+
+def test_training_with_checkpoints() -> None:
+    engine, triton = twins(gw.nn.LSTM)
+    triton.checkpoint = 2
+    assert_parity(called(triton, order=1), called(engine, order=1), dtype="float64", steps=STEPS)
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "GRUCell", "LSTMCell"])
+def test_single_steps(kind: str) -> None:
+    theirs, ours = getattr(nn, kind)(INPUT, HIDDEN), getattr(gw.nn, kind)(INPUT, HIDDEN, backend="triton")
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(BATCH, INPUT)
+    assert_parity(as_list(ours(x)), as_list(theirs(x)), dtype="float32", steps=1)
