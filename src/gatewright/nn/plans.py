@@ -8,14 +8,13 @@ from math import prod
 import torch
 
 from gatewright.axes import HIDDEN, bind
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.parallel import openmp
 from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
 from gatewright.nn.backends import Plan
-from gatewright.nn.engine.differentiable import Differentiable, differentiable
+from gatewright.nn.engine.differentiable import Differentiable, OperandDtype, differentiable
 from gatewright.schedule.program import Phase, Program, Stage
 from gatewright.threads import get_num_threads
 from gatewright.trace import Trace, Var, recurrence
@@ -83,7 +82,7 @@ class LayerPlan(Plan):
     trace: Trace
     sizes: tuple[Mapping[str, int], ...]  # of each layer
     dtype: torch.dtype
-    products: Products = None
+    products: OperandDtype = None
     float32_steps: int = 0
 
     @cached_property
@@ -151,7 +150,7 @@ class LayerPlan(Plan):
         spec = self._spec(layer, self.products)
         return spec.whole_gradient if gradient else spec.inference
 
-    def _spec(self, layer: int, products: Products) -> Differentiable:
+    def _spec(self, layer: int, products: OperandDtype) -> Differentiable:
         return differentiable(self.trace, self.sizes[layer], self.dtype, products=products)
 
     def _saved(self) -> str:

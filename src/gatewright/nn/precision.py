@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import same_equations
@@ -62,7 +63,7 @@ def precision_of(
             return precision._replace(products="int8")
         return precision
     if dtype in NARROW:
-        return Precision(torch.float32, products_in(dtype, on_gpu=on_gpu), results)
+        return Precision(torch.float32, _products_in(dtype, on_gpu=on_gpu), results)
     if dtype not in DTYPES:
         return f"the dtype is {_name(dtype)}"
     products = layer.products if dtype == torch.float32 else None
@@ -95,7 +96,7 @@ class ProductPrecision(NamedTuple):
     rounded to, and `result` of what torch's operator gives."""
 
     dtype: torch.dtype
-    products: OperandDtype
+    products: Products
     result: torch.dtype
 
 
@@ -138,14 +139,16 @@ def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor
             results = [narrow] * len(results)
         elif ends_in_product:
             results[0] = narrow
-    return Precision(torch.float32, products_in(narrow, on_gpu=runs_on_gpu(layer, like)), tuple(results))
+    return Precision(torch.float32, _products_in(narrow, on_gpu=runs_on_gpu(layer, like)), tuple(results))
 
 
-def products_in(dtype: torch.dtype, *, on_gpu: bool = False) -> OperandDtype:
-    """What operands of products are rounded to for a caller who asks for this narrow dtype."""
-    if dtype == torch.bfloat16:
-        return "bfloat16"
-    return "float16" if on_gpu else None
+def products_in(dtype: torch.dtype) -> Products:
+    """What the CPU engine rounds operands of products to for a caller who asks for this narrow dtype."""
+    return "bfloat16" if dtype == torch.bfloat16 else None
+
+
+def _products_in(dtype: torch.dtype, *, on_gpu: bool) -> OperandDtype:
+    return "float16" if on_gpu and dtype == torch.float16 else products_in(dtype)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -4,6 +4,8 @@ from importlib.util import find_spec
 
 import torch
 
+from gatewright.backends.triton.load import is_interpreted
+
 LEAST_CAPABILITY = (8, 0)
 """Of NVIDIA's processors: older ones have neither bfloat16 nor tf32, and no kernel is compiled for them in tests."""
 
@@ -13,12 +15,12 @@ def device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     if find_spec("triton") is None:
         return "triton is not installed: pip install 'gatewright[gpu]'"
     if device.type == "cpu":
-        if interprets():
+        if is_interpreted():
             return None
         return "Triton's kernels run on a GPU; on a CPU only in Triton's interpreter, with TRITON_INTERPRET=1"
     if device.type != "cuda":
         return f"the tensors are on {device.type}"
-    if dtype == torch.float64 and not interprets():
+    if dtype == torch.float64 and not is_interpreted():
         return "kernels for GPUs compute in float32, and the dtype is float64"
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
@@ -26,10 +28,3 @@ def device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     if torch.version.hip is None and capability < LEAST_CAPABILITY:
         return f"the GPU has compute capability {capability[0]}.{capability[1]}, and kernels need 8.0"
     return None
-
-
-def interprets() -> bool:
-    """Whether kernels that are made now run in Triton's interpreter."""
-    from triton import knobs  # pyright: ignore[reportMissingTypeStubs]
-
-    return bool(knobs.runtime.interpret)

@@ -89,8 +89,8 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
         results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
         if results is not None:
             return results
-    is_engine = backend == "llvm" or backend == "triton"  # noqa: PLR1714 (pyright narrows it)
-    if is_engine and call.active is None and (is_eager() or call.cell.holds_weights):
+    runs_packed = call.active is None and (is_eager() or call.cell.holds_weights)
+    if (backend == "llvm" or backend == "triton") and runs_packed:  # noqa: PLR1714 (pyright narrows it)
         return _run_packed(backend, call)
     ragged = call.ragged
     if ragged is None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends import torch_eager
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.llvm.runtime.engine import MOST_UNPACKED_ROWS
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
@@ -21,7 +20,7 @@ from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
-from gatewright.nn.engine.differentiable import DTYPES
+from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.packed_weights import converted
 from gatewright.nn.engine.sequence_function import run
@@ -277,7 +276,7 @@ def rounded(results: LayerResults, precision: Precision) -> LayerResults:
 
 
 def _operations(
-    layer: LayerInterface, dtype: torch.dtype, products: Products, gates: bool, resets: bool
+    layer: LayerInterface, dtype: torch.dtype, products: OperandDtype, gates: bool, resets: bool
 ) -> list[SequenceOperation] | None:
     """The operation of every direction of every level; None where the generic path has not made one yet."""
     cells = layer.packed_cells

@@ -70,7 +70,7 @@ class _PairFunction(Function):
     @staticmethod
     def forward(calls: tuple[SequenceCall, SequenceCall], *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the kernels of both."""
-        first, second = (call.operation for call in calls)
+        first, second = map(_of_engine, calls)
         split = _operand_count(first)
         outputs = _forward((first, second), (operands[:split], operands[split:]), saves=True)
         results: list[Tensor] = []
@@ -98,7 +98,7 @@ class _PairFunction(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the kernels of both gradients. Where one is not asked for, or differentiated itself, they run one after
         the other."""
-        first, second = (call.operation for call in ctx.calls)
+        first, second = map(_of_engine, ctx.calls)
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
         split, end, results = (
             _operand_count(first),
@@ -121,6 +121,11 @@ class _PairFunction(Function):
         return (None, *[gradient for complete in gradients for gradient in complete()])
 
 
+def _of_engine(call: SequenceCall) -> SequenceOperation:
+    assert isinstance(call.operation, SequenceOperation)
+    return call.operation
+
+
 def _none(count: int) -> list[Tensor | None]:
     return [None] * count
 
@@ -133,7 +138,7 @@ def _gradients_pay(calls: Sequence[SequenceCall], parts: Sequence[tuple[Any, Any
     sequence = parts[0][0][0]
     extent = (sequence.shape[0], sequence.shape[1])
     first, second = (
-        call.operation.gradient_executor(extent, grads, needed)
+        _of_engine(call).gradient_executor(extent, grads, needed)
         for call, (_, needed, grads) in zip(calls, parts, strict=True)
     )
     return all(
