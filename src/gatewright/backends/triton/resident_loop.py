@@ -1,0 +1,93 @@
+"""Launches the resident form of a Program's loop with the first options that fit on the chip."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from gatewright.backends.triton.chips import Chip
+from gatewright.backends.triton.choice import LaunchOptions, chip_of, first_that_fits
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.launch import on_device, pointers
+from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.resident_kernel import resident_text
+from gatewright.backends.triton.resources import constants_of, launch_options
+from gatewright.backends.triton.writer import padded
+from gatewright.schedule.program import Program
+
+ROWS_OF_PRODUCTS = 16  # the fewest that tensor cores multiply
+ELEMENTS_OF_A_THREAD = 8  # of each value; LSTMs have about 15 values alive
+MOST_WARPS = 16
+
+Dtypes = Mapping[Argument, str | None]
+"""The dtypes of arrays that are not float32; None of an array that is left out."""
+
+
+class ResidentLoop:
+    """The loop of a Program as one launch, in which every program takes a tile of rows through all steps."""
+
+    def __init__(
+        self, program: Program, sizes: Mapping[str, int], precision: KernelPrecision, *, backwards: bool = False
+    ) -> None:
+        self.program, self.sizes, self.precision, self.backwards = program, sizes, precision, backwards
+        self.kernel = resident_text(program, sizes)
+        self._chosen: dict[tuple[object, ...], LaunchOptions | None] = {}
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arrays that a caller gives."""
+        return self.kernel.arguments
+
+    def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int) -> None:
+        """Take all steps. `arrays` are those of `arguments`. A START that is absent or None is zeros; without LENGTHS
+        all rows take all steps.
+
+        Raises ValueError where the kernel does not fit on the device: ask `options` before.
+        """
+        if not batch or not self.program.loop:
+            return
+        like = next(array for array in arrays.values() if array is not None)
+        options = self.options(arrays)
+        if options is None:
+            raise ValueError(f"the resident form of {self.program.trace.name} does not fit on this device")
+        with on_device(like):
+            kernel(self.kernel)[(-(-batch // int(options.constants["BM"])),)](
+                *pointers(self.kernel.arguments, arrays), steps, batch,
+                **constants_of(self.precision), **options.constants, **launch_options(options.warps, options.stages),
+            )  # fmt: skip
+
+    def options(self, arrays: Mapping[Argument, Tensor | None]) -> LaunchOptions | None:
+        """How it is launched on the device of these arrays; None where it does not fit there."""
+        like = next(array for array in arrays.values() if array is not None)
+        memory: dict[Argument, str | None] = {}
+        for argument in self.kernel.arguments:
+            array = arrays.get(argument)
+            memory[argument] = None if array is None else str(array.dtype).removeprefix("torch.")
+        key = (like.device, *memory.values())
+        if key not in self._chosen:
+            chip = chip_of(like.device) if like.is_cuda else None
+            self._chosen[key] = self.options_on(chip, memory)
+        return self._chosen[key]
+
+    def options_on(self, chip: Chip | None, memory: Dtypes) -> LaunchOptions | None:
+        """The first options with which the kernel fits on a chip; without one, those of the interpreter."""
+        ragged = memory.get(Argument(ArgumentKind.LENGTHS, "lengths")) is not None
+        candidates = list(self.candidates(ragged=ragged))
+        if chip is None:
+            return candidates[0]
+        fitting = first_that_fits(self.kernel, chip, self.precision, candidates, memory)
+        return fitting[0] if fitting else None
+
+    def candidates(self, *, ragged: bool) -> Iterator[LaunchOptions]:
+        """Options in the order of preference: loads ahead of their steps first, then few elements of a thread."""
+        shapes = [
+            self.program.shapes[argument.name] for argument in self.kernel.arguments if argument.name != "lengths"
+        ]
+        widest = max((padded(self.sizes[axis]) for shape in shapes for axis in shape), default=1)
+        has_products = any(stage.products for stage in self.program.loop)
+        rows = ROWS_OF_PRODUCTS if has_products else 1
+        warps = max(1, min(MOST_WARPS, rows * widest // (32 * ELEMENTS_OF_A_THREAD)))
+        for stages in (3, 1):
+            for count in dict.fromkeys((warps, min(2 * warps, MOST_WARPS))):
+                constants = {"BACKWARDS": self.backwards, "RAGGED": ragged, "BM": rows, "STAGES": stages}
+                yield LaunchOptions(constants, count)
