@@ -5,6 +5,7 @@ ever. Most tests have one program for each tile of rows; one test gives every pr
 """
 
 import multiprocessing
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from gatewright.axes import bind
 from gatewright.backends.triton import persistent_kernel
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import kernel
-from gatewright.backends.triton.persistent_kernel import COUNTERS, PersistentLoop
+from gatewright.backends.triton.persistent_kernel import COUNTERS, PersistentLoop, persistent_text
 from gatewright.backends.triton.stepped import with_row_arrays
 from gatewright.schedule.plan import plan
 from tests.backends.triton.staged import DOUBLE, check_against_reference, check_ragged, traces
@@ -103,3 +104,8 @@ def test_programs_wait_for_each_other(name: str, rng: np.random.Generator) -> No
     assert (
         arrays[COUNTERS].tolist() == [2 * (1 + steps * (barriers - 2))] * 2
     )  # one before the loop, one the definition
+
+
+def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
+    program = plan(traces("gru")["step"])
+    golden("triton/gru persistent.txt", persistent_text(program, {"input": 40, "hidden": 300}).text)

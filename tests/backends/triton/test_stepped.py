@@ -1,10 +1,13 @@
 """The stepped form of loops, and the passes around them, in Triton's interpreter, against the reference."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from triton.runtime.interpreter import interpreter_builder
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.pass_kernels import PassKernels
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
@@ -83,3 +86,13 @@ def check_parity(given: Given, program: Program, precision: KernelPrecision) -> 
         staged(given, program, precision, SteppedLoop), oracle(given), dtype=precision.numbers, steps=given.steps,
         width=256, cell=given.trace.name, backend="triton", products=products,
     )  # fmt: skip
+
+
+def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
+    sizes = {"input": 40, "hidden": 300}
+    program = plan(traces("gru")["gradient"])
+    loop = SteppedLoop(program, sizes, SINGLE, backwards=True)
+    golden("triton/gru gradient stepped.txt", loop.texts[0].text)
+    golden("triton/gru gradient stepped start.txt", loop.begin.text)
+    after = PassKernels(program, program.after, sizes, SINGLE, backwards=True)
+    golden("triton/gru gradient after the loop.txt", "\n\n".join(text.text for text in after.texts))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewright.backends.triton.chips import CHIPS, Chip
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 
 
@@ -21,6 +22,16 @@ def pointers(arguments: Iterable[Argument], arrays: Mapping[Argument, Tensor | N
     """The arrays of a kernel's pointers, in order. Only a START and LENGTHS may be absent: they are None then."""
     optional = (ArgumentKind.START, ArgumentKind.LENGTHS)
     return [arrays.get(argument) if argument.kind in optional else arrays[argument] for argument in arguments]
+
+
+def chip_of(device: torch.device) -> Chip:
+    """The chip whose limits hold on a device; for one that is not known, that with the least shared memory."""
+    if device.type != "cuda":
+        return CHIPS["sm_90"]  # kernels run in the interpreter
+    if torch.version.hip:
+        return CHIPS["gfx942"]
+    major, minor = torch.cuda.get_device_capability(device)
+    return CHIPS.get(f"sm_{major}{minor}", CHIPS["sm_86"])
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:

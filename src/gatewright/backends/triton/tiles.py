@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gatewright.backends.triton.chips import KIB, Chip
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.resources import launch_options
 from gatewright.backends.triton.stage_kernel import StageGroup, place_of
@@ -20,10 +21,12 @@ PROCESSORS = 132
 """Of an H100 or H200. Other chips have 78 to 160: there the rule still spreads the work, if less evenly."""
 ELEMENTS_OF_A_THREAD = 4
 """Of each value: one access of 16 bytes in float32. A gradient's stage has about 40 values alive: 160 registers."""
-STAGING_BYTES = 96 * 1024
-"""Of shared memory for the pieces of a product that are under way."""
-ROWS, FEATURES = (16, 32, 64), (8, 16, 32, 64)
-"""Sides of the tiles of products. Matrix instructions take 16 rows and 8 features."""
+STAGING_BYTES = 96 * KIB
+"""Of shared memory for the pieces of a product that are under way: enough to keep loads waiting for nothing but memory,
+and little enough for every chip but AMD's."""
+ROWS = (16, 32, 64)
+FEATURES: Mapping[str, tuple[int, ...]] = {"cuda": (8, 16, 32, 64), "hip": (16, 32, 64)}
+"""Sides of the tiles of products: matrix instructions take 16 rows, and 8 features (AMD's: 16)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ def elementwise_tile(group: StageGroup, sizes: Mapping[str, int], rows: int) -> 
     return LaunchTile(BM=height, BN=features, num_warps=warps)
 
 
-def product_tile(group: StageGroup, sizes: Mapping[str, int], rows: int, bytes_of: Mapping[str, int]) -> LaunchTile:
+def product_tile(
+    group: StageGroup, sizes: Mapping[str, int], rows: int, bytes_of: Mapping[str, int], chip: Chip
+) -> LaunchTile:
     """The tile of a kernel that accumulates products: the one whose busiest processor reads the fewest bytes.
 
     `bytes_of` gives the size of an element of every matrix and vector.
@@ -75,7 +80,7 @@ def product_tile(group: StageGroup, sizes: Mapping[str, int], rows: int, bytes_o
 
     possible = [
         (height, width)
-        for height, width in combinations(ROWS, FEATURES)
+        for height, width in combinations(ROWS, FEATURES[chip.backend])
         if height * width <= 256 * ELEMENTS_OF_A_THREAD and height < 2 * max(rows, ROWS[0])
     ]
     height, width = min(possible, key=cost)
@@ -83,14 +88,20 @@ def product_tile(group: StageGroup, sizes: Mapping[str, int], rows: int, bytes_o
     a_term = height * max(bytes_of[name] for name in vectors) * len(vectors)
     a_term += width * sum(bytes_of[term.matrix] for term, _ in terms)
     depth = max(32, min(128, padded(deepest) // 4))  # the pipeline of loads needs some turns to fill
-    while depth > 32 and 3 * depth * a_term > STAGING_BYTES:
+    staging = min(STAGING_BYTES, chip.shared_bytes * 3 // 4)
+    while depth > 32 and 3 * depth * a_term > staging:
         depth //= 2
-    stages = max(2, min(4, STAGING_BYTES // (depth * a_term)))
+    stages = max(2, min(4, staging // (depth * a_term)))
     return LaunchTile(height, width, depth, 4 if height * width <= 128 * ELEMENTS_OF_A_THREAD else 8, stages)
 
 
 def step_tile(
-    program: Program, group: StageGroup, sizes: Mapping[str, int], arrays: Mapping[Argument, Tensor], batch: int
+    program: Program,
+    group: StageGroup,
+    sizes: Mapping[str, int],
+    arrays: Mapping[Argument, Tensor],
+    batch: int,
+    chip: Chip,
 ) -> LaunchTile:
     """The tile of a kernel of one step, for the arrays that it is to run on."""
     if not group.products:
@@ -99,4 +110,4 @@ def step_tile(
     for term in (term for product in group.products for term in product.terms):
         bytes_of[term.matrix] = arrays[Argument(ArgumentKind.SHARED, term.matrix)].element_size()
         bytes_of[term.vector.name] = arrays[place_of(program, term.vector.name).argument].element_size()
-    return product_tile(group, sizes, batch, bytes_of)
+    return product_tile(group, sizes, batch, bytes_of, chip)

@@ -1,0 +1,98 @@
+"""The tiles of kernels of stages: by size, and what the kernels take with them on chips that are not there."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.backends.triton.stage_kernel import stage_groups
+from gatewright.backends.triton.tiles import elementwise_tile, product_tile
+from gatewright.schedule.plan import plan
+from tests.backends.triton.staged import traces
+
+# A process of its own, because Triton's interpreter is on in this one.
+COMPILED = """
+import json
+import torch
+from gatewright import cells, layer_norm
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.resources import compile_kernel
+from gatewright.backends.triton.stage_kernel import place_of
+from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.backends.triton.tiles import step_tile
+from gatewright.schedule.plan import plan
+from gatewright.schedule.residuals import save
+from gatewright.trace import simplify, trace_cell
+
+step = simplify(trace_cell(layer_norm(cells.gru)))
+program = plan(save(step, ("h",)).backward)
+sizes = {axis: 512 for shape in program.shapes.values() for axis in shape}
+precision = KernelPrecision("float32", "bfloat16")
+loop = SteppedLoop(program, sizes, precision, backwards=True)
+products = [group for group in loop.groups if group.products]
+names = {term.matrix for group in products for product in group.products for term in product.terms}
+memory = {Argument(ArgumentKind.SHARED, name): "bfloat16" for name in names}
+like = {argument: torch.empty(0) for argument in loop.table}
+arrays = like | {argument: torch.empty(0, dtype=torch.bfloat16) for argument in memory}
+taken = []
+for name in ("sm_90", "gfx942"):
+    for group, text in zip(loop.groups, loop.texts):
+        tile = step_tile(program, group, sizes, arrays, 32, CHIPS[name])
+        constants = {"BACKWARDS": True, "RAGGED": True, "ALIGNMENT": 16, "BM": tile.BM, "BN": tile.BN, "BK": tile.BK}
+        kernel = compile_kernel(
+            text, CHIPS[name], precision, memory=memory, constants=constants, warps=tile.num_warps,
+            stages=tile.num_stages,
+        )
+        taken.append((name, text.name, str(kernel.resources), kernel.resources.fits(CHIPS[name])))
+print(json.dumps(taken))
+"""
+
+
+def test_kernels_fit_on_chips() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    taken = json.loads(run.stdout)
+    assert len(taken) == 8
+    assert all(fits for *_, fits in taken), taken
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch", "rows", "features"),
+    [(256, 1, 16, 8), (1024, 1, 16, 8), (1024, 16, 16, 8), (1024, 128, 32, 32), (4096, 1, 16, 32)],
+)
+def test_a_tile_of_products_spreads_what_is_read(hidden: int, batch: int, rows: int, features: int) -> None:
+    """Where one wave of programs will do, the tile is that whose programs read the fewest bytes."""
+    sizes = {"input": 8, "hidden": hidden}
+    (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
+    terms = [term for product in group.products for term in product.terms]
+    bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
+    tile = product_tile(group, sizes, batch, bytes_of, CHIPS["sm_90"])
+    assert (rows, features) == (tile.BM, tile.BN)
+    assert tile.BK * tile.num_stages * (tile.BM * 4 + tile.BN * 4 * 2) <= 96 * 1024
+
+
+def test_tiles_of_matrix_instructions_of_amd() -> None:
+    sizes = {"input": 8, "hidden": 256}
+    (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
+    terms = [term for product in group.products for term in product.terms]
+    bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
+    assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).BN == 16
+
+
+def test_stages_without_products_share_a_kernel_where_whole_axes_fit() -> None:
+    loop = plan(traces("layer_norm(gru)")["step"]).loop
+    narrow, wide = (
+        stage_groups(loop, {"input": 8, "hidden": hidden}, products_loaded=False) for hidden in (2048, 2049)
+    )
+    assert [group.whole for group in narrow] == [False, True, False, True]
+    assert len(wide) == len(loop)
+    tile = elementwise_tile(narrow[1], {"input": 8, "hidden": 2048}, 5)
+    assert (tile.BM, tile.BN, tile.num_warps) == (1, 2048, 16)
