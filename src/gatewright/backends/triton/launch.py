@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gatewright.backends.triton.chips import CHIPS, Chip
+from gatewright.backends.triton.choice import chip_of
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 
 
@@ -24,14 +25,9 @@ def pointers(arguments: Iterable[Argument], arrays: Mapping[Argument, Tensor | N
     return [arrays.get(argument) if argument.kind in optional else arrays[argument] for argument in arguments]
 
 
-def chip_of(device: torch.device) -> Chip:
-    """The chip whose limits hold on a device; for one that is not known, that with the least shared memory."""
-    if device.type != "cuda":
-        return CHIPS["sm_90"]  # kernels run in the interpreter
-    if torch.version.hip:
-        return CHIPS["gfx942"]
-    major, minor = torch.cuda.get_device_capability(device)
-    return CHIPS.get(f"sm_{major}{minor}", CHIPS["sm_86"])
+def limits_of(device: torch.device) -> Chip:
+    """The chip whose limits hold on a device; those of an H100 in the interpreter."""
+    return chip_of(device) if device.type == "cuda" else CHIPS["sm_90"]
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:

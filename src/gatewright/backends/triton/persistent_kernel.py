@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.launch import chip_of, on_device, pointers
+from gatewright.backends.triton.launch import limits_of, on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import (
@@ -196,7 +196,7 @@ class PersistentLoop:
 
     def layout(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[LaunchTile, int]:
         """The tile that all stages share, and the number of programs of a tile of rows."""
-        chip = chip_of(next(iter(arrays.values())).device)
+        chip = limits_of(next(iter(arrays.values())).device)
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch, chip) for group in groups if group.products]
         tile = max(tiles, key=lambda one: (one.BM * one.BN, one.BK), default=LaunchTile(16, 16))

@@ -15,7 +15,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.launch import chip_of, element_type, on_device, pointers
+from gatewright.backends.triton.launch import element_type, limits_of, on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import LENGTHS, needed_elsewhere, stage_groups
@@ -102,7 +102,7 @@ class SteppedLoop:
             "RAGGED": LENGTHS in arrays,
             "ALIGNMENT": 16 if aligned else 1,
         }
-        chip = chip_of(next(iter(arrays.values())).device)
+        chip = limits_of(next(iter(arrays.values())).device)
         kernels: list[_StepKernel] = []
         for group, text in zip(self.groups, self.texts, strict=True):
             tile = step_tile(self.program, group, self.sizes, arrays, batch, chip)
