@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import struct
 import threading
 import time
@@ -157,7 +158,10 @@ def test_long_texts_are_cut(session: LiveSession) -> None:
 def test_errors(session: LiveSession, quick_run: QuickRun) -> None:
     with pytest.raises(OptionError, match="length is out of range"):
         session.write("the", length=10**6)
-    for entries in ("z", 3, [{"layer": "l0"}], [{"layer": "l0", "gate": "z", "unit": "one", "value": 1}]):
+    clamp = {"layer": "l0", "gate": "z", "unit": 1, "value": 1}
+    assert clamps_of([clamp]) == [Clamp("l0", "z", 1, 1.0)]
+    wrong = [{"unit": "one"}, {"unit": 1.5}, {"unit": True}, {"value": "1"}, {"value": float("nan")}, {"layer": 0}]
+    for entries in ("z", 3, None, [3], [{"layer": "l0"}], *([{**clamp, **change}] for change in wrong)):
         with pytest.raises(OptionError, match="the clamps cannot be read"):
             clamps_of(entries)
     with pytest.raises(OptionError, match="a model of the recipe 'adding' has no live page"):
@@ -226,7 +230,7 @@ def test_it_listens_on_this_machine_alone() -> None:
     with listening(0) as own:
         host, port = own.getsockname()
         assert host == "127.0.0.1"
-        own.listen()
+        socket.create_connection((host, port), timeout=10).close()  # before any server has started
         with pytest.raises(OptionError, match=f"port {port} cannot be used"):
             listening(port)
 
@@ -245,9 +249,30 @@ def test_answers_and_errors(server: int, session: LiveSession) -> None:
         (b"[]", "the request is no JSON object"),
         (b" " * 1_000_001, "the request is too large"),
         ({"text": "the", "clamps": [{"layer": "x", "gate": "z", "unit": 0, "value": 0}]}, "no recurrent layer 'x'"),
+        ({"text": ""}, "there is no text to read\n  do: type a text"),
+        ({}, "there is no text to read"),
+        ({"text": None}, "text cannot be read\n  expected: a text\n  got: None"),
+        ({"text": ["the"]}, "text cannot be read"),
     ):
         status, content = answer(server, "POST", "/read", body, X_Gatewright_Token=TOKEN)
         assert status == 400
+        assert message in json.loads(content)["error"]
+    for changed, message in (
+        ({"text": ""}, "the prompt is empty"),
+        ({"text": 3}, "text cannot be read\n  expected: a text\n  got: 3"),
+        ({"length": "x"}, "length cannot be read\n  expected: a whole number\n  got: 'x'"),
+        ({"length": 1.5}, "length cannot be read"),
+        ({"length": None}, "length cannot be read"),
+        ({"length": float("inf")}, "length cannot be read"),
+        ({"length": True}, "length cannot be read"),
+        ({"seed": "x"}, "seed cannot be read\n  expected: a whole number\n  got: 'x'"),
+        ({"temperature": "hot"}, "temperature cannot be read\n  expected: a number\n  got: 'hot'"),
+        ({"temperature": float("nan")}, "temperature cannot be read"),
+        ({"temperature": -1}, "temperature cannot be -1.0"),
+        ({"clamps": None}, "the clamps cannot be read"),
+    ):
+        status, content = answer(server, "POST", "/write", {**asked, **changed}, X_Gatewright_Token=TOKEN)
+        assert status == 400, changed
         assert message in json.loads(content)["error"]
 
 

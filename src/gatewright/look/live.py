@@ -16,6 +16,7 @@ from gatewright.errors import GatewrightError, OptionError
 from gatewright.look.page import assembled
 from gatewright.look.payload import described
 from gatewright.look.quantised import Blob, packed
+from gatewright.look.request_fields import number_of, text_of, whole_number_of
 from gatewright.look.session import LiveSession, clamps_of
 from gatewright.untrusted.json_text import parse_json
 
@@ -60,12 +61,13 @@ def application(session: LiveSession, *, token: str, port: int, title: str, text
     async def write(request: Request) -> Response:
         asked = await _asked(request)
         options: dict[str, Any] = {
-            "length": int(asked.get("length", 200)),
-            "temperature": float(asked.get("temperature", 1.0)),
-            "seed": int(asked.get("seed", 0)),
+            "length": whole_number_of(asked, "length", 200),
+            "temperature": number_of(asked, "temperature", 1.0),
+            "seed": whole_number_of(asked, "seed", 0),
             "clamps": clamps_of(asked.get("clamps", [])),
         }
-        written = await run_in_threadpool(lambda: session.write(str(asked.get("text", "")), **options))
+        text = text_of(asked)
+        written = await run_in_threadpool(lambda: session.write(text, **options))
         return JSONResponse({"text": written})
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -77,7 +79,7 @@ def application(session: LiveSession, *, token: str, port: int, title: str, text
             Route("/read", read, methods=["POST"]),
             Route("/write", write, methods=["POST"]),
         ],
-        exception_handlers={GatewrightError: refused, ValueError: refused, TypeError: refused},
+        exception_handlers={GatewrightError: refused},
     )
     app.add_middleware(BaseHTTPMiddleware, dispatch=guarded)
     return app
@@ -100,11 +102,15 @@ async def _asked(request: Request) -> dict[str, Any]:
 
 
 def listening(port: int) -> socket.socket:
-    """A socket at a port of this machine, at any free one for 0. Raises OptionError where the port is in use."""
+    """A socket that listens at a port of this machine, at any free one for 0. Raises OptionError where it is in use.
+
+    Requests wait from here on: a browser may ask before the server has started.
+    """
     own = socket.socket()
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         own.bind((HOST, port))
+        own.listen()
     except OSError as error:
         own.close()
         raise OptionError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gatewright.inspect.measures.steps import share_gates
 from gatewright.look.incremental import IncrementalReader, common_steps, is_causal
 from gatewright.look.payload import LiveOptions, described
 from gatewright.look.quantised import ValueRange, in_script
+from gatewright.look.request_fields import number_of, text_of, whole_number_of
 from gatewright.tasks.forecasting.predictor import ForecastPredictor
 from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.language.recipe import LanguageModel
@@ -109,7 +110,7 @@ class LiveSession:
         with self._lock:
             network = self._with(clamps)
             if self.forecaster is None:
-                seen, values = self._read_text(str(asked.get("text", "")), network)
+                seen, values = self._read_text(text_of(asked), network)
             else:
                 seen, values = self._forecast(asked.get("series"), asked.get("horizon"), network), None
             last = self._reply
@@ -155,11 +156,13 @@ class LiveSession:
         if not self.reads_texts:
             raise OptionError(f"a model of the recipe {self.run.model.recipe.name!r} reads no text")
         cut = text[:MOST_CHARACTERS]
+        if not cut:
+            raise OptionError("there is no text to read", do="type a text")
         batches = list(islice(self._predictor.network_inputs([cut]), 2))
         if len(batches) == 1 and len(batches[0].lengths) == 1:
             seen = network.reader.read(batches[0])
             values = batches[0].values if is_causal(network.run.model.network, seen) else None
-        else:  # several sentences are rows of their own; an empty text is refused as `observe` does
+        else:  # several sentences are rows of their own
             seen, values = observe(network.run, text=cut), None
         return self._with_own_traces(seen, network, lambda: observe(self.run, text=text[:1])), values
 
@@ -258,15 +261,21 @@ def _ranges(seen: Activations, known: Ranges | None, since: int) -> Ranges | Non
 
 def clamps_of(entries: object) -> list[Clamp]:
     """Clamps out of JSON. Raises OptionError where they are none."""
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise _no_clamps()
+    return [_clamp(entry) for entry in cast("Sequence[object]", entries)]
+
+
+def _clamp(entry: object) -> Clamp:
+    if not isinstance(entry, Mapping):
+        raise _no_clamps()
+    fields = cast("Mapping[str, Any]", entry)
     try:
-        if not isinstance(entries, Sequence) or isinstance(entries, str):
-            raise TypeError
-        return [_clamp(entry) for entry in entries]
-    except (TypeError, KeyError, ValueError) as error:
-        raise OptionError(
-            "the clamps cannot be read", expected="a list of objects with layer, gate, unit and value"
-        ) from error
+        unit, value = whole_number_of(fields, "unit"), number_of(fields, "value")
+        return Clamp(text_of(fields, "layer"), text_of(fields, "gate"), unit, value)
+    except OptionError as error:
+        raise _no_clamps() from error
 
 
-def _clamp(entry: Mapping[str, Any]) -> Clamp:
-    return Clamp(str(entry["layer"]), str(entry["gate"]), int(entry["unit"]), float(entry["value"]))
+def _no_clamps() -> OptionError:
+    return OptionError("the clamps cannot be read", expected="a list of objects with layer, gate, unit and value")
