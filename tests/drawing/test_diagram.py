@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -199,11 +200,40 @@ def test_a_layer_and_a_trace_have_the_diagram_of_their_cell() -> None:
     assert boxes(root_of(GRU)) == boxes(ElementTree.fromstring(gw.diagram(trace_cell(GRU)).svg))
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("RNN", {}),
+        ("RNN", {"nonlinearity": "relu"}),
+        ("GRU", {}),
+        ("GRU", {"num_layers": 2, "bidirectional": True}),
+        ("LSTM", {}),
+        ("LSTM", {"proj_size": 2}),
+        ("RNNCell", {"nonlinearity": "relu"}),
+        ("GRUCell", {}),
+        ("LSTMCell", {}),
+    ],
+)
+def test_a_layer_of_torch_has_the_diagram_of_its_drop_in(kind: str, options: dict[str, Any], bias: bool) -> None:
+    torch = pytest.importorskip("torch")
+    layer = getattr(torch.nn, kind)(3, 4, bias=bias, **options)
+    drawn, expected = gw.diagram(layer), gw.diagram(getattr(gw.nn, kind)(3, 4, bias=bias, **options))
+    shown = [[element.text for element in ElementTree.fromstring(one.svg).iter()][2:] for one in (drawn, expected)]
+    assert shown[0] == shown[1]
+    assert boxes(ElementTree.fromstring(drawn.svg)) == boxes(ElementTree.fromstring(expected.svg))
+    derived = type("Own", (type(layer),), {})(3, 4, bias=bias, **options)
+    assert gw.diagram(derived).svg == drawn.svg
+
+
 def test_a_name_is_that_of_a_cell_of_the_catalogue_and_other_things_have_no_diagram() -> None:
     assert gw.diagram("gru") == gw.diagram(GRU)
     with pytest.raises(OptionError, match="the catalogue has no cell 'gruu'"):
         gw.diagram("gruu")
-    with pytest.raises(OptionError, match="list has no diagram\n  expected: a cell, the name of one, a Trace"):
+    with pytest.raises(
+        OptionError,
+        match="list has no diagram\n  expected: a cell, the name of one, a Trace, or a recurrent layer of gw.nn",
+    ):
         gw.diagram([])  # pyright: ignore[reportArgumentType]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gatewright import cells as catalogue
 from gatewright.backends.formulas import unicode
@@ -16,6 +16,7 @@ from gatewright.backends.formulas.tree import Name, StepIndex
 from gatewright.drawing import math_text, place, svg
 from gatewright.drawing.nodes import CellGraph, DiagramNode, NodeKind, graph_of, state_in, state_out
 from gatewright.drawing.route import NoWayError, Router, SearchLimit, SearchLimitError, routed
+from gatewright.drawing.torch_layers import cell_of_torch
 from gatewright.errors import OptionError
 from gatewright.files import write_atomically
 from gatewright.lang import Cell
@@ -31,6 +32,14 @@ class HasTrace(Protocol):
     """A layer, or whatever else has a trace."""
 
     trace: Trace
+
+
+class TorchLayer(Protocol):
+    """A recurrent layer of torch.nn."""
+
+    input_size: int
+    hidden_size: int
+    bias: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,10 @@ class Diagram:
         return target
 
 
-def diagram(cell: Cell | Trace | HasTrace | str) -> Diagram:
+def diagram(cell: Cell | Trace | HasTrace | TorchLayer | str) -> Diagram:
     """Draw one step of a cell, of the cell of that name in the catalogue, of a Trace, or of a layer.
+
+    A layer is one of gatewright.nn, or torch.nn's RNN, GRU or LSTM.
 
     States enter on the left and leave on the right, inputs enter from below. A square box multiplies what enters it by
     its weights, adds biases and applies its function; a round one applies a function alone; circles work element by
@@ -64,12 +75,7 @@ def diagram(cell: Cell | Trace | HasTrace | str) -> Diagram:
 
     Raises OptionError for what is none of these, for the Trace of a gradient, and for a cell that is too large.
     """
-    cell = catalogue.get(cell) if isinstance(cell, str) else cell
-    trace = trace_cell(cell) if isinstance(cell, Cell) else getattr(cell, "trace", cell)
-    if not isinstance(trace, Trace):
-        raise OptionError(
-            f"{type(cell).__name__} has no diagram", expected="a cell, the name of one, a Trace, or a layer of gw.nn"
-        )
+    cell, trace = _with_trace(cell)
     if trace.emits or trace.sums:
         raise OptionError("a gradient has no diagram", do="draw the cell that it is the gradient of")
     try:
@@ -89,6 +95,19 @@ def diagram(cell: Cell | Trace | HasTrace | str) -> Diagram:
     return Diagram(
         svg.written(graph, layout, router.routes, bold, title, text, _notes(graph, trace), identifier), title
     )
+
+
+def _with_trace(drawn: Any) -> tuple[Any, Trace]:
+    """What is drawn, the cell of it where it is a name or a layer of torch.nn, and its Trace."""
+    cell = catalogue.get(drawn) if isinstance(drawn, str) else drawn
+    trace = trace_cell(cell) if isinstance(cell, Cell) else getattr(cell, "trace", cell)
+    known = (cell, trace) if isinstance(trace, Trace) else cell_of_torch(cell)
+    if known is None:
+        raise OptionError(
+            f"{type(cell).__name__} has no diagram",
+            expected="a cell, the name of one, a Trace, or a recurrent layer of gw.nn or torch.nn",
+        )
+    return known
 
 
 def _line_edges(graph: CellGraph, state: str, line: list[str] | None) -> list[tuple[str, str]]:
