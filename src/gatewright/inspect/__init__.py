@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gatewright.inspect.activity.clamped import Clamp, clamped
     from gatewright.inspect.activity.observe import observations, observe
     from gatewright.inspect.activity.record import record
+    from gatewright.inspect.dynamics.copied_input import CopiedInput, copied_input
     from gatewright.inspect.dynamics.drift import Drift, drift
     from gatewright.inspect.dynamics.fixed_points import FixedPoints, JacobianEigenvalues, eigenvalues, fixed_points
     from gatewright.inspect.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         state_plane,
         state_rank,
     )
-    from gatewright.inspect.dynamics.variables import CopiedInput, HeldVariable, copied_input, find_variable
+    from gatewright.inspect.dynamics.variables import HeldVariable, find_variable
     from gatewright.inspect.dynamics.watched import (
         GradientTrouble,
         WatchedGradients,
@@ -62,7 +63,7 @@ _LAZY = {
     "Activations": "gatewright.inspect.activity.activations",
     "Attribution": "gatewright.inspect.gradients.saliency",
     "Clamp": "gatewright.inspect.activity.clamped",
-    "CopiedInput": "gatewright.inspect.dynamics.variables",
+    "CopiedInput": "gatewright.inspect.dynamics.copied_input",
     "DeadUnits": "gatewright.inspect.dynamics.state_space",
     "Drift": "gatewright.inspect.dynamics.drift",
     "EffectiveMemory": "gatewright.inspect.gradients.memory",
@@ -85,7 +86,7 @@ _LAZY = {
     "WatchedGradients": "gatewright.inspect.dynamics.watched",
     "clamped": "gatewright.inspect.activity.clamped",
     "compare_memory": "gatewright.inspect.gradients.memory",
-    "copied_input": "gatewright.inspect.dynamics.variables",
+    "copied_input": "gatewright.inspect.dynamics.copied_input",
     "copied_input_figure": "gatewright.inspect.figures.dynamics",
     "course_figure": "gatewright.inspect.figures.activity",
     "dead_units": "gatewright.inspect.dynamics.state_space",

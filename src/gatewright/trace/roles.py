@@ -104,6 +104,12 @@ def _writes(trace: Trace, state: Var, gate: Var) -> bool:
     return True
 
 
+def added_value(trace: Trace, state: Var, gates: Mapping[str, float], attempt: int = 0) -> float:
+    """The new value of one unit of a state that was 0, where gates have some values and all else is drawn."""
+    fixed = {gate.name: gates[name] for name, gate in trace.gates if name in gates}
+    return _next(trace, state, {**fixed, state.name: 0.0}, attempt).value
+
+
 @dataclass(frozen=True, slots=True)
 class _Number:
     value: float

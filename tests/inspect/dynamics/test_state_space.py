@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+import torch
+from torch import nn
 
 import gatewright as gw
 from gatewright.errors import DataError, OptionError, ShapeError
@@ -112,3 +114,20 @@ def test_there_has_to_be_something_to_measure() -> None:
         gw.inspect.drift(activations_of(np.zeros((5, 1, 2))), 5)
     with pytest.raises(OptionError, match="training saw no step"):
         gw.inspect.drift(activations_of(np.zeros((5, 1, 2))), 0)
+
+
+def test_the_first_steps_of_a_layer_that_reads_from_the_end_are_the_last_ones() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(9, 2, 3)
+    lengths = [9, 7]
+    layer = nn.GRU(3, 4, bidirectional=True)
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths)
+    found = next(own for own in gw.inspect.drift(gw.inspect.record(layer, packed), 4) if own.layer == "l0_reverse")
+    reversed_x = torch.stack([torch.cat([x[:end, row].flip(0), x[end:, row]]) for row, end in enumerate(lengths)], 1)
+    forward = nn.GRU(3, 4)
+    forward.load_state_dict(
+        {name.removesuffix("_reverse"): v for name, v in layer.state_dict().items() if "rev" in name}
+    )
+    (expected,) = gw.inspect.drift(gw.inspect.record(forward, reversed_x, lengths=lengths), 4)
+    for name in ("norms", "means", "low", "high", "outside", "leaves"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6)

@@ -1,11 +1,9 @@
-"""Which unit or direction holds a variable, and which gates carry an input on."""
+"""Which unit or direction holds a variable."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-import torch
-from torch import nn
 
 import gatewright as gw
 from gatewright.errors import OptionError, ShapeError
@@ -86,47 +84,3 @@ def test_what_cannot_be_found() -> None:
         gw.inspect.find_variable(activations, bits, state="c")
     with pytest.raises(OptionError, match="the model has no recurrent layer 'l7'"):
         gw.inspect.find_variable(activations, bits, layer="l7")
-
-
-@pytest.mark.parametrize(("cell", "gate", "writes"), [("gru", "z", "z"), ("lstm", "f", "i"), ("mgu", "f", "f")])
-def test_the_share_of_an_input_that_is_left(cell: str, gate: str, writes: str) -> None:
-    torch.manual_seed(0)
-    activations = gw.inspect.record(gw.nn.Recurrent(cell, 3, 4), torch.randn(8, 2, 3), lengths=[8, 6])
-    layer = activations.layer()
-    copied = gw.inspect.copied_input(activations, 2, row=1)
-    assert (copied.gate, copied.writes) == (gate, writes)
-    keeping = layer.gates[gate][:, 1] if layer.roles.signs()[gate] > 0 else 1 - layer.gates[gate][:, 1]
-    share = layer.gates["i"][2, 1].astype(float) if writes == "i" else 1 - keeping[2].astype(float)
-    assert copied.copied.shape == (4, 4)  # to the end of the row
-    for step in range(2, 6):
-        share = share * keeping[step] if step > 2 else share
-        np.testing.assert_allclose(copied.copied[step - 2], share, rtol=1e-6)
-
-
-def test_an_input_that_a_gate_carries_whole() -> None:
-    """Exercise 2: to use the input of step t' at step t, z is 0 at t' and 1 from there to t."""
-    layer = gw.nn.Recurrent("gru", 2, 1, dtype=torch.float64)  # reads a value, and a mark that opens the gate
-    parameters = layer.gate_parameters()
-    with torch.no_grad():
-        for tensor in parameters.values():
-            tensor.zero_()
-        parameters["l0.W.z"].copy_(torch.tensor([[0.0, -60.0]]))
-        parameters["l0.b.z"].fill_(30.0)
-        parameters["l0.W.n"].copy_(torch.tensor([[1.0, 0.0]]))
-    x = torch.zeros(9, 1, 2, dtype=torch.float64)
-    x[:, 0, 0] = torch.linspace(-1, 1, 9)
-    x[3, 0, 1] = 1
-    activations = gw.inspect.record(layer, x)
-    np.testing.assert_allclose(gw.inspect.copied_input(activations, 3).copied, 1, atol=1e-10)
-    np.testing.assert_allclose(gw.inspect.copied_input(activations, 2).copied, 0, atol=1e-10)
-    np.testing.assert_allclose(activations.layer().states["h"][3:, 0, 0], np.tanh(float(x[3, 0, 0])), atol=1e-10)
-
-
-def test_inputs_that_nothing_copies() -> None:
-    recorded = gw.inspect.record(nn.GRU(3, 4), torch.zeros(5, 2, 3))
-    with pytest.raises(OptionError, match="there is no row 2"):
-        gw.inspect.copied_input(recorded, 0, row=2)
-    with pytest.raises(OptionError, match="row 0 has no step 5"):
-        gw.inspect.copied_input(recorded, 5)
-    with pytest.raises(OptionError, match="no gate of layer 'l0' keeps or replaces its state"):
-        gw.inspect.copied_input(gw.inspect.record(nn.RNN(3, 4), torch.zeros(5, 2, 3)), 0)

@@ -66,3 +66,53 @@ def test_a_gate_that_is_always_open_never_forgets() -> None:
     for name, parameter in layer.gate_parameters().items():
         torch.nn.init.constant_(parameter.detach(), 1000.0 if name == "l0.b.f" else 0.0)
     assert half_life(record(layer, torch.zeros(4, 1, 3)))[0].steps.tolist() == [np.inf, np.inf]
+
+
+def halved(shares: np.ndarray) -> np.ndarray:
+    """Steps until half is left, of shares (steps, units) that are kept one after the other."""
+    return np.log(0.5) / np.log(shares).mean(0)
+
+
+def test_a_share_that_two_gates_decide() -> None:
+    """A minLSTM keeps f / (f + i) of its state, not f."""
+    torch.manual_seed(0)
+    activations = record(gw.nn.Recurrent("minlstm", 3, 4), torch.randn(7, 2, 3))
+    (found,) = half_life(activations)
+    gates = {name: values.astype(np.float64).reshape(-1, 4) for name, values in activations.layer().gates.items()}
+    assert found.gate == "f, i"
+    np.testing.assert_allclose(found.steps, halved(gates["f"] / (gates["f"] + gates["i"])))
+
+
+def test_a_share_that_several_steps_within_a_step_decide() -> None:
+    """A recurrent highway network goes through three levels in a step, each with a gate of its own."""
+    torch.manual_seed(0)
+    activations = record(gw.nn.Recurrent("rhn", 3, 4), torch.randn(7, 2, 3))
+    (found,) = half_life(activations)
+    gates = {name: values.astype(np.float64).reshape(-1, 4) for name, values in activations.layer().gates.items()}
+    assert found.gate == "t1, t2, t3"
+    np.testing.assert_allclose(found.steps, halved((1 - gates["t1"]) * (1 - gates["t2"]) * (1 - gates["t3"])))
+
+
+@gw.cell
+def growing(x, h, W, U, b):
+    f = gw.exp(W.f @ x + b.f)
+    return f * h + gw.tanh(W.n @ x + U.n @ h + b.n)
+
+
+def test_a_share_above_one_never_halves() -> None:
+    layer = gw.nn.Recurrent(growing, 3, 2)
+    with torch.no_grad():
+        for name, parameter in layer.gate_parameters().items():
+            parameter.copy_(torch.tensor([0.5, -0.5]) if name == "l0.b.f" else torch.zeros(parameter.shape))
+    (found,) = half_life(record(layer, torch.zeros(4, 1, 3)))
+    np.testing.assert_allclose(found.steps, [np.inf, np.log(2) / 0.5], rtol=1e-6)
+
+
+@gw.cell
+def weighted(x, h, W, U, b, p):
+    z = gw.sigmoid(W.z @ x + b.z)
+    return p.a * z * h + gw.tanh(W.n @ x + U.n @ h + b.n)
+
+
+def test_a_share_that_a_parameter_decides_as_well_has_no_half_life() -> None:
+    assert half_life(record(gw.nn.Recurrent(weighted, 3, 2), torch.zeros(4, 1, 3))) == []

@@ -14,7 +14,7 @@ NEVER = -1
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """One state of a layer by step, over all rows.
+    """One state of a layer by step, over all rows. A layer that reads from the end takes its first step there.
 
     - `trained`: the steps that training saw.
     - `norms` (steps,): the mean length of the state.
@@ -110,8 +110,12 @@ def drift(source: Source, trained: int, *, margin: float = 0.1) -> list[Drift]:
 
 
 def _by_units(layer: LayerActivations, state: str) -> Values:
-    """A state (time, batch, units); a matrix of a state is a row of units."""
+    """A state (steps, batch, units) in the order in which they were read; a matrix of a state is a row of units."""
     values = layer.values(state)[: layer.steps]
+    if layer.is_backward:
+        steps = np.arange(layer.steps)[:, None]
+        order = np.where(steps < layer.lengths, layer.lengths - 1 - steps, steps)
+        values = values[order, np.arange(len(layer.lengths))]
     return values.reshape(*values.shape[:2], int(np.prod(values.shape[2:]))).astype(np.float64)
 
 

@@ -1,15 +1,13 @@
-"""Which unit, or which direction of a state, holds a variable such as a carry; and what of an input is still there."""
+"""Which unit, or which direction of a state, holds a variable such as a carry."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gatewright.errors import DataError, OptionError, ShapeError
-from gatewright.inspect.activity.activations import Activations, Array, LayerActivations
+from gatewright.inspect.activity.activations import Activations, LayerActivations
 from gatewright.inspect.dynamics.state_space import Values
-from gatewright.trace.roles import GateRoles
 
 _RIDGE = 1e-6  # of the mean variance: enough for units that never vary, too little to be seen
 
@@ -181,62 +179,3 @@ def _right(read: Values, wanted: Values) -> float:
 def _explained(read: Values, wanted: Values) -> float:
     spread = ((wanted - wanted.mean()) ** 2).sum()
     return float(1 - ((read - wanted) ** 2).sum() / max(spread, np.finfo(np.float64).tiny))
-
-
-@dataclass(frozen=True, eq=False)
-class CopiedInput:
-    """What of a step's candidate is still in the state at later steps, as gates alone decide it.
-
-    - `gate`: the gate that keeps or replaces the state; `writes`: the gate that lets the candidate in, where it is
-      another one.
-    - `written` (units,): the share of the candidate that the step lets in: 1 - z, z, or i.
-    - `kept` (steps, units): the share of that which is left after each step from there on; 1 at the step itself.
-    """
-
-    layer: str
-    gate: str
-    writes: str
-    row: int
-    step: int
-    written: Values
-    kept: Values
-
-    @property
-    def copied(self) -> Values:
-        """The share of the candidate in the state after each step, (steps, units)."""
-        return self.written * self.kept
-
-
-def copied_input(activations: Activations, step: int, *, row: int = 0, layer: str | None = None) -> CopiedInput:
-    """How much of what a layer reads at a step is still in each unit's state at every later step of a row.
-
-        copied = gw.inspect.copied_input(activations, step=3)
-        copied.copied[10]                 # (units,): after ten more steps
-
-    Which gates keep, replace and write is computed from the equations. To use the input of step t' at step t, z of a
-    GRU is 0 at t' and 1 from t' + 1 to t: then the share is 1. What units write into each other is not in it.
-
-    Raises OptionError where there is no such layer, row or step, or where the layer has no such gate.
-    """
-    chosen = activations.layer(layer)
-    if not 0 <= row < len(chosen.lengths):
-        raise OptionError(f"there is no row {row}", expected=f"0 to {len(chosen.lengths) - 1}")
-    length = int(chosen.lengths[row])
-    if not 0 <= step < length:
-        raise OptionError(f"row {row} has no step {step}", expected=f"0 to {length - 1}")
-    roles = chosen.roles
-    signs = {gate: sign for gate, sign in roles.signs().items() if gate in chosen.gates}
-    if not signs:
-        raise OptionError(f"no gate of layer {chosen.name!r} keeps or replaces its state", got=", ".join(chosen.gates))
-    gate, sign = next(iter(signs.items()))
-    writes = _writer(roles, chosen.gates, gate)
-    values = {name: chosen.gates[name][step:length, row].astype(np.float64) for name in {gate, writes}}
-    keeping = values[gate] if sign > 0 else 1 - values[gate]
-    written = values[writes][0] if writes != gate else 1 - keeping[0]
-    kept = np.cumprod(np.concatenate([np.ones_like(keeping[:1]), keeping[1:]]), axis=0).astype(np.float64)
-    return CopiedInput(chosen.name, gate, writes, row, step, written, kept)
-
-
-def _writer(roles: GateRoles, gates: Mapping[str, Array], gate: str) -> str:
-    """The gate that scales what is added to the state that `gate` keeps; `gate` itself where there is no other."""
-    return next((name for name, partner in roles.writes.items() if partner == gate and name in gates), gate)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gatewright.inspect.dynamics.copied_input import CopiedInput
 from gatewright.inspect.dynamics.drift import Drift
 from gatewright.inspect.dynamics.fixed_points import FixedPoints, JacobianEigenvalues
 from gatewright.inspect.dynamics.lyapunov import LyapunovSpectrum
 from gatewright.inspect.dynamics.state_space import StatePlane, Values
-from gatewright.inspect.dynamics.variables import CopiedInput
 from gatewright.tasks.picture import new_figure
 
 if TYPE_CHECKING:
@@ -179,10 +179,12 @@ def copied_input_figure(copied: CopiedInput, gate: Values, *, symbols: Sequence[
     order = np.argsort(-copied.copied[-1], kind="stable")
     figure = new_figure(11.0, 4.2)
     left, right = figure.subplots(1, 2)
-    first = copied.step
+    first, shares = copied.step, copied.copied[:, order]
+    begin = 0 if copied.is_backward else first
+    shares = shares[::-1] if copied.is_backward else shares  # in the order of time
     for axes, values, start, title in (
         (left, gate[:, order], 0, f"Gate {copied.gate}"),
-        (right, copied.copied[:, order], first, f"Share of the input of step {first} in the state"),
+        (right, shares, begin, f"Share of the input of step {first} in the state"),
     ):
         extent = (start - 0.5, start + len(values) - 0.5, values.shape[1] - 0.5, -0.5)
         image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto", extent=extent)

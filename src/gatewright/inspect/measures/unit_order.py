@@ -27,7 +27,8 @@ class UnitOrder:
       Few steps a symbol make it too high.
     - `saturation`: the share of steps below 0.1 or above 0.9 of a gate between 0 and 1, or beyond 0.9 on either side of
       what tanh gives; NaN for others.
-    - `slowness`: the correlation of each step with the next one: near 1 for a unit that changes slowly.
+    - `slowness`: 1 less the mean squared change from a step to the next, over twice the variance: near 1 for a unit
+      that changes slowly, 0 for noise. In long rows it is the correlation of a step with the next one.
     """
 
     layer: str
