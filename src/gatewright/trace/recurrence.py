@@ -61,12 +61,12 @@ def _obstacle(trace: Trace, state: str, new: Atom, unsolved: Collection[str]) ->
         names = [arg.name for arg in equation.args if isinstance(arg, Var)]
         inherited = next((faults[name] for name in names if name in faults), None)
         if inherited is not None:
-            through = f" through {_spelled(equation)}" if " through " not in inherited else ""
+            through = f" through {spelled(equation)}" if " through " not in inherited else ""
             faults[equation.target.name] = inherited + through
         elif _is_affine(equation, affine):
             affine.add(equation.target.name)
         elif not affine.isdisjoint(names):
-            faults[equation.target.name] = f"{state} reaches its own update through {_spelled(equation)}"
+            faults[equation.target.name] = f"{state} reaches its own update through {spelled(equation)}"
     return faults.get(new.name) if isinstance(new, Var) else None
 
 
@@ -84,7 +84,7 @@ def _is_affine(equation: Equation, affine: Collection[str]) -> bool:
             return any(moving) and equation.op in _KEEPS_AFFINE
 
 
-def _spelled(equation: Equation) -> str:
+def spelled(equation: Equation) -> str:
     """An equation in a few words: "matmul U.r, line 12"."""
     parameters = [arg.name for arg in equation.args if isinstance(arg, Var) and Param.parse(arg.name).gate]
     line = f", line {equation.where.line}" if equation.where else ""

@@ -1,0 +1,103 @@
+"""A stage of scans, as the kernel of scans takes it: scans that may be coupled, and where values are found."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gatewright.axes import Shape
+from gatewright.backends.triton.kernel_text import ArgumentKind
+from gatewright.schedule.program import Program, Stage, Storage
+from gatewright.trace.ir import Atom, Var
+
+_KINDS = {
+    Storage.INPUT: ArgumentKind.SEQUENCE,
+    Storage.SEQUENCE: ArgumentKind.SEQUENCE,
+    Storage.STATE: ArgumentKind.STATE,
+    Storage.NEW: ArgumentKind.STATE,
+    Storage.SHARED: ArgumentKind.SHARED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledScan:
+    """targets = slopes @ states + offsets for all steps, unit by unit, from the states before the first step.
+
+    The n targets are the new values of the n states. `slopes` has n rows of n values. With one state it is the `Scan`
+    of a Program.
+    """
+
+    targets: tuple[Var, ...]
+    states: tuple[Var, ...]
+    slopes: tuple[tuple[Atom, ...], ...]
+    offsets: tuple[Atom, ...]
+
+    def coefficients(self) -> Iterator[Atom]:
+        """All slopes, then all offsets."""
+        for row in (*self.slopes, self.offsets):
+            yield from row
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSource:
+    """Where a stage finds a value: an array (time, batch, ...), a state before or after each step, or a parameter."""
+
+    kind: ArgumentKind
+    array: str
+    is_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStage:
+    """A stage whose scans may be coupled.
+
+    - `stage`: its equations and stores. What its products give is loaded: it was computed for all steps before.
+    - `sources`: of what the stage reads and does not compute.
+    - `largest`: values, each with the name of an array (batch, ...) for its largest magnitude over all steps.
+    """
+
+    name: str
+    stage: Stage
+    scans: tuple[CoupledScan, ...]
+    sources: Mapping[str, ScanSource]
+    largest: Mapping[Var, str] = field(default_factory=dict[Var, str])
+
+    @property
+    def states(self) -> tuple[Var, ...]:
+        """The states of all scans."""
+        return tuple(state for scan in self.scans for state in scan.states)
+
+    @property
+    def shape(self) -> Shape:
+        """Of every state: along one axis, or a scalar."""
+        return self.states[0].shape
+
+    @property
+    def span_values(self) -> int:
+        """How many numbers describe many steps as one, for each row and feature: the slopes and offsets of all scans."""
+        return sum(len(scan.states) * (len(scan.states) + 1) for scan in self.scans)
+
+    def loads(self) -> Iterator[Var]:
+        """What the stage reads and does not compute, each once."""
+        stage = self.stage
+        values = [arg for equation in stage.equations for arg in equation.args]
+        values += [atom for scan in self.scans for atom in scan.coefficients()]
+        values += [*(store.value for store in stage.stores), *self.largest]
+        own = {equation.target.name for equation in stage.equations}
+        own |= {target.name for scan in self.scans for target in scan.targets}
+        for value in dict.fromkeys(values):
+            if isinstance(value, Var) and value.name not in own:
+                yield value
+
+
+def scan_stage(program: Program, stage: Stage) -> ScanStage:
+    """A stage of a Program's pass `scan` that has scans."""
+    sources = {
+        name: ScanSource(_KINDS[storage], program.new_values.get(name, name), storage is Storage.NEW)
+        for name, storage in program.storage.items()
+        if storage in _KINDS
+    }
+    for product in stage.products:
+        sources[product.target.name] = ScanSource(ArgumentKind.SEQUENCE, product.target.name)
+    scans = tuple(
+        CoupledScan((scan.target,), (scan.state,), ((scan.slope,),), (scan.offset,)) for scan in stage.scans
+    )
+    return ScanStage(program.trace.name, stage, scans, sources)
