@@ -80,3 +80,7 @@ class NonFiniteError(GatewrightError, ArithmeticError):
 
 class ConversionError(GatewrightError, ValueError):
     """Weights that cannot be moved exactly, with the reason; or a file of weights that is not what it should be."""
+
+
+class ConvergenceError(GatewrightError, ArithmeticError):
+    """An iteration that has not come within its tolerance of a solution; says how far it came, and what to run instead."""

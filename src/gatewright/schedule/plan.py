@@ -67,7 +67,8 @@ class _StagePlanner:
         self.order = {name: index for index, name in enumerate(self.works)}
         self.shared = shared(scanned.trace)
         self.alias = axis_classes(trace)
-        has_loop = not scanned.new_values or any(gathered.phases[name] is Phase.LOOP for name in self.works)
+        carries = bool(trace.states) and not scanned.new_values  # a trace without states has no loop
+        has_loop = carries or any(gathered.phases[name] is Phase.LOOP for name in self.works)
         self.default_pass = Phase.LOOP if has_loop else Phase.AFTER
         early = names_of(scanned.new_values.values())
         self.passes = choose_passes(works, gathered.phases, early, self.default_pass)

@@ -16,12 +16,12 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, Kerne
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
 from gatewright.backends.triton.writer import KernelWriter, identifier, indented
 from gatewright.schedule.program import Storage, Store
-from gatewright.trace.ir import Var
+from gatewright.trace.ir import Literal, Var
 
 LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
 # What the kernels call their own parameters and variables.
 _OWN_NAMES = ("C", "N", "BH", "SPAN", "PHASE", "spans", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero")
-_OWN_NAMES += ("first", "active", "at", "lines", "size")
+_OWN_NAMES += ("first", "active", "size")
 
 
 class ScanPhase(IntEnum):
@@ -78,7 +78,7 @@ class _ScanWriter:
         for name in _OWN_NAMES:
             self.writer.names.take(name)
         self.names = [_ScanNames(part, self.writer) for part in scan.scans]
-        self.largest = [self.writer.names.take(f"{identifier(array)}_largest") for array in scan.largest.values()]
+        self.largest = [self.writer.names.take(f"{identifier(part.array)}_largest") for part in scan.magnitudes]
         axis = self.writer.axis(scan.shape[0], "BH") if scan.shape else None
         self.size = axis.size if axis else 1
         self.width = axis.width if axis else "1"
@@ -94,7 +94,7 @@ class _ScanWriter:
         loads = list(self._loads(shared))
         chunk = [*loads, *self._coefficients(), *self._scans(), *self._results()]
         body = [
-            *self._program("row", "features"),
+            *self._program(),
             "span = tl.program_id(2)",
             "steps = tl.arange(0, C)",
             "zero = tl.full((), 0, tl.int64)",
@@ -103,7 +103,8 @@ class _ScanWriter:
             *indented([f"n = tl.load({lengths} + row)"]),
             "begin = span * SPAN",
             "end = tl.minimum(begin + SPAN, n)",
-            "lines = steps * -B if BACKWARDS else steps * B  # where each step is, from the first of its chunk",
+            "rows = steps * -B if BACKWARDS else steps * B  # where each step is, from the first of its chunk",
+            *(f"{name} = {writer.offset_text(shape)}" for shape, name in writer.offsets.items()),
             *shared,
             *self._carries_in(),
             "for s in range(begin, end, C):",
@@ -117,7 +118,7 @@ class _ScanWriter:
 
     def carry_kernel(self) -> KernelText:
         """The kernel between the phases of spans."""
-        body = [*self._program("row", "features"), *self._starts(), "zero = tl.full((), 0, tl.int64)"]
+        body = [*self._program(), *self._starts(), "zero = tl.full((), 0, tl.int64)"]
         loop: list[str] = []
         for names, place in zip(self.names, self._places("k"), strict=True):
             count = names.count
@@ -147,11 +148,11 @@ class _ScanWriter:
         text = self.writer.text("".join(map(_join, joins)) + head, body)
         return KernelText(name, text, tuple(self.writer.arguments))
 
-    def _program(self, row: str, features: str) -> Iterator[str]:
+    def _program(self) -> Iterator[str]:
         """Which row and features a program of the grid has."""
-        yield f"{row} = tl.program_id(0)"
+        yield "row = tl.program_id(0)"
         for axis in self.writer.axes.values():
-            yield f"{axis.index} = tl.program_id(1) * BH + tl.arange(0, BH)  # {axis.name}: {axis.size} {features}"
+            yield f"{axis.index} = tl.program_id(1) * BH + tl.arange(0, BH)"
             yield f"{axis.mask} = {axis.index} < {axis.size}"
 
     def _starts(self) -> Iterator[str]:
@@ -195,8 +196,8 @@ class _ScanWriter:
         for names, place in zip(self.names, self._places("span"), strict=True):
             values = [names.totals[row][column] for row, column in names.pairs()] + names.carries
             yield from indented(f"tl.store({place(i)}, {value}{self.masked})" for i, value in enumerate(values))
-        for name, array in zip(self.largest, self.scan.largest.values(), strict=True):
-            pointer = self.writer.pointer(ArgumentKind.ROW, array)
+        for name, magnitude in zip(self.largest, self.scan.magnitudes, strict=True):
+            pointer = self.writer.pointer(ArgumentKind.ROW, magnitude.array)
             yield f"tl.store({pointer} + row * {self.size} + {self.lanes}, {name}{self.masked})"
 
     def _places(self, span: str) -> Iterator["_Place"]:
@@ -222,7 +223,7 @@ class _ScanWriter:
     def _address(self, pointer: str, value: Var, slot: str = "") -> str:
         line = f"(at + {slot})" if slot else "at"
         line += f" * {self.size}" if value.shape else ""
-        return f"{pointer} + {line} + ({self.writer.tile_offsets(value.shape, 'lines')})"
+        return f"{pointer} + {line} + {self.writer.tile_offsets(value.shape)}"
 
     def _set(self, value: Var, text: str, padding: float | None) -> list[str]:
         """The line that gives a value its name."""
@@ -268,8 +269,9 @@ class _ScanWriter:
         """What is stored of a chunk, and its largest magnitudes."""
         yield f"if PHASE != {ScanPhase.TOTALS:d}:"
         yield from indented(self._stored(store) for store in self.scan.stage.stores)
-        for name, value in zip(self.largest, self.scan.largest, strict=True):
-            yield f"size = tl.abs({self.writer.whole(value, value.shape)})"
+        for name, magnitude in zip(self.largest, self.scan.magnitudes, strict=True):
+            value, less = (self.writer.whole(atom, self.scan.shape) for atom in (magnitude.value, magnitude.less))
+            yield f"size = tl.abs({value if magnitude.less == Literal(0.0) else f'{value} - {less}'})"
             yield 'size = tl.where(size == size, size, float("inf"))  # a maximum passes over NaN'
             yield f"{name} = tl.maximum({name}, tl.max(tl.where(active[:, None], size, 0.0), 0))"
 

@@ -59,7 +59,7 @@ class ScanKernel:
             return
         if spans is None:
             spans = number_of_spans(batch * blocks, steps, processors(device))
-        if self.scan.largest and spans > 1:
+        if self.scan.magnitudes and spans > 1:
             spans = 1  # the largest magnitude of a row is that of one program
         length = max(-(-steps // spans), 1)
         spans = max(-(-steps // length), 1)

@@ -1,12 +1,12 @@
 """A stage of scans, as the kernel of scans takes it: scans that may be coupled, and where values are found."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gatewright.axes import Shape
 from gatewright.backends.triton.kernel_text import ArgumentKind
 from gatewright.schedule.program import Program, Stage, Storage
-from gatewright.trace.ir import Atom, Var
+from gatewright.trace.ir import Atom, Literal, Var
 
 _KINDS = {
     Storage.INPUT: ArgumentKind.SEQUENCE,
@@ -46,19 +46,31 @@ class ScanSource:
 
 
 @dataclass(frozen=True, slots=True)
+class LargestMagnitude:
+    """The largest magnitude over all steps of a value, or of its difference from another; infinite where one is NaN.
+
+    `array` is the name of the array (batch, ...) that takes it for each row and feature.
+    """
+
+    array: str
+    value: Atom
+    less: Atom = Literal(0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class ScanStage:
     """A stage whose scans may be coupled.
 
     - `stage`: its equations and stores. What its products give is loaded: it was computed for all steps before.
     - `sources`: of what the stage reads and does not compute.
-    - `largest`: values, each with the name of an array (batch, ...) for its largest magnitude over all steps.
+    - `magnitudes`: what is measured of the values that the stage reads or computes.
     """
 
     name: str
     stage: Stage
     scans: tuple[CoupledScan, ...]
     sources: Mapping[str, ScanSource]
-    largest: Mapping[Var, str] = field(default_factory=dict[Var, str])
+    magnitudes: tuple[LargestMagnitude, ...] = ()
 
     @property
     def states(self) -> tuple[Var, ...]:
@@ -80,7 +92,8 @@ class ScanStage:
         stage = self.stage
         values = [arg for equation in stage.equations for arg in equation.args]
         values += [atom for scan in self.scans for atom in scan.coefficients()]
-        values += [*(store.value for store in stage.stores), *self.largest]
+        values += [store.value for store in stage.stores]
+        values += [atom for magnitude in self.magnitudes for atom in (magnitude.value, magnitude.less)]
         own = {equation.target.name for equation in stage.equations}
         own |= {target.name for scan in self.scans for target in scan.targets}
         for value in dict.fromkeys(values):
