@@ -175,9 +175,7 @@ def _assembled(step: Trace, jacobian: _Jacobian, known: Trace) -> LinearizedStep
     equations = list(jacobian.equations)
     rows = range(len(step.states))
     slopes = [[jacobian.columns[column][row] for column in rows] for row in rows]
-    is_affine = names_of(atom for row in slopes for atom in row).isdisjoint(
-        reached(equations, names_of(step.states))
-    )
+    is_affine = names_of(atom for row in slopes for atom in row).isdisjoint(reached(equations, names_of(step.states)))
 
     def compute(op: Op, *args: Atom) -> Var:
         shape = result_shape(op, tuple(arg.shape for arg in args), ())

@@ -23,7 +23,7 @@ from gatewright.axes import bind
 from gatewright.backends.base import execute, prepare
 from gatewright.backends.torch_rules import rules
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.kernel_text import ArgumentKind
 from gatewright.backends.triton.program_memory import widened
 from gatewright.backends.triton.program_run import ProgramRun, ProgramTensors
 from gatewright.backends.triton.scan_kernel import LENGTHS
@@ -141,15 +141,11 @@ class NewtonSolver:
         steps, batch = like.shape[:2]
         values = {name: tensor.contiguous() for name, tensor in {**inputs, **known}.items()}
         run = _Run(self, values, params, tolerance, max_iterations)
-        first = {
-            state.name: self._start(state, starts, batch, like.device) for state in self.step.states
-        }
+        first = {state.name: self._start(state, starts, batch, like.device) for state in self.step.states}
         states, report = run.windows(first, steps, batch, lengths, window or max(steps, 1))
         return NewtonSolution(self._result(states, inputs, params, starts, lengths), report)
 
-    def _start(
-        self, state: Var, starts: Mapping[str, Tensor | None], batch: int, device: torch.device
-    ) -> Tensor:
+    def _start(self, state: Var, starts: Mapping[str, Tensor | None], batch: int, device: torch.device) -> Tensor:
         given = starts.get(state.name)
         shape = (batch, *bind(state.shape, self.sizes))
         return torch.zeros(shape, dtype=self.dtype, device=device) if given is None else given.contiguous()
@@ -312,10 +308,7 @@ class _KernelIteration:
     def __init__(self, solver: NewtonSolver) -> None:
         self.solver = solver
         self.stage = newton_stage(solver.trace, solver.step)
-        tile = {} if torch.cuda.is_available() else {"chunk": 16, "features": 8}
-        self.kernel = ScanKernel(
-            self.stage, solver.sizes, solver.precision, backwards=solver.backwards, **tile
-        )
+        self.kernel = ScanKernel(self.stage, solver.sizes, solver.precision, backwards=solver.backwards)
 
     def __call__(
         self,
@@ -346,7 +339,9 @@ class _KernelIteration:
         kinds = ("residual", "correction", "size")
         found = torch.stack(
             [
-                torch.stack([rows[part.array].max() for part in self.stage.magnitudes if part.array.startswith(kind)]).max()
+                torch.stack(
+                    [rows[part.array].max() for part in self.stage.magnitudes if part.array.startswith(kind)]
+                ).max()
                 for kind in kinds
             ]
         ).tolist()
@@ -449,7 +444,9 @@ class _TorchIteration:
             wanted = spread(value, 0.0)
             shown = was if active is None else torch.where(widened(active, was.dim()), was, 0.0)
             residuals.append(_largest(wanted - shown))
-        corrections = [_largest(new[s.name][after_old : after_old + steps] - was) for s, was in zip(states, now, strict=True)]
+        corrections = [
+            _largest(new[s.name][after_old : after_old + steps] - was) for s, was in zip(states, now, strict=True)
+        ]
         sizes = [_largest(new[state.name]) for state in states]
         return tuple(torch.stack([torch.stack(p).max() for p in (residuals, corrections, sizes)]).tolist())
 
@@ -468,7 +465,10 @@ def coupled_scan(
     step, (batch, ...). Each turn joins to every step what is known of twice as many steps before it.
     """
     rows = range(len(offsets))
-    flip = (lambda value: value.flip(0)) if backwards else (lambda value: value)  # pyright: ignore
+
+    def flip(value: Tensor) -> Tensor:
+        return value.flip(0) if backwards else value
+
     slope = [[flip(slopes[row][column]) for column in rows] for row in rows]
     offset = [flip(offsets[row]).clone() for row in rows]
     for row in rows:
@@ -478,7 +478,12 @@ def coupled_scan(
         last, first = slice(reach, None), slice(None, -reach)
         offset, slope = (
             [
-                torch.cat([offset[row][:reach], sum((slope[row][k][last] * offset[k][first] for k in rows), offset[row][last])])
+                torch.cat(
+                    [
+                        offset[row][:reach],
+                        sum((slope[row][k][last] * offset[k][first] for k in rows), offset[row][last]),
+                    ]
+                )
                 for row in rows
             ],
             [

@@ -17,6 +17,8 @@ from gatewright.backends.torch_rules import rules
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.program_memory import ProgramMemory, widened
+from gatewright.backends.triton.scan_launch import ScanKernel
+from gatewright.backends.triton.scan_stage import scan_stage
 from gatewright.lang.ops import Op
 from gatewright.schedule.program import Product, Program, RowSum, Scan, Stage, Storage
 from gatewright.trace.ir import Atom, Equation, Literal, Var
@@ -46,8 +48,11 @@ class ProgramRun:
         precision: KernelPrecision | None = None,
         *,
         backwards: bool = False,
+        scan_kernels: bool | None = None,
     ) -> None:
-        self.program, self.sizes, self.backwards = program, sizes, backwards
+        """`scan_kernels`: whether stages of scans run as Triton kernels; by default they do on a GPU."""
+        self.program, self.sizes, self.backwards, self._scan_kernels = program, sizes, backwards, scan_kernels
+        self._scans: dict[int, ScanKernel] = {}
         self.precision = precision or KernelPrecision()
         self.dtype: torch.dtype = getattr(torch, self.precision.numbers)
         self._prepared: dict[tuple[torch.device, int], list[PreparedEquation]] = {}
@@ -81,6 +86,16 @@ class ProgramRun:
         memory.rows = {}
         stages.run(program.after)
         return ProgramTensors(memory.states, self._emits(memory), self._sums(memory))
+
+    def scan_kernel(self, stage: Stage, device: torch.device) -> ScanKernel | None:
+        """The kernel of a stage of scans; None for other stages, and where torch computes scans."""
+        chosen = device.type == "cuda" if self._scan_kernels is None else self._scan_kernels
+        if not stage.scans or not chosen:
+            return None
+        if id(stage) not in self._scans:  # of the Program, which lives as long as this
+            scan = scan_stage(self.program, stage)
+            self._scans[id(stage)] = ScanKernel(scan, self.sizes, self.precision, backwards=self.backwards)
+        return self._scans[id(stage)]
 
     def compute(self, equations: tuple[Equation, ...], values: dict[str, Any], memory: ProgramMemory) -> None:
         """Compute equations by torch's operations; the results are added to the values."""
@@ -154,6 +169,12 @@ class _TorchStages:
         for stage in stages:
             values = memory.loaded(stage, t)
             self._multiply(stage.products, values)
+            scan_kernel = self.owner.scan_kernel(stage, memory.device)
+            if scan_kernel is not None:
+                scan_kernel.run_in(
+                    memory, {product.target.name: values[product.target.name] for product in stage.products}
+                )
+                continue
             for reduction in stage.reductions:
                 vector = values[reduction.vector.name]
                 values[reduction.target.name] = vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)

@@ -16,7 +16,7 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, Kerne
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
 from gatewright.backends.triton.writer import KernelWriter, identifier, indented
 from gatewright.schedule.program import Storage, Store
-from gatewright.trace.ir import Literal, Var
+from gatewright.trace.ir import Var
 
 LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
 # What the kernels call their own parameters and variables.
@@ -108,9 +108,7 @@ class _ScanWriter:
             *shared,
             *self._carries_in(),
             "for s in range(begin, end, C):",
-            *indented(
-                ["active = s + steps < end", "at = (zero + (n - 1 - s if BACKWARDS else s)) * B + row", *chunk]
-            ),
+            *indented(["active = s + steps < end", "at = (zero + (n - 1 - s if BACKWARDS else s)) * B + row", *chunk]),
             *self._totals_out(),
         ]
         constants = ("A", "C", "BH", "BACKWARDS", "RAGGED", "PHASE")
@@ -129,7 +127,9 @@ class _ScanWriter:
                 loop.append(f"tl.store({place(count * count + row)}, {names.carries[row]}{self.masked})")
             # one assignment of all: each of the new values needs all of the old ones
             after = [
-                " + ".join([*(f"{names.totals[row][k]} * {names.carries[k]}" for k in range(count)), names.offsets[row]])
+                " + ".join(
+                    [*(f"{names.totals[row][k]} * {names.carries[k]}" for k in range(count)), names.offsets[row]]
+                )
                 for row in range(count)
             ]
             loop.append(f"{', '.join(names.carries)} = {', '.join(after)}")
@@ -270,8 +270,9 @@ class _ScanWriter:
         yield f"if PHASE != {ScanPhase.TOTALS:d}:"
         yield from indented(self._stored(store) for store in self.scan.stage.stores)
         for name, magnitude in zip(self.largest, self.scan.magnitudes, strict=True):
-            value, less = (self.writer.whole(atom, self.scan.shape) for atom in (magnitude.value, magnitude.less))
-            yield f"size = tl.abs({value if magnitude.less == Literal(0.0) else f'{value} - {less}'})"
+            value, less = self.writer.whole(magnitude.value, self.scan.shape), magnitude.less
+            changed = f" - {self.writer.whole(less, self.scan.shape)}" if less else ""
+            yield f"size = tl.abs({value}{changed})"
             yield 'size = tl.where(size == size, size, float("inf"))  # a maximum passes over NaN'
             yield f"{name} = tl.maximum({name}, tl.max(tl.where(active[:, None], size, 0.0), 0))"
 
@@ -295,7 +296,7 @@ class _Place:
 
 
 def _slot(is_after: bool) -> str:
-    """From a step to a slot of its states: forwards t is before it and t + 1 after it, backwards the other way round."""
+    """From step t to a slot of its states: forwards t is before it and t + 1 after it; backwards they are exchanged."""
     return "(0 if BACKWARDS else B)" if is_after else "(B if BACKWARDS else 0)"
 
 

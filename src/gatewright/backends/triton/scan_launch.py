@@ -6,26 +6,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.load import is_interpreted, kernel
+from gatewright.backends.triton.program_memory import ProgramMemory
 from gatewright.backends.triton.scan_kernel import LENGTHS, ScanPhase, carry_text, scan_text
-from gatewright.backends.triton.scan_stage import ScanStage
+from gatewright.backends.triton.scan_stage import ScanStage, product_array
+from gatewright.schedule.program import Storage
 
-CHUNK = 64  # steps that one associative scan joins
+# Steps that one associative scan joins, as far as registers allow it: coupled scans have a matrix for each step, and a
+# stage that measures has more values than its coefficients.
+LONGEST_CHUNK = 64
+CHUNK_OF_MANY_VALUES = 32
+CHUNK_OF_MANY_STATES = 16
 FEATURES = 32  # of a program: 128 bytes of float32, which a warp reads at once
 WARPS = 4
+INTERPRETED_TILE = (4, 8)  # the interpreter computes one element after the other
 PROGRAMS_A_PROCESSOR = 4  # what hides the time that memory takes to answer
 FEWEST_SPANS = 3  # spans read the inputs twice: that pays where it makes so many programs of one
-SHORTEST_SPAN = 4 * CHUNK
+SHORTEST_SPAN = 4 * LONGEST_CHUNK
 _LARGEST_OFFSET = 2**31 - 1  # offsets within a chunk are int32
 
 
 class ScanKernel:
     """The kernels of a stage of scans, for tensors of any length and batch.
 
-    `arguments` are the pointers. `chunk` and `features` are the tile of a program; the interpreter, which computes one
-    element after the other, is faster with smaller ones.
+    `arguments` are the pointers. `chunk` and `features` are the steps and features of a tile.
     """
 
     def __init__(
@@ -35,13 +42,15 @@ class ScanKernel:
         precision: KernelPrecision | None = None,
         *,
         backwards: bool = False,
-        chunk: int = CHUNK,
-        features: int = FEATURES,
+        chunk: int | None = None,
+        features: int | None = None,
     ) -> None:
         self.scan, self.backwards = scan, backwards
         self.precision = precision or KernelPrecision()
         self.size = sizes[scan.shape[0]] if scan.shape else 1
-        self.chunk, self.features = chunk, features if scan.shape else 1
+        tile = INTERPRETED_TILE if is_interpreted() else (chunk_of(scan), FEATURES)
+        self.chunk = chunk or tile[0]
+        self.features = (features or tile[1]) if scan.shape else 1
         self._text, self._carry_text = scan_text(scan, sizes), carry_text(scan, sizes)
         self.arguments: tuple[Argument, ...] = self._text.arguments
 
@@ -109,13 +118,26 @@ class ScanKernel:
 
         return getattr(tl, self.precision.numbers)
 
-    def stored(self) -> tuple[str, ...]:
-        """The sequences that the kernel writes."""
-        return tuple(
-            store.name
-            for store in self.scan.stage.stores
-            if Argument(ArgumentKind.SEQUENCE, store.name) in self.arguments
-        )
+    def run_in(self, memory: ProgramMemory, products: Mapping[str, Tensor]) -> None:
+        """Compute the stage on the tensors of a run; `products` are what the products of the stage gave."""
+        for store in self.scan.stage.stores:
+            if store.storage is Storage.SEQUENCE and store.name not in memory.sequences:
+                shape = bind(memory.program.shapes[store.name], memory.sizes)
+                memory.sequences[store.name] = memory.new(memory.steps, memory.batch, *shape)
+        given = {
+            Argument(ArgumentKind.SEQUENCE, product_array(name)): tensor.contiguous()
+            for name, tensor in products.items()
+        }
+        others = tuple(argument for argument in self.arguments if argument not in given)
+        self.run({**given, **memory.arguments(others)}, memory.steps, memory.batch)
+
+
+def chunk_of(scan: ScanStage) -> int:
+    """The steps of a chunk: compiled for sm_80 to sm_100, kernels of cells do not spill with so many."""
+    coupled = max(len(part.states) for part in scan.scans)
+    if coupled > 2:
+        return CHUNK_OF_MANY_STATES
+    return CHUNK_OF_MANY_VALUES if coupled > 1 or scan.magnitudes else LONGEST_CHUNK
 
 
 def number_of_spans(programs: int, steps: int, processors: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gatewright.axes import Shape
 from gatewright.backends.triton.kernel_text import ArgumentKind
 from gatewright.schedule.program import Program, Stage, Storage
-from gatewright.trace.ir import Atom, Literal, Var
+from gatewright.trace.ir import Atom, Var
 
 _KINDS = {
     Storage.INPUT: ArgumentKind.SEQUENCE,
@@ -54,7 +54,7 @@ class LargestMagnitude:
 
     array: str
     value: Atom
-    less: Atom = Literal(0.0)
+    less: Var | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class ScanStage:
 
     @property
     def span_values(self) -> int:
-        """How many numbers describe many steps as one, for each row and feature: the slopes and offsets of all scans."""
+        """How many numbers make one step of many, for each row and feature: the slopes and offsets of all scans."""
         return sum(len(scan.states) * (len(scan.states) + 1) for scan in self.scans)
 
     def loads(self) -> Iterator[Var]:
@@ -93,12 +93,18 @@ class ScanStage:
         values = [arg for equation in stage.equations for arg in equation.args]
         values += [atom for scan in self.scans for atom in scan.coefficients()]
         values += [store.value for store in stage.stores]
-        values += [atom for magnitude in self.magnitudes for atom in (magnitude.value, magnitude.less)]
+        values += [magnitude.value for magnitude in self.magnitudes]
+        values += [magnitude.less for magnitude in self.magnitudes if magnitude.less]
         own = {equation.target.name for equation in stage.equations}
         own |= {target.name for scan in self.scans for target in scan.targets}
         for value in dict.fromkeys(values):
             if isinstance(value, Var) and value.name not in own:
                 yield value
+
+
+def product_array(name: str) -> str:
+    """The array that the product of this name is loaded from: where it is kept too, that is another array."""
+    return f"product({name})"
 
 
 def scan_stage(program: Program, stage: Stage) -> ScanStage:
@@ -109,8 +115,6 @@ def scan_stage(program: Program, stage: Stage) -> ScanStage:
         if storage in _KINDS
     }
     for product in stage.products:
-        sources[product.target.name] = ScanSource(ArgumentKind.SEQUENCE, product.target.name)
-    scans = tuple(
-        CoupledScan((scan.target,), (scan.state,), ((scan.slope,),), (scan.offset,)) for scan in stage.scans
-    )
+        sources[product.target.name] = ScanSource(ArgumentKind.SEQUENCE, product_array(product.target.name))
+    scans = tuple(CoupledScan((scan.target,), (scan.state,), ((scan.slope,),), (scan.offset,)) for scan in stage.scans)
     return ScanStage(program.trace.name, stage, scans, sources)
