@@ -83,4 +83,4 @@ class ConversionError(GatewrightError, ValueError):
 
 
 class ConvergenceError(GatewrightError, ArithmeticError):
-    """An iteration that has not come within its tolerance of a solution; says how far it came, and what to run instead."""
+    """An iteration that did not come within its tolerance; says how far it came, and what to run instead."""

@@ -112,7 +112,7 @@ class _ScanWriter:
             *self._totals_out(),
         ]
         constants = ("A", "C", "BH", "BACKWARDS", "RAGGED", "PHASE")
-        return self._text("scan", [*writer.arguments.values(), "spans"], ("T", "B", "SPAN"), constants, body)
+        return self._text("scan", ("T", "B", "SPAN"), constants, body)
 
     def carry_kernel(self) -> KernelText:
         """The kernel between the phases of spans."""
@@ -134,18 +134,20 @@ class _ScanWriter:
             ]
             loop.append(f"{', '.join(names.carries)} = {', '.join(after)}")
         body += ["for k in range(N):", *indented(loop)]
-        return self._text("carry", [*self.writer.arguments.values(), "spans"], ("N", "B"), ("A", "BH"), body)
+        return self._text("carry", ("N", "B"), ("A", "BH"), body)
 
-    def _text(
-        self, role: str, pointers: Sequence[str], numbers: Sequence[str], constants: Sequence[str], body: Sequence[str]
-    ) -> KernelText:
+    def _text(self, role: str, numbers: Sequence[str], constants: Sequence[str], body: Sequence[str]) -> KernelText:
         name = self.writer.names.take(f"{role}_{identifier(self.scan.name)}")
-        parameters = ", ".join([*pointers, *numbers, *(f"{constant}: tl.constexpr" for constant in constants)])
+        parameters = [
+            f"{parameter},  # {argument.kind} {argument.name}" for argument, parameter in self.writer.arguments.items()
+        ]
+        parameters.append(f"spans,  # None or (spans, {self.scan.span_values}, batch, {self.size})")
+        parameters.append(f"{', '.join(numbers)}, {', '.join(f'{constant}: tl.constexpr' for constant in constants)},")
         # a compiled kernel serves every length and batch
         plain = ", ".join(f'"{number}"' for number in numbers)
-        head = f"@triton.jit(do_not_specialize=[{plain}])\ndef {name}({parameters}):"
+        head = [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(parameters), "):"]
         joins = sorted({names.count for names in self.names}) if role == "scan" else []
-        text = self.writer.text("".join(map(_join, joins)) + head, body)
+        text = self.writer.text([*(line for count in joins for line in _join(count)), *head], body)
         return KernelText(name, text, tuple(self.writer.arguments))
 
     def _program(self) -> Iterator[str]:
@@ -196,9 +198,12 @@ class _ScanWriter:
         for names, place in zip(self.names, self._places("span"), strict=True):
             values = [names.totals[row][column] for row, column in names.pairs()] + names.carries
             yield from indented(f"tl.store({place(i)}, {value}{self.masked})" for i, value in enumerate(values))
+        if self.largest:
+            yield "else:"
         for name, magnitude in zip(self.largest, self.scan.magnitudes, strict=True):
             pointer = self.writer.pointer(ArgumentKind.ROW, magnitude.array)
-            yield f"tl.store({pointer} + row * {self.size} + {self.lanes}, {name}{self.masked})"
+            place = f"{pointer} + (span * B + row) * {self.size} + {self.lanes}"
+            yield from indented([f"tl.store({place}, {name}{self.masked})"])
 
     def _places(self, span: str) -> Iterator["_Place"]:
         """For each scan, where its numbers are in `spans`."""
@@ -305,7 +310,7 @@ def _last(name: str) -> str:
     return f"tl.sum(tl.where(steps[:, None] == C - 1, {name}, 0.0), 0)"
 
 
-def _join(count: int) -> str:
+def _join(count: int) -> list[str]:
     """The function that makes one step of two: slopes a and offsets b of the first, c and d of the second."""
     rows = range(count)
     pairs = [(row, column) for row in rows for column in rows]
@@ -313,11 +318,9 @@ def _join(count: int) -> str:
     parameters += [f"c{row}{column}" for row, column in pairs] + [f"d{row}" for row in rows]
     slopes = [_sum(f"c{row}{k} * a{k}{column}" for k in rows) for row, column in pairs]
     offsets = [_sum([*(f"c{row}{k} * b{k}" for k in rows), f"d{row}"]) for row in rows]
-    return (
-        f"@triton.jit\ndef join_{count}({', '.join(parameters)}):\n"
-        f'    """Two steps as one, the second after the first: slopes and offsets."""\n'
-        f"    return {', '.join([*slopes, *offsets])}\n\n\n"
-    )
+    body = ['"""Two steps as one, the second after the first: slopes and offsets."""']
+    body.append(f"return {', '.join([*slopes, *offsets])}")
+    return ["@triton.jit", f"def join_{count}({', '.join(parameters)}):", *indented(body), "", ""]
 
 
 def _sum(terms: Iterable[str]) -> str:

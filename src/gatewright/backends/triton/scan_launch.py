@@ -1,7 +1,6 @@
 """Runs a stage of scans on torch tensors: which form of its kernel, with how many spans, in which tiles."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.launch import on_device, pointers, precision_constants
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.program_memory import ProgramMemory
 from gatewright.backends.triton.scan_kernel import LENGTHS, ScanPhase, carry_text, scan_text
@@ -60,29 +60,31 @@ class ScanKernel:
         """Compute and store everything for all steps.
 
         `arrays` has a contiguous tensor for every argument; None for starts that are zeros, and for lengths that all
-        rows take. `spans` cuts time into so many pieces that run at once; without it the number follows from the GPU.
+        rows take. `spans` cuts time into so many pieces that run at once, at most one a step; without it the number is
+        that of `spans`. Arrays of magnitudes are (spans, batch, ...): zero where a span has no steps.
         """
-        device = next(array for array in arrays.values() if array is not None).device
+        first = next(array for array in arrays.values() if array is not None)
         blocks = -(-self.size // self.features)
         if not batch or not blocks:
             return
-        if spans is None:
-            spans = number_of_spans(batch * blocks, steps, processors(device))
-        if self.scan.magnitudes and spans > 1:
-            spans = 1  # the largest magnitude of a row is that of one program
+        spans = min(self.spans(steps, batch, first.device) if spans is None else spans, max(steps, 1))
         length = max(-(-steps // spans), 1)
-        spans = max(-(-steps // length), 1)
-        if spans == 1:
-            self._launch(ScanPhase.WHOLE, arrays, None, (batch, blocks, 1), steps, length)
-            return
-        dtype = getattr(torch, self.precision.numbers)
-        memory = torch.empty((spans, self.scan.span_values, batch, self.size), dtype=dtype, device=device)
-        self._launch(ScanPhase.TOTALS, arrays, memory, (batch, blocks, spans), steps, length)
-        starts = [arrays[argument] for argument in self._carry_text.arguments]
-        kernel(self._carry_text)[(batch, blocks)](
-            *starts, memory, spans, batch, A=self._number(), BH=self.features, num_warps=1
-        )
-        self._launch(ScanPhase.RESULTS, arrays, memory, (batch, blocks, spans), steps, length)
+        grid = (batch, blocks, spans)
+        with on_device(first):
+            if spans == 1:
+                self._launch(ScanPhase.WHOLE, arrays, None, grid, steps, length)
+                return
+            dtype = getattr(torch, self.precision.numbers)
+            memory = torch.empty((spans, self.scan.span_values, batch, self.size), dtype=dtype, device=first.device)
+            self._launch(ScanPhase.TOTALS, arrays, memory, grid, steps, length)
+            starts = pointers(self._carry_text.arguments, arrays)
+            number = precision_constants(self.precision)["A"]
+            kernel(self._carry_text)[grid[:2]](*starts, memory, spans, batch, A=number, BH=self.features, num_warps=1)
+            self._launch(ScanPhase.RESULTS, arrays, memory, grid, steps, length)
+
+    def spans(self, steps: int, batch: int, device: torch.device) -> int:
+        """How many pieces of time run at once on a device."""
+        return number_of_spans(batch * -(-self.size // self.features), steps, processors(device))
 
     def _launch(
         self,
@@ -98,25 +100,20 @@ class ScanKernel:
         while chunk > 1 and chunk * batch * self.size > _LARGEST_OFFSET:
             chunk //= 2
         kernel(self._text)[grid](
-            *(arrays[argument] for argument in self.arguments),
+            *pointers(self.arguments, arrays),
             memory,
             steps,
             batch,
             length,
-            A=self._number(),
+            A=precision_constants(self.precision)["A"],
             C=chunk,
             BH=self.features,
             BACKWARDS=self.backwards,
-            RAGGED=arrays[LENGTHS] is not None,
+            RAGGED=arrays.get(LENGTHS) is not None,
             PHASE=int(phase),
             num_warps=WARPS,
             num_stages=1,
         )
-
-    def _number(self) -> Any:
-        import triton.language as tl
-
-        return getattr(tl, self.precision.numbers)
 
     def run_in(self, memory: ProgramMemory, products: Mapping[str, Tensor]) -> None:
         """Compute the stage on the tensors of a run; `products` are what the products of the stage gave."""
