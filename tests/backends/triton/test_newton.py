@@ -198,7 +198,7 @@ def test_two_thousand_steps_take_few_iterations(name: str, scale: float, most: i
 def test_windows_reach_what_the_whole_does_not() -> None:
     """Products of slopes above 1 overflow over many steps; over few they do not."""
     trace = step("diagonal LSTM")
-    sizes, inputs, params, starts = random_problem(trace, 8, 2000, 1, 2.0, seed=1)
+    sizes, inputs, params, starts = random_problem(trace, 8, 2000, 2, 2.0, seed=1)
     solver = NewtonSolver(trace, sizes, DOUBLE, kernels=False)
     with pytest.raises(ConvergenceError) as refused:
         solver.solve(inputs, params, starts, max_iterations=30)

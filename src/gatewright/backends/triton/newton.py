@@ -258,6 +258,7 @@ class _Run:
             self.iterate(arrays, guess, new)
             self.iterations += 1
             return new
+        sizes = IterationSizes(*[float("inf")] * 3)
         for _ in range(self.max_iterations):
             sizes = self.iterate(arrays, guess, new)
             self.iterations += 1

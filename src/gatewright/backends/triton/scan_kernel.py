@@ -20,8 +20,10 @@ from gatewright.trace.ir import Var
 
 LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
 # What the kernels call their own parameters and variables.
-_OWN_NAMES = ("C", "N", "BH", "SPAN", "PHASE", "spans", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero")
-_OWN_NAMES += ("first", "active", "size")
+_OWN_NAMES = (
+    *("C", "N", "BH", "SPAN", "PHASE", "spans", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero"),
+    *("first", "active", "size"),
+)
 
 
 class ScanPhase(IntEnum):

@@ -8,7 +8,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.launch import on_device, pointers, precision_constants
+from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.program_memory import ProgramMemory
 from gatewright.backends.triton.scan_kernel import LENGTHS, ScanPhase, carry_text, scan_text
@@ -78,7 +78,7 @@ class ScanKernel:
             memory = torch.empty((spans, self.scan.span_values, batch, self.size), dtype=dtype, device=first.device)
             self._launch(ScanPhase.TOTALS, arrays, memory, grid, steps, length)
             starts = pointers(self._carry_text.arguments, arrays)
-            number = precision_constants(self.precision)["A"]
+            number = element_type(dtype)
             kernel(self._carry_text)[grid[:2]](*starts, memory, spans, batch, A=number, BH=self.features, num_warps=1)
             self._launch(ScanPhase.RESULTS, arrays, memory, grid, steps, length)
 
@@ -105,7 +105,7 @@ class ScanKernel:
             steps,
             batch,
             length,
-            A=precision_constants(self.precision)["A"],
+            A=element_type(getattr(torch, self.precision.numbers)),
             C=chunk,
             BH=self.features,
             BACKWARDS=self.backwards,
