@@ -19,6 +19,7 @@ WITHOUT_PYTHON = {
     "docs/commands.md",
     "docs/decisions.md",
     "docs/exercises.md",
+    "docs/gpu.md",
     "docs/guides/many-machines.md",
     "docs/parallel.md",
     "docs/results.md",
