@@ -86,6 +86,7 @@ NAVIGATION: dict[str, tuple[Page | Folder, ...]] = {
     "Design": (
         Page("system.md"),
         Page("parallel.md"),
+        Page("gpu.md"),
         Page("decisions.md"),
         Page("contributing.md", "Contributing"),
         Page("changelog.md", "Changes"),
