@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.resident_loop import ResidentLoop
@@ -58,3 +59,16 @@ def test_options_follow_from_sizes(name: str, hidden: int, rows: int, warps: int
     assert [options.constants["STAGES"] for options in candidates] == sorted(
         (options.constants["STAGES"] for options in candidates), reverse=True
     )
+
+
+def test_what_cannot_fit_is_not_compiled() -> None:
+    """The three matrices of a GRU of 128 units take 96 KiB in bfloat16, three loads two steps ahead 48 more."""
+    precision = KernelPrecision("float32", "bfloat16")
+    loop = ResidentLoop(plan(trace_cell(CELLS["gru"])), {"input": 3, "hidden": 128}, precision)
+    ahead, plain = (
+        next(one for one in loop.candidates(ragged=False) if one.constants["STAGES"] == stages) for stages in (3, 1)
+    )
+    assert loop.least_shared_bytes(ahead, {}) == 144 * 1024
+    assert loop.least_shared_bytes(plain, {}) == 96 * 1024
+    wide = ResidentLoop(plan(trace_cell(CELLS["gru"])), {"input": 3, "hidden": 1000}, precision)
+    assert wide.options_on(CHIPS["sm_90"], {}) is None

@@ -1,6 +1,7 @@
 """Launches the resident form of a Program's loop with the first options that fit on the chip."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from gatewright.schedule.program import Program
 ROWS_OF_PRODUCTS = 16  # the fewest that tensor cores multiply
 ELEMENTS_OF_A_THREAD = 8  # of each value; LSTMs have about 15 values alive
 MOST_WARPS = 16
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 Dtypes = Mapping[Argument, str | None]
 """The dtypes of arrays that are not float32; None of an array that is left out."""
@@ -75,7 +77,8 @@ class ResidentLoop:
         candidates = list(self.candidates(ragged=ragged))
         if chip is None:
             return candidates[0]
-        fitting = first_that_fits(self.kernel, chip, self.precision, candidates, memory)
+        possible = [one for one in candidates if self.least_shared_bytes(one, memory) <= chip.shared_bytes]
+        fitting = first_that_fits(self.kernel, chip, self.precision, possible, memory)
         return fitting[0] if fitting else None
 
     def candidates(self, *, ragged: bool) -> Iterator[LaunchOptions]:
@@ -91,3 +94,17 @@ class ResidentLoop:
             for count in dict.fromkeys((warps, min(2 * warps, MOST_WARPS))):
                 constants = {"BACKWARDS": self.backwards, "RAGGED": ragged, "BM": rows, "STAGES": stages}
                 yield LaunchOptions(constants, count)
+
+    def least_shared_bytes(self, options: LaunchOptions, memory: Dtypes) -> int:
+        """What matrices and loads that are ahead take of shared memory: a bound that saves compiling in vain."""
+        stored = {store.name for stage in self.program.loop for store in stage.stores}
+        stages, rows = int(options.constants["STAGES"]), int(options.constants["BM"])
+        total = 0
+        for argument in self.kernel.arguments:
+            shape = self.program.shapes.get(argument.name, ())
+            elements = prod(padded(self.sizes[axis]) for axis in shape)
+            if argument.kind is ArgumentKind.SHARED and len(shape) > 1:
+                total += elements * BYTES[self.precision.operands]
+            elif argument.kind is ArgumentKind.SEQUENCE and argument.name not in stored:
+                total += elements * rows * (stages - 1) * BYTES[memory.get(argument) or "float32"]
+        return total
