@@ -234,8 +234,9 @@ class KernelWriter:
         self.tiles[value.name] = self.named(name, value, padding, rows=rows)
 
     def named(self, name: str, value: Var, padding: float | None = 0.0, *, rows: bool = True) -> KernelTile:
-        """The tile that a variable holds."""
-        return KernelTile(TritonExpression(name), rows, value.shape[0] if value.shape else None, padding)
+        """The tile that a variable holds. A scalar has no padded lanes: beside a vector it is in all of them."""
+        axis = value.shape[0] if value.shape else None
+        return KernelTile(TritonExpression(name), rows, axis, None if axis is None else padding)
 
     def shared_vector(self, value: Var, lines: list[str]) -> None:
         """Load a parameter, or what is computed from parameters only: one line for all rows."""
