@@ -15,7 +15,7 @@ from gatewright.backends.llvm.jit.target import host
 from gatewright.nn.engine.batched_gradients import has_batches
 from gatewright.nn.engine.row_kernels import LinearKernels, linear_kernels
 from gatewright.nn.modes import is_eager, is_forward_mode
-from gatewright.nn.precision import NARROW, ProductPrecision, precision_of_product
+from gatewright.nn.precision import NARROW, Precision, precision_of_product
 
 MIN_ROWS = 64
 """With fewer rows, packing the matrix takes longer than what the product gains."""
@@ -61,7 +61,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         or not is_eager()
         or not pays(input, weight)
         or (precision := engine_precision(input, weight, bias)) is None
-        or (precision.result in NARROW and has_instructions(precision.result))
+        or (precision.results[0] in NARROW and has_instructions(precision.results[0]))
     ):
         return functional.linear(input, weight, bias)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (input, weight, bias)):
@@ -85,7 +85,7 @@ def has_instructions(dtype: torch.dtype) -> bool:
     return not host().needs.isdisjoint(_INSTRUCTIONS[dtype])
 
 
-def engine_precision(input: Tensor, weight: Tensor, bias: Tensor | None) -> ProductPrecision | None:
+def engine_precision(input: Tensor, weight: Tensor, bias: Tensor | None) -> Precision | None:
     """The dtypes in which the engine can compute the products of a linear layer here, of at least one row of one
     feature; None where it cannot."""
     operands = (input, weight) if bias is None else (input, weight, bias)
@@ -102,7 +102,7 @@ class _LinearFunction(Function):
     """A linear layer and its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, precision: ProductPrecision, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, precision: Precision, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Compute the outputs; save what torch's own operator saves."""
         ctx.precision, ctx.bias_dtype = precision, None if bias is None else bias.dtype
         ctx.save_for_backward(input, weight)
@@ -125,18 +125,18 @@ class _LinearFunction(Function):
 _apply: Callable[..., Tensor] = getattr(super(Function, _LinearFunction), "apply")  # noqa: B009 (unknown to the checker)
 
 
-def _outputs(precision: ProductPrecision, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _outputs(precision: Precision, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = _rows(input, precision)
     values = {"x": rows, "W": _contiguous(weight, precision)}
     if bias is not None:
         values["b"] = _contiguous(bias, precision)
     outputs = rows.new_empty(*input.shape[:-1], len(weight))  # no view: autograd refuses to change returned views
     _kernels(precision, weight, bias=bias is not None).outputs(values, outputs.view(len(rows), len(weight)))
-    return outputs.to(precision.result)
+    return outputs.to(precision.results[0])
 
 
 def _by_engine(
-    precision: ProductPrecision, input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]
+    precision: Precision, input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     by_input, by_weight, by_bias = needed
     flow, values = _rows(grad, precision), {"x": _rows(input, precision), "W": _contiguous(weight, precision)}
@@ -152,7 +152,7 @@ def _by_engine(
 
 
 def _by_torch(
-    precision: ProductPrecision, input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]
+    precision: Precision, input: Tensor, weight: Tensor, grad: Tensor, needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """The same as operations that can be differentiated and mapped."""
     by_input, by_weight, by_bias = needed
@@ -166,14 +166,14 @@ def _by_torch(
         )
 
 
-def _kernels(precision: ProductPrecision, weight: Tensor, *, bias: bool) -> LinearKernels:
+def _kernels(precision: Precision, weight: Tensor, *, bias: bool) -> LinearKernels:
     out_features, in_features = weight.shape
     return linear_kernels(in_features, out_features, precision.dtype, precision.products, bias=bias)
 
 
-def _rows(x: Tensor, precision: ProductPrecision) -> Tensor:
+def _rows(x: Tensor, precision: Precision) -> Tensor:
     return _contiguous(x.reshape(-1, x.shape[-1]), precision)
 
 
-def _contiguous(x: Tensor, precision: ProductPrecision) -> Tensor:
+def _contiguous(x: Tensor, precision: Precision) -> Tensor:
     return x.detach().to(precision.dtype).contiguous()

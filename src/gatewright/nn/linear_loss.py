@@ -77,7 +77,7 @@ def linear_cross_entropy(
         loss = functional.cross_entropy(logits, targets, reduction=reduction, **options)
         return loss.reshape(target.shape) if reduction == "none" else loss
     # cross_entropy gives float32 under autocast, and otherwise the dtype of the logits
-    dtype = torch.float32 if torch.is_autocast_enabled("cpu") else precision.result
+    dtype = torch.float32 if torch.is_autocast_enabled("cpu") else precision.results[0]
     rows, weight, *biases = (x.to(precision.dtype) for x in (rows, weight, bias) if x is not None)
     bias = biases[0] if biases else None
     count, all_rows = len(kept), len(rows)

@@ -30,7 +30,7 @@ class Precision(NamedTuple):
 
     - `dtype`: of the arrays that kernels read and write.
     - `products`: that operands of products are rounded to.
-    - `results`: of each state. The output and the gates have that of the first.
+    - `results`: of each state, or of a matrix product. The output and the gates of a layer have that of the first.
     """
 
     dtype: torch.dtype
@@ -91,16 +91,7 @@ def tf32_is_allowed() -> bool:
     return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
-class ProductPrecision(NamedTuple):
-    """The dtypes of a matrix product: `dtype` of the arrays that kernels read and write, `products` that operands are
-    rounded to, and `result` of what torch's operator gives."""
-
-    dtype: torch.dtype
-    products: Products
-    result: torch.dtype
-
-
-def precision_of_product(operands: Sequence[Tensor]) -> ProductPrecision | None:
+def precision_of_product(operands: Sequence[Tensor]) -> Precision | None:
     """The dtypes in which the engine multiplies these operands; None where it has none for them, or torch refuses
     them."""
     dtypes = {operand.dtype for operand in operands}
@@ -108,13 +99,13 @@ def precision_of_product(operands: Sequence[Tensor]) -> ProductPrecision | None:
         narrow = torch.get_autocast_dtype("cpu")
         if narrow not in NARROW or not dtypes <= {torch.float32, *NARROW}:
             return None
-        return ProductPrecision(torch.float32, products_in(narrow), narrow)
+        return Precision(torch.float32, products_in(narrow), (narrow,))
     dtype = operands[0].dtype
     if len(dtypes) > 1:
         return None
     if dtype in NARROW:
-        return ProductPrecision(torch.float32, products_in(dtype), dtype)
-    return ProductPrecision(dtype, None, dtype) if dtype in DTYPES else None
+        return Precision(torch.float32, products_in(dtype), (dtype,))
+    return Precision(dtype, None, (dtype,)) if dtype in DTYPES else None
 
 
 def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor], *, packed: bool) -> Precision | str:

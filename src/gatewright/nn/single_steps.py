@@ -1,6 +1,7 @@
 """Drop-ins for torch.nn.RNNCell, GRUCell and LSTMCell: one step a call, of the equations that the layers have."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 import torch
@@ -52,6 +53,7 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         sizes = {INPUT: self.input_size, HIDDEN: self.hidden_size}
         self._cell = PackedCell(self.trace, layout_of_torch(self.trace, gates), sizes)
         self._names = [packed.name for packed in self._cell.layout]
+        self._packed_of = itemgetter(*self._names)
         has_units = bool(self.input_size and self.hidden_size)
         self._tries_engine = backend == "llvm" or (backend == "auto" and has_units)
 
@@ -86,7 +88,7 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         """The states after one step from `hx`, or from zero: (batch, hidden_size), or (hidden_size,) for one row."""
         if self._tries_engine and is_plain():
             try:
-                packed: list[Any] = list(map(self._parameters.__getitem__, self._names))
+                packed: Sequence[Any] = self._packed_of(self._parameters)
             except KeyError:  # computed from others: weight norm or the like
                 packed = [getattr(self, name) for name in self._names]
             ends = call_step(self._cell, packed, input, hx)

@@ -48,12 +48,11 @@ def _states_of(
         return None
     if hx is None:
         return (None,) * len(shapes)
-    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    states = (hx,) if type(hx) is Tensor else tuple(hx)
     if len(states) != len(shapes):
         return None
-    for state, own in zip(states, shapes, strict=True):
-        if type(state) is not Tensor or state.dtype is not dtype or not state.is_cpu:
-            return None
-        if state.shape != (shape[0], *own):
+    rows = shape[0]
+    for state, own in zip(states, shapes):  # noqa: B905 (the keyword takes as long as a check)
+        if type(state) is not Tensor or state.dtype is not dtype or state.shape != (rows, *own) or not state.is_cpu:
             return None
     return states

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gatewright.backends.llvm.runtime.executor import Executor
-from gatewright.backends.llvm.runtime.side_by_side import SideBySide
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.integer_weights import IntegerWeights
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.trace_operation import Operands
-from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout
 
 
@@ -35,20 +33,8 @@ class IntegerOperation(SequenceOperation):
         """The packed matrices for an executor; `tensors` are those of its call, with inputs and parameters first."""
         return self.weights.block(executor, tensors, self._floats)
 
-    def _run(
-        self,
-        executor: Executor,
-        tensors: Sequence[Tensor],
-        ragged: RaggedRows | None,
-        *,
-        caches_weights: bool,
-        beside: SideBySide | None = None,
-    ) -> None:
-        active = ragged.active if ragged is not None else None
-        if not executor.packed_bytes:
-            executor.run(tensors, active, beside=beside)
-            return
-        block = self.packed_block(executor, tensors)
-        executor.run(tensors, active, (block, True), beside=beside)
-        if beside is not None:
-            beside.keep([block])
+    def _take_packed(
+        self, executor: Executor, tensors: Sequence[Tensor], *, caches_weights: bool
+    ) -> tuple[tuple[Tensor, bool] | None, None]:
+        """The packed matrices; an empty batch has none."""
+        return (self.packed_block(executor, tensors), True) if executor.packed_bytes else None, None

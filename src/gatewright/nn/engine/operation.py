@@ -80,21 +80,31 @@ class SequenceOperation(TraceOperation):
         caches_weights: bool,
         beside: SideBySide | None = None,
     ) -> None:
-        """Run kernels; large matrices stay packed for the next call, for as long as they do not change."""
+        """Run kernels, now or with `beside` later."""
         active = ragged.active if ragged is not None else None
+        packed, give_back = self._take_packed(executor, tensors, caches_weights=caches_weights)
+        executor.run(tensors, active, packed, beside=beside)
+        if give_back is not None:
+            if beside is None:
+                give_back()
+            else:
+                beside.release_later(give_back)
+
+    def _take_packed(
+        self, executor: Executor, tensors: Sequence[Tensor], *, caches_weights: bool
+    ) -> tuple[tuple[Tensor, bool] | None, Callable[[], None] | None]:
+        """Memory for packed matrices, whether they are in it already, and what to call after the run.
+
+        Large matrices stay packed for the next call, for as long as they do not change. Without memory a run packs them
+        in its workspace.
+        """
         size = executor.packed_bytes  # 0 for an empty batch, which has no kernels to ask how they pack
         is_kept = size >= LEAST_BYTES or (size and self.spec.products == "int8")  # whose packing takes long
         if not caches_weights or not is_kept:
-            executor.run(tensors, active, beside=beside)
-            return
+            return None, None
         cache = self._weights[executor.packing]
         weights = cache.take(size)
-        is_packed = weights.holds(tensors[self.parameters])
-        executor.run(tensors, active, (weights.block, is_packed), beside=beside)
-        if beside is None:
-            cache.give_back(weights)
-        else:
-            beside.release_later(partial(cache.give_back, weights))
+        return (weights.block, weights.holds(tensors[self.parameters])), partial(cache.give_back, weights)
 
     def start_backward(
         self,
@@ -199,7 +209,7 @@ class SequenceOperation(TraceOperation):
     def takes(self, packed: Operands) -> bool:
         """Whether packed parameters have the dtype, the shapes and the device that the kernels need."""
         dtype = self.spec.dtype
-        for tensor, shape in zip(packed, self.numbering.shapes, strict=True):
+        for tensor, shape in zip(packed, self.numbering.shapes):  # noqa: B905 (the keyword takes as long as a check)
             if tensor is None or tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_cpu:
                 return False
         return True

@@ -148,7 +148,7 @@ class Executor:
         if beside is None:
             memory.give_back(block)
         else:
-            beside.keep(arrays)
+            beside.keep(arrays if packed is None else [*arrays, packed[0]])
             beside.release_later(partial(memory.give_back, block))
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[KernelCall, list[Any]]:
