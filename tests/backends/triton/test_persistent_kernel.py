@@ -109,3 +109,11 @@ def test_programs_wait_for_each_other(name: str, rng: np.random.Generator) -> No
 def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
     program = plan(traces("gru")["step"])
     golden("triton/gru persistent.txt", persistent_text(program, {"input": 40, "hidden": 300}).text)
+
+
+def test_more_tiles_of_rows_than_processors_are_refused() -> None:
+    program, sizes = plan(traces("elman")["step"]), {"hidden": 5, "input": 3}
+    loop = PersistentLoop(program, sizes, DOUBLE)
+    arrays = {argument: torch.zeros(0) for argument in loop.kernel.arguments}
+    with pytest.raises(ValueError, match="8449 rows have more tiles than a GPU has processors: use the stepped form"):
+        loop.layout(arrays, 132 * 64 + 1)

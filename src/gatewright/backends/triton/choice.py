@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, KernelText
 from gatewright.backends.triton.resources import Resources, compile_kernel
 from gatewright.kernel_cache import KernelCache, resources_cache
+from gatewright.untrusted.json_text import parse_json
 
 Memory = Mapping[Argument, str | None]
 """The dtypes of arrays that are not float32; None of an array that is left out."""
@@ -61,7 +63,8 @@ def resources_of(
     description = json.dumps(key)
     stored = cache.load(description)
     if stored is not None:
-        return Resources(**json.loads(stored))
+        values: Any = parse_json(stored.decode())
+        return Resources(**values)
     compiled = compile_kernel(
         text,
         chip,

@@ -30,6 +30,11 @@ def limits_of(device: torch.device) -> Chip:
     return chip_of(device) if device.type == "cuda" else CHIPS["sm_90"]
 
 
+def processors_of(device: torch.device) -> int:
+    """How many programs can run at the same time, one on each processor; in the interpreter as many as on an H100."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
+
+
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:
     """Make a tensor's device the current one: kernels are launched there."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.launch import limits_of, on_device, pointers
+from gatewright.backends.triton.launch import limits_of, on_device, pointers, processors_of
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import constants_of
 from gatewright.backends.triton.stage_kernel import (
@@ -29,7 +29,7 @@ from gatewright.backends.triton.stage_kernel import (
 )
 from gatewright.backends.triton.step_kernel import carried_states, start_lines
 from gatewright.backends.triton.stepped import with_row_arrays
-from gatewright.backends.triton.tiles import PROCESSORS, LaunchTile, step_tile
+from gatewright.backends.triton.tiles import LaunchTile, step_tile
 from gatewright.backends.triton.writer import indented
 from gatewright.schedule.program import Product, Program, Reduction, Stage, operands
 from gatewright.trace.ir import names_of
@@ -196,12 +196,13 @@ class PersistentLoop:
 
     def layout(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[LaunchTile, int]:
         """The tile that all stages share, and the number of programs of a tile of rows."""
-        chip = limits_of(next(iter(arrays.values())).device)
+        device = next(iter(arrays.values())).device
+        chip = limits_of(device)
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch, chip) for group in groups if group.products]
         tile = max(tiles, key=lambda one: (one.BM * one.BN, one.BK), default=LaunchTile(16, 16))
         tile = replace(tile, BK=min(tile.BK, 64))  # the stages share the registers: pieces of one are smaller
-        available = PROCESSORS // -(-batch // tile.BM)
+        available = processors_of(device) // -(-batch // tile.BM)
         if not available:
             raise ValueError(f"{batch} rows have more tiles than a GPU has processors: use the stepped form")
         widest = max((self.sizes[axis] for group in groups for axis in group.axes()), default=1)
