@@ -31,6 +31,9 @@ from gatewright.backends.triton.step_kernel import (
 from gatewright.backends.triton.tiles import LaunchTile, step_tile
 from gatewright.schedule.program import Program
 
+SHAPES_KEPT = 64
+"""Numbers of rows, dtypes and devices for which it is known how kernels are launched."""
+
 
 @dataclass(frozen=True, slots=True)
 class _StepKernel:
@@ -65,6 +68,7 @@ class SteppedLoop:
         )
         self.begin = begin_text(self.carried, sizes, self.table, "begin")
         self._graphs = graphs or StepGraphCache()
+        self._kernels: dict[tuple[object, ...], list[_StepKernel]] = {}
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -81,7 +85,14 @@ class SteppedLoop:
         like = next(iter(everything.values()))
         device = like.device
         with on_device(like):
-            kernels = self._kernels(everything, batch)
+            aligned = all(everything[one].data_ptr() % 16 == 0 for one in self.table if one in everything)
+            dtypes = {argument: everything[argument].dtype for argument in self.table if argument in everything}
+            shape = (device, batch, aligned, *dtypes.items())
+            kernels = self._kernels.get(shape)
+            if kernels is None:
+                if len(self._kernels) >= SHAPES_KEPT:
+                    self._kernels.clear()
+                kernels = self._kernels[shape] = self._kernels_for(everything, batch, aligned=aligned)
 
             def table() -> Tensor:
                 return torch.zeros(FIRST_ADDRESS + len(self.table), dtype=torch.int64, device=device)
@@ -89,13 +100,11 @@ class SteppedLoop:
             def launch(table: Tensor, count: int) -> None:
                 self._launch(kernels, table, count, batch)
 
-            key = (batch, *(tuple(kernel.constants.items()) for kernel in kernels))
-            with self._graphs.steps(device, key, table, launch) as loop:
+            with self._graphs.steps(device, shape, table, launch) as loop:
                 self._begin(everything, loop.table, steps, batch)
                 loop.take(steps)
 
-    def _kernels(self, arrays: Mapping[Argument, Tensor], batch: int) -> list[_StepKernel]:
-        aligned = all(arrays[argument].data_ptr() % 16 == 0 for argument in self.table if argument in arrays)
+    def _kernels_for(self, arrays: Mapping[Argument, Tensor], batch: int, *, aligned: bool) -> list[_StepKernel]:
         common = {
             **constants_of(self.precision),
             "BACKWARDS": self.backwards,
