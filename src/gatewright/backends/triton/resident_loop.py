@@ -77,8 +77,9 @@ class ResidentLoop:
         candidates = list(self.candidates(ragged=ragged))
         if chip is None:
             return candidates[0]
-        possible = [one for one in candidates if self.least_shared_bytes(one, memory) <= chip.shared_bytes]
-        fitting = first_that_fits(self.kernel, chip, self.precision, possible, memory)
+        if chip.backend == "cuda":  # for AMD's chips Triton keeps matrices in registers
+            candidates = [one for one in candidates if self.least_shared_bytes(one, memory) <= chip.shared_bytes]
+        fitting = first_that_fits(self.kernel, chip, self.precision, candidates, memory)
         return fitting[0] if fitting else None
 
     def candidates(self, *, ragged: bool) -> Iterator[LaunchOptions]:
@@ -96,7 +97,8 @@ class ResidentLoop:
                 yield LaunchOptions(constants, count)
 
     def least_shared_bytes(self, options: LaunchOptions, memory: Dtypes) -> int:
-        """What matrices and loads that are ahead take of shared memory: a bound that saves compiling in vain."""
+        """What matrices and loads that are ahead take of an NVIDIA chip's shared memory: a bound that saves compiling
+        in vain."""
         stored = {store.name for stage in self.program.loop for store in stage.stores}
         stages, rows = int(options.constants["STAGES"]), int(options.constants["BM"])
         total = 0
