@@ -40,6 +40,7 @@ TOLERANCES: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4}
 """What the last correction may be, in parts of the largest state, by dtype. A correction is about the error of the
 states before it; as Newton's iteration converges, the error after it is about its square, or that of rounding."""
 MAX_ITERATIONS = 50
+MOST_STATES_OF_A_KERNEL = 2  # the matrices of more do not stay in registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class NewtonSolver:
     """A trace whose units recur each by itself, with its sizes, its dtypes and its direction in time.
 
     The trace may be a cell, a step that saves, its gradient (with `backwards=True`) or a further derivative. `kernels`
-    runs iterations as Triton kernels, which is right on a GPU; without them they are torch's operations, on any device.
+    runs iterations as Triton kernels, or else by torch's operations; by default kernels run on a GPU, for up to two states.
 
     Raises TraceError where a unit needs others as well.
     """
@@ -117,7 +118,8 @@ class NewtonSolver:
 
     def iteration(self, device: torch.device) -> NewtonIteration:
         """How an iteration is computed on a device."""
-        as_kernel = device.type == "cuda" if self.kernels is None else self.kernels
+        fits = len(self.step.states) <= MOST_STATES_OF_A_KERNEL
+        as_kernel = device.type == "cuda" and fits if self.kernels is None else self.kernels
         if as_kernel not in self._iterations:
             params = frozenset(param.name for param in self.trace.params)
             self._iterations[as_kernel] = (

@@ -11,6 +11,7 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.program_memory import ProgramMemory
+from gatewright.backends.triton.resources import launch_options
 from gatewright.backends.triton.scan_kernel import LENGTHS, ScanPhase, carry_text, scan_text
 from gatewright.backends.triton.scan_stage import ScanStage, product_array
 from gatewright.schedule.program import Storage
@@ -79,7 +80,9 @@ class ScanKernel:
             self._launch(ScanPhase.TOTALS, arrays, memory, grid, steps, length)
             starts = pointers(self._carry_text.arguments, arrays)
             number = element_type(dtype)
-            kernel(self._carry_text)[grid[:2]](*starts, memory, spans, batch, A=number, BH=self.features, num_warps=1)
+            kernel(self._carry_text)[grid[:2]](
+                *starts, memory, spans, batch, A=number, BH=self.features, **launch_options(1, 1)
+            )
             self._launch(ScanPhase.RESULTS, arrays, memory, grid, steps, length)
 
     def spans(self, steps: int, batch: int, device: torch.device) -> int:
@@ -111,8 +114,7 @@ class ScanKernel:
             BACKWARDS=self.backwards,
             RAGGED=arrays.get(LENGTHS) is not None,
             PHASE=int(phase),
-            num_warps=WARPS,
-            num_stages=1,
+            **launch_options(WARPS, 1),
         )
 
     def run_in(self, memory: ProgramMemory, products: Mapping[str, Tensor]) -> None:

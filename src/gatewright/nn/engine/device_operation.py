@@ -1,6 +1,7 @@
 """A Trace over a sequence on a GPU, or on a CPU in Triton's interpreter: its run and its gradient, as Programs."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -19,6 +20,10 @@ from gatewright.nn.engine.schedules import planned
 from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation, last_state
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout, unpacked
+from gatewright.schedule.plan import plan
+from gatewright.schedule.program import Choices, Program, Time
+from gatewright.trace import Trace
+from gatewright.trace.recurrence import recurrence
 
 
 class DeviceOperation(TraceOperation):
@@ -161,6 +166,7 @@ class DeviceOperation(TraceOperation):
                 program, backwards = planned(trace), spec.backwards
             else:
                 program, backwards = spec.gradient_program(*kind), not spec.backwards
+            program = without_loop(program)
             self._runs[kind] = ProgramRun(program, spec.sizes, self.precision, backwards=backwards)
         return self._runs[kind]
 
@@ -176,6 +182,16 @@ class DeviceOperation(TraceOperation):
     def _converted(self, tensor: Any) -> Any:
         """A tensor in the dtype of the numbers; None stays None."""
         return tensor if tensor is None or tensor.dtype is self.spec.dtype else tensor.to(self.spec.dtype)
+
+
+def without_loop(program: Program) -> Program:
+    """The Program with scans in place of its loop, where all its states are parallel in time; else the Program."""
+    return _scanned(program.trace) if program.loop and recurrence(program.trace).is_parallel else program
+
+
+@lru_cache(maxsize=256)
+def _scanned(trace: Trace) -> Program:
+    return plan(trace, Choices(time=Time.SCAN))
 
 
 def kernel_precision(dtype: torch.dtype, products: OperandDtype) -> KernelPrecision:
