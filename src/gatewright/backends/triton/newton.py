@@ -86,7 +86,7 @@ class NewtonSolver:
     """A trace whose units recur each by itself, with its sizes, its dtypes and its direction in time.
 
     The trace may be a cell, a step that saves, its gradient (with `backwards=True`) or a further derivative. `kernels`
-    runs iterations as Triton kernels, or else by torch's operations; by default kernels run on a GPU, for up to two states.
+    runs iterations as Triton kernels, else by torch; by default kernels run on a GPU, for one or two states.
 
     Raises TraceError where a unit needs others as well.
     """
