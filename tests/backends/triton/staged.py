@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.pass_kernels import PassKernels
@@ -29,6 +30,11 @@ SINGLE = KernelPrecision("float32", "float32")
 
 class Loop(Protocol):
     """The loop of a Program by kernels."""
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arrays that a caller gives."""
+        ...
 
     def run(self, arrays: Mapping[Argument, Tensor], steps: int, batch: int) -> None:
         """Take all steps."""
@@ -199,3 +205,19 @@ def _row_of(given: Given, row: int, length: int) -> Given:
     return replace(
         given, steps=length, batch=1, inputs=cut(given.inputs), noises=cut(given.noises), states=starts
     )  # fmt: skip
+
+
+def random_arrays(
+    loop: Loop, program: Program, sizes: Mapping[str, int], steps: int, batch: int, rng: np.random.Generator
+) -> dict[Argument, Tensor]:
+    """Random numbers for all arrays of a loop; all rows take all steps."""
+    leading = {
+        ArgumentKind.SEQUENCE: (steps, batch), ArgumentKind.STATE: (steps + 1, batch), ArgumentKind.START: (batch,),
+    }  # fmt: skip
+    return {
+        argument: torch.from_numpy(
+            rng.normal(size=(*leading.get(argument.kind, ()), *bind(program.shapes[argument.name], sizes)))
+        )
+        for argument in loop.arguments
+        if argument.kind is not ArgumentKind.LENGTHS
+    }

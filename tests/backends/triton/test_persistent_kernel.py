@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from triton.runtime.interpreter import interpreter_builder
 
-from gatewright.axes import bind
 from gatewright.backends.triton import persistent_kernel
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.persistent_kernel import COUNTERS, PersistentLoop, persistent_text
-from gatewright.backends.triton.stepped import with_row_arrays
+from gatewright.backends.triton.stepped import SteppedLoop, with_row_arrays
 from gatewright.schedule.plan import plan
-from tests.backends.triton.staged import DOUBLE, check_against_reference, check_ragged, traces
+from tests.backends.triton.staged import DOUBLE, check_against_reference, check_ragged, random_arrays, traces
 
 ALONE = partial(PersistentLoop, programs=1)
 
@@ -69,16 +68,7 @@ def test_programs_wait_for_each_other(name: str, rng: np.random.Generator) -> No
     steps, batch = 3, 17
     program, sizes = plan(traces(name)["step"]), {"hidden": 12, "input": 3}
     loop = PersistentLoop(program, sizes, DOUBLE, programs=2)
-    arrays: dict[Argument, Tensor] = {}
-    leading = {
-        ArgumentKind.SEQUENCE: (steps, batch),
-        ArgumentKind.STATE: (steps + 1, batch),
-        ArgumentKind.START: (batch,),
-    }
-    for argument in loop.arguments:
-        if argument.kind is not ArgumentKind.LENGTHS:
-            shape = (*leading.get(argument.kind, ()), *bind(program.shapes[argument.name], sizes))
-            arrays[argument] = torch.from_numpy(rng.normal(size=shape))
+    arrays: dict[Argument, Tensor] = random_arrays(loop, program, sizes, steps, batch, rng)
     arrays = with_row_arrays(program, sizes, loop.kernel.arguments, DOUBLE, arrays, batch)
     alone = {argument: array.clone() for argument, array in arrays.items()}
     with np.errstate(all="ignore"):
@@ -117,3 +107,20 @@ def test_more_tiles_of_rows_than_processors_are_refused() -> None:
     arrays = {argument: torch.zeros(0) for argument in loop.kernel.arguments}
     with pytest.raises(ValueError, match="8449 rows have more tiles than a GPU has processors: use the stepped form"):
         loop.layout(arrays, 132 * 64 + 1)
+
+
+def test_a_state_without_a_start_begins_with_zeros(rng: np.random.Generator) -> None:
+    program, sizes = plan(traces("lstm")["step"]), {"hidden": 5, "input": 3}
+    for loop in (SteppedLoop(program, sizes, DOUBLE), PersistentLoop(program, sizes, DOUBLE, programs=1)):
+        arrays: dict[Argument, Tensor] = random_arrays(loop, program, sizes, 2, 3, rng)
+        start = Argument(ArgumentKind.START, "h")
+        arrays[start].zero_()
+        h = arrays[Argument(ArgumentKind.STATE, "h")]
+        results: list[Tensor] = []
+        for given in (arrays, {argument: array for argument, array in arrays.items() if argument != start}):
+            h.fill_(torch.nan)
+            loop.run(given, 2, 3)
+            results.append(h.clone())
+        assert torch.equal(*results)
+        assert not results[0][0].any()
+        assert results[0][1:].isfinite().all()
