@@ -212,8 +212,16 @@ class _ResidentWriter:
             vector = writer.zero_padded(term.vector, finite_will_do=True)
             text = f"product({vector}, {self._matrix(term)}, {total}, A, D, P, EMULATED)"
             last = term is product.terms[-1]
-            writer.set(product.target, text, comment=product_text(product) if last else "")
+            writer.set(product.target, text, comment=self._product_comment(product) if last else "")
             total = writer.tiles[product.target.name].text
+
+    def _product_comment(self, product: Product) -> str:
+        """The product as in the equations; vectors without a name of their own have that of the text."""
+        text = product_text(product)
+        unnamed = {term.vector.name for term in product.terms if term.vector.name.startswith("%")}
+        for name in sorted(unnamed, key=len, reverse=True):  # %91 before %9
+            text = text.replace(name, self.writer.names.of(name))
+        return text
 
     def _advances(self) -> Iterator[str]:
         """Store each state's new value; then all states become the new ones at once."""
