@@ -1,4 +1,7 @@
-"""A Program on random numbers, its loop by a resident kernel in Triton's interpreter, all other passes by NumPy."""
+"""A Program on random numbers, its loop by a resident kernel in Triton's interpreter, all other passes by NumPy.
+
+In a process without the interpreter the kernel runs on a GPU.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +14,9 @@ import triton.language as tl
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.resident_kernel import resident_text
+from gatewright.backends.triton.resources import launch_options
 from gatewright.schedule.interpret import ProgramInterpreter
 from gatewright.schedule.plan import plan
 from tests.schedule.running import Given, Results, after, compute
@@ -38,15 +42,19 @@ class ResidentLoop(ProgramInterpreter):
             return
         text = resident_text(self.program, self.sizes)
         arrays = [self.array(argument) for argument in text.arguments]
-        tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
+        device = "cpu" if is_interpreted() else "cuda"
+        tensors = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
         grid = (triton.cdiv(self.batch, BM),)
         constants = {
             "BACKWARDS": self.backwards, "RAGGED": self.lengths is not None, "BM": BM,
             "A": getattr(tl, self.precision.numbers), "D": getattr(tl, self.precision.operands),
-            "P": self.precision.mode, "EMULATED": self.precision.operands == "bfloat16",
+            "P": self.precision.mode, "EMULATED": is_interpreted() and self.precision.operands == "bfloat16",
         }  # fmt: skip
         with np.errstate(all="ignore"):  # what is computed in padded lanes is thrown away
-            kernel(text)[grid](*tensors, self.steps, self.batch, **constants)
+            kernel(text)[grid](*tensors, self.steps, self.batch, **constants, **launch_options(4, 1))
+        for array, tensor in zip(arrays, tensors, strict=True):
+            if array is not None and tensor is not None and tensor.is_cuda:
+                array[...] = tensor.cpu().numpy()
 
     def array(self, argument: Argument) -> np.ndarray | None:
         """What a pointer of the kernel points to; what the kernel writes are the interpreter's own arrays."""

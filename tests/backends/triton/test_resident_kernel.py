@@ -1,10 +1,14 @@
 """The resident kernel in Triton's interpreter, against the reference: every kind of cell, forwards and backwards."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.resident_kernel import resident_text
@@ -22,6 +26,7 @@ from tests.schedule.running import Given, draw, oracle
 SINGLE = KernelPrecision("float32", "float32")
 TRANSFORMED = ["all at once", "layer_norm(lstm)", "masked(gru)", "masked(slstm)", "zoneout(sru)", "residual(lstm)"]
 TESTED = [*sorted(MODELS), "gru", 'gru(reset="after")', "lstm", "sru", *TRANSFORMED]
+RAGGED = ["gru", "lstm_projected", "layer_norm(lstm)", "zoneout(sru)"]
 ODD = {name: cell for name, cell in vars(odd_cells).items() if isinstance(cell, Cell)}
 del ODD["matrix_of_each_row"]  # no schedule can do it
 
@@ -95,8 +100,7 @@ def of_row(given: Given, row: int, steps: int) -> Given:
     )
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm_projected", "layer_norm(lstm)", "zoneout(sru)"])
-def test_rows_of_different_lengths(name: str, rng: np.random.Generator) -> None:
+def check_lengths(name: str, precision: KernelPrecision, rng: np.random.Generator) -> None:
     """Each row is as it is alone; what stands in the padding, NaN too, is neither read nor written over."""
     lengths = (3, 0, 5, *[2] * 14)  # two tiles of rows
     for kind in ("saving", "gradient"):
@@ -105,7 +109,7 @@ def test_rows_of_different_lengths(name: str, rng: np.random.Generator) -> None:
         for array in given.sequences.values():
             for row, length in enumerate(lengths):
                 array[length:, row] = np.nan
-        loop, results = loop_of(given, lengths=lengths)
+        loop, results = loop_of(given, precision, lengths)
         for row, length in list(enumerate(lengths))[:4]:
             wanted = oracle(of_row(given, row, length))
             got = {
@@ -115,11 +119,16 @@ def test_rows_of_different_lengths(name: str, rng: np.random.Generator) -> None:
             if not given.backwards:
                 wanted["states"] = {name: state[:length] for name, state in wanted["states"].items()}
             wanted.pop("sums")
-            assert_parity(got, wanted, dtype="float64", steps=6, width=256, cell=trace.name, backend="triton")
+            assert_parity(got, wanted, dtype=precision.numbers, steps=6, width=256, cell=trace.name, backend="triton")
             for name_of_state, state in loop.states.items():
                 start = given.states[name_of_state][row]
                 np.testing.assert_array_equal(state[length if given.backwards else 0, row], start)
                 assert np.isnan(state[length + 1 :, row]).all()
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_rows_of_different_lengths(name: str, rng: np.random.Generator) -> None:
+    check_lengths(name, DOUBLE, rng)
 
 
 @pytest.mark.parametrize("name", ["gru", "layer_norm(gru)", "slstm", "lstm_projected"])
@@ -150,3 +159,11 @@ def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
     for kind in ("saving", "gradient"):
         golden(f"triton/gru {kind}.txt", resident_text(plan(step[kind]), {"input": 40, "hidden": 64}).text)
     golden("triton/lstm 50.txt", resident_text(plan(traces(CELLS["lstm"])["step"]), {"input": 40, "hidden": 50}).text)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_resident_kernels_on_a_gpu() -> None:
+    """In a process of its own, in which kernels are compiled."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run([sys.executable, "-m", "tests.backends.triton.resident_on_gpu"], env=environment, check=True)
