@@ -1,5 +1,8 @@
 """Steps recorded as graphs: what a CUDA graph does is played here by calls that are kept and repeated."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from functools import partial
@@ -62,9 +65,7 @@ def test_a_cpu_has_no_graphs() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_on_a_gpu() -> None:
     """In a process of its own, in which kernels are compiled."""
-    import os
-    import subprocess
-    import sys
-
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    subprocess.run([sys.executable, "-m", "tests.backends.triton.graphs_on_gpu"], env=environment, check=True)
+    command = [sys.executable, "-m", "tests.backends.triton.graphs_on_gpu"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
