@@ -166,4 +166,5 @@ def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
 def test_resident_kernels_on_a_gpu() -> None:
     """In a process of its own, in which kernels are compiled."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    subprocess.run([sys.executable, "-m", "tests.backends.triton.resident_on_gpu"], env=environment, check=True)
+    command = [sys.executable, "-m", "tests.backends.triton.resident_on_gpu"]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0

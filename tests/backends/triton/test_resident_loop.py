@@ -45,7 +45,9 @@ def test_a_run_on_tensors(rng: np.random.Generator) -> None:
 
 def test_nothing_is_launched_for_no_rows(rng: np.random.Generator) -> None:
     loop = ResidentLoop(plan(trace_cell(CELLS["elman"])), SIZES, DOUBLE)
-    loop.run(arrays_of(loop, 3, 0, rng), 3, 0)
+    arrays = arrays_of(loop, 3, 0, rng)
+    loop.run(arrays, 3, 0)
+    assert all(not array.numel() for argument, array in arrays.items() if argument.kind is not ArgumentKind.SHARED)
 
 
 @pytest.mark.parametrize(
