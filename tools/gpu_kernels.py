@@ -1,0 +1,181 @@
+"""Compiles the loops of all cells for GPUs that need not be there, and checks that they fit.
+
+    python -m tools.gpu_kernels [--chips sm_80,sm_90,...] [--cells gru,lstm] [--jobs N] [--out FILE]
+
+For each cell these are the kernels of inference, of the run that saves for the gradient, and of the gradient, at 64
+units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form does not fit.
+It is an error if a kernel spills, needs more shared memory than there is, or takes more than ten seconds to compile.
+With --out the table is written as Markdown.
+
+    python -m tools.gpu_kernels --check
+
+compiles less: of the cells whose kernels are alike only the largest, for each chip either at 64 units or at 128.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.backends.triton.choice import LaunchOptions, resources_of
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import ArgumentKind
+from gatewright.backends.triton.resident_loop import ResidentLoop
+from gatewright.backends.triton.resources import Resources
+from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.backends.triton.tiles import step_tile
+from gatewright.cells import CATALOGUE
+from gatewright.schedule.plan import plan
+from gatewright.schedule.residuals import save
+from gatewright.trace import simplify, trace_cell
+
+LONGEST = 10.0
+"""Seconds that one kernel may take to compile."""
+DEFAULT_CHIPS = ("sm_80", "sm_90", "sm_100", "gfx942")
+RUNS = ("inference", "saving", "gradient")
+TF32, BFLOAT16 = KernelPrecision(mode="tf32"), KernelPrecision(operands="bfloat16")
+PRECISIONS = {64: TF32, 128: BFLOAT16}
+"""By the number of units."""
+ROWS = 32
+"""The batch that tiles of the stepped form are chosen for."""
+
+
+@dataclass(frozen=True)
+class LoopCase:
+    """A loop to be compiled: of which run of which cell, with how many units, for which chip."""
+
+    chip: str
+    cell: str
+    run: str
+    units: int
+
+
+@dataclass(frozen=True)
+class CompiledLoop:
+    """The kernels of a case: the form that was chosen, what each kernel takes, how long the slowest took to compile."""
+
+    case: LoopCase
+    form: str
+    resources: tuple[Resources, ...]
+    seconds: float
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it; usually nothing."""
+        chip = CHIPS[self.case.chip]
+        yield from (f"{resources} on {chip.name}" for resources in self.resources if not resources.fits(chip))
+        if self.seconds > LONGEST:
+            yield f"a kernel took {self.seconds:.1f} s to compile"
+
+
+def cases(chips: Iterable[str], names: Iterable[str], *, few: bool) -> Iterator[LoopCase]:
+    """Every loop that is to be compiled; with `few` each chip has one number of units."""
+    for number, chip in enumerate(chips):
+        units = (list(PRECISIONS)[number % 2],) if few else PRECISIONS
+        for name in names:
+            runs = RUNS[1:] if few else RUNS
+            yield from (LoopCase(chip, name, run, size) for run in runs for size in units)
+
+
+def models() -> list[str]:
+    """Of the cells with the same operations and as many states the one with the longest step."""
+    traces = {name: trace_cell(cell) for name, cell in CATALOGUE.items()}
+    longest: dict[object, str] = {}
+    for name, trace in sorted(traces.items(), key=lambda item: len(item[1].equations)):
+        longest[frozenset(equation.op for equation in trace.equations), len(trace.states)] = name
+    return sorted(longest.values())
+
+
+def compiled(case: LoopCase) -> CompiledLoop | None:
+    """Compile the loop of a case; None for a cell without one."""
+    step = simplify(trace_cell(CATALOGUE[case.cell]))
+    pair = save(step, (step.states[0].name,))
+    trace = {"inference": step, "saving": pair.forward, "gradient": pair.backward}[case.run]
+    program = plan(trace)
+    if not program.loop:
+        return None
+    sizes = {axis: 16 if "rank" in axis else case.units for leaf in trace.leaves() for axis in leaf.shape}
+    precision, chip = PRECISIONS[case.units], CHIPS[case.chip]
+    began = time.perf_counter()
+    loop = ResidentLoop(program, sizes, precision, backwards=case.run == "gradient")
+    memory = {argument: None for argument in loop.arguments if argument.kind is ArgumentKind.LENGTHS}
+    options = loop.options_on(chip, memory)
+    if options is not None:
+        seconds = time.perf_counter() - began
+        return CompiledLoop(case, "resident", (resources_of(loop.kernel, chip, precision, options, memory),), seconds)
+    return _stepped(case, SteppedLoop(program, sizes, precision, backwards=case.run == "gradient"), precision)
+
+
+def _stepped(case: LoopCase, loop: SteppedLoop, precision: KernelPrecision) -> CompiledLoop:
+    """The kernels of a step."""
+    chip = CHIPS[case.chip]
+    arrays = {argument: torch.empty(0, device="meta") for argument in loop.table}
+    taken: list[Resources] = []
+    slowest = 0.0
+    for group, text in zip(loop.groups, loop.texts, strict=True):
+        tile = step_tile(loop.program, group, loop.sizes, arrays, ROWS, chip)
+        constants = {"BACKWARDS": loop.backwards, "RAGGED": False, "ALIGNMENT": 16}
+        constants |= {"BM": tile.BM, "BN": tile.BN, "BK": tile.BK}
+        began = time.perf_counter()
+        options = LaunchOptions(constants, tile.num_warps, tile.num_stages)
+        taken.append(resources_of(text, chip, precision, options))
+        slowest = max(slowest, time.perf_counter() - began)
+    return CompiledLoop(case, "stepped", tuple(taken), slowest)
+
+
+def table(loops: Iterable[CompiledLoop]) -> str:
+    """The most that a kernel of each loop takes."""
+    lines = ["| chip | cell | run | units | form | registers | shared memory, KiB | warps |", "|" + "---|" * 8]
+    for loop in loops:
+        registers = max(resources.registers for resources in loop.resources)
+        shared = max(resources.shared_bytes for resources in loop.resources) / 1024
+        warps = max(resources.warps for resources in loop.resources)
+        case = loop.case
+        cells = (case.chip, case.cell, case.run, case.units, loop.form, registers, f"{shared:.0f}", warps)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Compile, tell what is wrong, and write the table."""
+    options = _parser().parse_args()
+    names = models() if options.check and not options.cells else options.cells or sorted(CATALOGUE)
+    loops: list[CompiledLoop] = []
+    failed = 0
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for loop in pool.map(compiled, cases(options.chips, names, few=options.check)):
+            if loop is None:
+                continue
+            loops.append(loop)
+            for problem in loop.problems():
+                failed += 1
+                case = loop.case
+                sys.stderr.write(f"{case.cell}, {case.run}, {case.units} units, {loop.form}: {problem}\n")
+    stepped = sum(loop.form == "stepped" for loop in loops)
+    sys.stdout.write(f"{len(loops)} loops, {stepped} of them stepped, {failed} problems\n")
+    if options.out:
+        options.out.write_text(table(loops))
+    return 1 if failed or not loops else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    def listed(text: str) -> list[str]:
+        return text.split(",")
+
+    parser = argparse.ArgumentParser(prog="python -m tools.gpu_kernels", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--chips", type=listed, default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}")
+    parser.add_argument("--cells", type=listed, default=[], help="names of the catalogue (default: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile")
+    parser.add_argument("--check", action="store_true", help="of cells with the same operations only the largest")
+    parser.add_argument("--out", type=Path, help="write the table of what kernels take")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
