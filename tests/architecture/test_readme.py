@@ -38,7 +38,18 @@ DATA = [path.name for path in SHARED_DATA.iterdir()] if SHARED_DATA.is_dir() els
 PICTURE = re.compile(r"\]\(pictures/([\w-]+\.svg)\)")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+NAMED = list(zip(DOCUMENTS, NAMES, strict=True))
+SLOW = {"docs/learn/four-exercises.md"}  # trains a dozen networks
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (name in SLOW))
+        for path, name in zip(DOCUMENTS, NAMES, strict=True)
+    ],
+    ids=NAMES,
+)
 def test_the_python_of_a_document_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
     found = blocks(text)

@@ -12,6 +12,7 @@ import gatewright.nn.linear as module
 from gatewright.backends.llvm.jit.target import host
 from gatewright.nn import Linear
 from gatewright.nn.engine.row_kernels import LinearKernels
+from tests.nn.narrow_cases import NARROW_CASES
 
 EPS = torch.finfo(torch.bfloat16).eps
 CLOSE = {torch.float32: {"rtol": 1e-4, "atol": 1e-4}, torch.float64: {"rtol": 1e-11, "atol": 1e-11}}
@@ -133,15 +134,6 @@ def test_transforms_and_graphs_get_torchs_operator(runs: list[str]) -> None:
     torch.testing.assert_close(torch.compile(ours, backend="eager", fullgraph=True)(x), theirs(x))
     torch.testing.assert_close(torch.jit.script(ours)(x), theirs(x))
     assert runs == []
-
-
-NARROW_CASES = {  # the dtype of the layer, that of its input, and what autocast is to
-    "bfloat16": (torch.bfloat16, torch.bfloat16, None),
-    "float16": (torch.float16, torch.float16, None),
-    "autocast to bfloat16": (torch.float32, torch.float32, torch.bfloat16),
-    "autocast to bfloat16, of its results": (torch.float32, torch.bfloat16, torch.bfloat16),
-    "autocast to float16": (torch.float32, torch.float32, torch.float16),
-}
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 import gatewright.nn.linear_loss as module
 from gatewright.errors import OptionError, ShapeError
 from gatewright.nn import linear, linear_cross_entropy
+from tests.nn.narrow_cases import NARROW_CASES
 
 EPS = torch.finfo(torch.bfloat16).eps
 CLOSE = {torch.float32: {"rtol": 3e-5, "atol": 3e-5}, torch.float64: {"rtol": 1e-11, "atol": 1e-11}}
@@ -166,15 +167,6 @@ def test_the_rows_of_a_block() -> None:
             assert 0 < height <= rows
             assert height == rows or height % module.ROWS_STEP == 0
             assert height * row_bytes <= max(module.BLOCK_BYTES, module.ROWS_STEP * row_bytes)
-
-
-NARROW_CASES = {  # the dtype of the parameters, that of the input, and what autocast is to
-    "bfloat16": (torch.bfloat16, torch.bfloat16, None),
-    "float16": (torch.float16, torch.float16, None),
-    "autocast to bfloat16": (torch.float32, torch.float32, torch.bfloat16),
-    "autocast to bfloat16, of its results": (torch.float32, torch.bfloat16, torch.bfloat16),
-    "autocast to float16": (torch.float32, torch.float32, torch.float16),
-}
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

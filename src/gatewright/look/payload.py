@@ -58,11 +58,9 @@ def payload(
 
     Raises PageSizeError where even the coarsest is larger.
     """
-    size, summaries = 0, summarised(activations)
+    size, known = 0, summarised(activations, steps, extras)
     for levels in LEVELS:
-        header, blob = described(
-            activations, title=title, steps=steps, levels=levels, extras=extras, summaries=summaries
-        )
+        header, blob = described(activations, title=title, steps=steps, levels=levels, known=known)
         text = packed(blob.content())
         size = len(text) + len(in_script(header))
         if size <= largest:
@@ -82,20 +80,20 @@ def described(
     title: str,
     steps: int = STEPS,
     levels: int = LEVELS[0],
-    extras: Extras = NO_EXTRAS,
-    summaries: Mapping[str, Any] | None = None,
+    known: "Summaries | None" = None,
     live: LiveOptions | None = None,
 ) -> tuple[dict[str, Any], Blob]:
-    """The header of activations, and their numbers. `summaries` are those of `summarised`, where they are known.
+    """The header of activations, and their numbers. `known` are those of `summarised`; they are made where None.
 
     Shown are the layers whose steps are those of the rows. Raises OptionError where there is none.
 
     `live`: how a live page is to have the numbers; they are not packed then.
     """
     activations = _with_steps_of_rows(activations)
-    blob = Blob()
+    known = known or summarised(activations, steps, NO_EXTRAS)
+    blob = replace(known.blob, parts=[*known.blob.parts])
     is_scaled, names = activations.measured is None, row_names(activations)
-    lengths = np.minimum(activations.lengths, -(-steps // activations.patch))
+    lengths = _shown_lengths(activations, steps)
     layers = [_layer(layer, lengths, levels, blob, live) for layer in activations]
     since = 0 if live is None else live.since
     header = {
@@ -111,15 +109,23 @@ def described(
         ],
         "labels": list(activations.labels or ()),
         "variables": list((activations.variables if is_scaled else activations.measured_names) or ()),
-        **(summarised(activations) if summaries is None else summaries),
-        **described_extras(extras, lengths, blob),
+        **known.header,
     }
     return header, blob
 
 
-def summarised(activations: Activations) -> dict[str, Any]:
-    """The parts of a header that are the same for any number of levels: saturation, and half-lives of units."""
-    return {
+@dataclass(frozen=True)
+class Summaries:
+    """The parts of a header that are the same for any number of levels, and the blob that their tables begin."""
+
+    header: Mapping[str, Any]
+    blob: Blob
+
+
+def summarised(activations: Activations, steps: int = STEPS, extras: Extras = NO_EXTRAS) -> Summaries:
+    """Saturation, half-lives of units, and extras."""
+    blob = Blob()
+    header = {
         "saturation": [
             {"layer": table.layer, "gate": table.gate, "left": shortened(table.left), "right": shortened(table.right)}
             for table in saturation(activations)
@@ -128,7 +134,14 @@ def summarised(activations: Activations) -> dict[str, Any]:
             {"layer": memory.layer, "gate": memory.gate, "steps": shortened(memory.steps)}
             for memory in half_life(activations)
         ],
+        **described_extras(extras, _shown_lengths(activations, steps), blob),
     }
+    return Summaries(header, blob)
+
+
+def _shown_lengths(activations: Activations, steps: int) -> NDArray[np.int64]:
+    """How many steps of each row are shown, in steps of the layers."""
+    return np.minimum(activations.lengths, -(-steps // activations.patch))
 
 
 def _with_steps_of_rows(activations: Activations) -> Activations:

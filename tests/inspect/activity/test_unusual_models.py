@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import gatewright as gw
 from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect import record
+from tests.inspect.recorded import Halving
 
 
 class Scribbling(nn.Module):
@@ -215,17 +216,6 @@ def test_what_a_model_keeps_from_call_to_call_is_as_before() -> None:
         assert model.by_name == {"last": last, "sums": {"all": 0.0}}
         assert not state.any()
         assert not last.any()
-
-
-class Halving(nn.Module):
-    """The second layer reads every second step of the first one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.below, self.above = nn.GRU(3, 4), nn.GRU(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.above(self.below(x)[0][::2])[0]
 
 
 def test_layers_with_fewer_steps_have_lengths_of_their_own() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gatewright import inspect
 from gatewright.errors import OptionError, ShapeError
+from tests.inspect.recorded import Halving
 
 
 class Scores(nn.Module):
@@ -80,14 +81,6 @@ def test_one_number_a_row() -> None:
 
 
 def test_a_layer_with_other_steps_has_no_memory_by_lag() -> None:
-    class Halving(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.below, self.above = nn.GRU(3, 4), nn.GRU(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.above(self.below(x)[0][::2])[0]
-
     with pytest.raises(OptionError, match="the layer 'above' has 4 steps where the model reads 8"):
         inspect.effective_memory(Halving(), torch.randn(8, 2, 3), lags=20)
     assert inspect.effective_memory(Halving(), torch.randn(8, 2, 3), lags=3, layer="below").ends.all()

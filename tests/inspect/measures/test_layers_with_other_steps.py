@@ -7,33 +7,24 @@ import pytest
 
 pytest.importorskip("torch")
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import gatewright as gw
 from gatewright import inspect
 from gatewright.errors import DataError, OptionError
 from gatewright.inspect import Activations, record
-
-
-class Halving(nn.Module):
-    """The second layer reads every second step of the first one. All gates are open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.below, self.above = nn.GRU(3, 4), nn.GRU(4, 4)
-        with torch.no_grad():
-            for layer in (self.below, self.above):
-                layer.bias_hh_l0.fill_(9.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.above(self.below(x)[0][::2])[0]
+from tests.inspect.recorded import Halving
 
 
 @pytest.fixture
 def activations() -> Activations:
+    """All gates are open."""
+    model = Halving()
+    with torch.no_grad():
+        for layer in (model.below, model.above):
+            layer.bias_hh_l0.fill_(9.0)
     torch.manual_seed(1)
-    return record(Halving(), torch.randn(10, 3, 3), symbols=[list("abcdefghij")] * 3)
+    return record(model, torch.randn(10, 3, 3), symbols=[list("abcdefghij")] * 3)
 
 
 def test_saturation_counts_the_steps_of_each_layer(activations: Activations) -> None:

@@ -9,17 +9,12 @@ import torch
 import gatewright as gw
 from gatewright.inspect import Activations, half_life, record, saturation
 from gatewright.inspect.measures.steps import by_value
-
-LENGTHS = [6, 2, 4]
+from tests.inspect.recorded import LENGTHS, recorded_lstm
 
 
 @pytest.fixture
 def activations() -> Activations:
-    torch.manual_seed(0)
-    layer = gw.nn.Recurrent("lstm", 3, 5)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=3.0)
-    return record(layer, torch.randn(6, 3, 3), lengths=LENGTHS)
+    return recorded_lstm()
 
 
 def steps_of(activations: Activations, name: str) -> np.ndarray:

@@ -6,24 +6,19 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-import torch
 
 import gatewright as gw
 from gatewright.errors import DataError, OptionError
-from gatewright.inspect import Activations, LayerActivations, find_pattern, mean_and_spread, record, unit_order
+from gatewright.inspect import Activations, LayerActivations, find_pattern, mean_and_spread, unit_order
 from gatewright.trace import trace_cell
+from tests.inspect.recorded import LENGTHS, recorded_lstm
 
-LENGTHS = [6, 2, 4]
 SYMBOLS = [list("abacab"), list("ab"), list("caab")]
 
 
 @pytest.fixture
 def activations() -> Activations:
-    torch.manual_seed(0)
-    layer = gw.nn.Recurrent("lstm", 3, 5)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=3.0)
-    return record(layer, torch.randn(6, 3, 3), lengths=LENGTHS, symbols=SYMBOLS)
+    return recorded_lstm(SYMBOLS)
 
 
 def rows_of(activations: Activations, name: str) -> list[np.ndarray]:
