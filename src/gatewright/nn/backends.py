@@ -11,7 +11,14 @@ from torch import Tensor
 from gatewright.backends.triton.support import device_obstacle
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.engine.schedules import simplified_and_planned
-from gatewright.nn.modes import exports_onnx, is_derived_by_transform, is_eager, is_forward_mode
+from gatewright.nn.modes import (
+    exports_onnx,
+    is_derived_by_transform,
+    is_eager,
+    is_forward_mode,
+    is_transformed,
+    is_watched,
+)
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
 from gatewright.trace import Trace
@@ -150,6 +157,10 @@ def _gpu_obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str
         return precision
     if precision.products == "int8":
         return "layers of weights in int8 run on a CPU"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
+        return (
+            "operations are being compiled, recorded or watched, and graphs hold the operators of the CPU engine alone"
+        )
     return _device_obstacle(like.device, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.program_run import ProgramRun
+from gatewright.backends.triton.program_run import LoopForm, ProgramRun
 from gatewright.derive import vjp
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Choices, Program, Time
@@ -24,17 +24,17 @@ def tensors_of(given: Given) -> tuple[dict[str, torch.Tensor], ...]:
     return tuple({name: torch.tensor(array) for name, array in group.items()} for group in groups)
 
 
-def ran(given: Given, program: Program | None = None) -> Results:
+def ran(given: Given, program: Program | None = None, form: LoopForm = "torch") -> Results:
     run = ProgramRun(program or plan(given.trace), given.sizes, DOUBLE, backwards=given.backwards)
-    result = run.run(*tensors_of(given))
+    result = run.run(*tensors_of(given), form=form)
     states = {name: after(whole.numpy(), given.backwards) for name, whole in result.states.items()}
     numbers = ({name: x.numpy() for name, x in group.items()} for group in (result.emits, result.sums))
     return {"states": states, **dict(zip(("emits", "sums"), numbers, strict=True))}
 
 
-def check(given: Given, program: Program | None = None) -> None:
+def check(given: Given, program: Program | None = None, form: LoopForm = "torch") -> None:
     assert_parity(
-        ran(given, program), oracle(given), dtype="float64", steps=given.steps, width=256,
+        ran(given, program, form), oracle(given), dtype="float64", steps=given.steps, width=256,
         cell=given.trace.name, backend="triton",
     )  # fmt: skip
 
@@ -51,6 +51,13 @@ def test_steps_and_their_gradients(name: str, rng: np.random.Generator) -> None:
         check(draw(trace, sizes_for(trace), 4, 2, rng))
 
 
+@pytest.mark.parametrize("form", ["resident", "stepped"])
+@pytest.mark.parametrize("name", ["gru", "lstm_projected", "layer_norm(gru)", "sru", "slstm"])
+def test_kernels_run_all_passes(name: str, form: LoopForm, rng: np.random.Generator) -> None:
+    for trace in traces_of(name)[:3]:
+        check(draw(trace, sizes_for(trace), 3, 2, rng), form=form)
+
+
 @pytest.mark.parametrize(("steps", "batch"), [(0, 2), (1, 1), (3, 0)])
 @pytest.mark.parametrize("name", ["lstm_projected", "layer_norm(gru)", "sru"])
 def test_nothing_to_do_and_little_to_do(name: str, steps: int, batch: int, rng: np.random.Generator) -> None:
@@ -64,12 +71,22 @@ def test_scans(name: str, steps: int, rng: np.random.Generator) -> None:
     for trace in traces_of(name)[:2]:
         program = plan(trace, Choices(time=Time.SCAN))
         assert program.scan
-        check(draw(trace, sizes_for(trace), steps, 3, rng), program)
+        given = draw(trace, sizes_for(trace), steps, 3, rng)
+        check(given, program)
+        check(given, program, form="resident")
 
 
-@pytest.mark.parametrize("time", Time)
-@pytest.mark.parametrize("name", ["gru", "lstm", "sru", "layer_norm(sru)", "zoneout(gru)"])
-def test_rows_that_end_early(name: str, time: Time, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(
+    ("name", "time", "form"),
+    [
+        *((name, time, "torch") for name in ("gru", "lstm", "sru", "layer_norm(sru)", "zoneout(gru)") for time in Time),
+        ("gru", Time.LOOP, "resident"),
+        ("layer_norm(lstm)", Time.LOOP, "resident"),
+        ("gru", Time.LOOP, "stepped"),
+        ("sru", Time.SCAN, "resident"),
+    ],
+)
+def test_rows_that_end_early(name: str, time: Time, form: LoopForm, rng: np.random.Generator) -> None:
     """Each row gives what it gives alone, and sums are those of all rows; garbage after the end reaches nothing."""
     lengths = [3, 0, 7]
     for trace in traces_of(name)[:3]:
@@ -77,13 +94,13 @@ def test_rows_that_end_early(name: str, time: Time, rng: np.random.Generator) ->
         program = plan(trace, Choices(time=time))
         inputs, params, states = tensors_of(given)
         over = torch.arange(7)[:, None] >= torch.tensor(lengths)
-        inputs = {name: x.masked_fill(over[(..., *[None] * (x.dim() - 2))], 0) for name, x in inputs.items()}
+        inputs = {name: x.masked_fill(over[(..., *[None] * (x.dim() - 2))], float("nan")) for name, x in inputs.items()}
         run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
-        result = run.run(inputs, params, states, torch.tensor(lengths, dtype=torch.int32))
+        result = run.run(inputs, params, states, torch.tensor(lengths, dtype=torch.int32), form=form)
         sums = {name: torch.zeros_like(total) for name, total in result.sums.items()}
         for row, length in enumerate(lengths):
             part = {name: x[:length, row : row + 1] for name, x in inputs.items()}
-            alone = run.run(part, params, {name: x[row : row + 1] for name, x in states.items()})
+            alone = run.run(part, params, {name: x[row : row + 1] for name, x in states.items()}, form="torch")
             for state, whole in result.states.items():
                 torch.testing.assert_close(whole[: length + 1, row], alone.states[state][:, 0])
                 assert not whole[length + 1 :, row].any()

@@ -195,14 +195,14 @@ def step(name: str) -> Trace:
 
 
 def ran(given: Given, program: Program, lengths: list[int] | None = None) -> dict[str, dict[str, np.ndarray]]:
-    """A Program whose stages of scans run by kernels, everything else by torch."""
+    """A Program whose stages run by kernels."""
 
     def tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
         return {name: torch.tensor(array) for name, array in arrays.items()}
 
-    run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards, scan_kernels=True)
+    run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
     ends = None if lengths is None else torch.tensor(lengths, dtype=torch.int32)
-    result = run.run(tensors(given.sequences), tensors(given.params), tensors(given.states), ends)
+    result = run.run(tensors(given.sequences), tensors(given.params), tensors(given.states), ends, form="resident")
     groups = {"states": result.states, "emits": result.emits, "sums": result.sums}
     return {key: {name: tensor.numpy() for name, tensor in group.items()} for key, group in groups.items()}
 
@@ -228,12 +228,12 @@ def test_programs_with_rows_that_end_early(name: str, rng: np.random.Generator) 
         for sequence in given.inputs.values():
             sequence[np.arange(6)[:, None] >= np.array(lengths)] = 0.0
         program = plan(trace, SCANS)
-        run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards, scan_kernels=False)
+        run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
         tensors = [
             {name: torch.tensor(array) for name, array in group.items()}
             for group in (given.sequences, given.params, given.states)
         ]
-        want = run.run(*tensors, torch.tensor(lengths, dtype=torch.int32))
+        want = run.run(*tensors, torch.tensor(lengths, dtype=torch.int32), form="torch")
         wanted = {"states": want.states, "emits": want.emits, "sums": want.sums}
         assert_parity(ran(given, program, lengths), wanted, dtype="float64", steps=6, width=256, cell=name)
 

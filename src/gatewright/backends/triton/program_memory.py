@@ -1,6 +1,6 @@
 """The tensors of one run of a Program: what is given, what each pass stores, and where it is found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -148,19 +148,27 @@ class ProgramMemory:
             array = widened(array, len(shape))
         return array.expand(shape)
 
-    def arguments(self, arguments: tuple[Argument, ...]) -> dict[Argument, Tensor | None]:
-        """The tensors of a kernel's pointers. A start that is zeros is None, and so are lengths that all rows take."""
+    def arguments(self, arguments: Iterable[Argument]) -> dict[Argument, Tensor | None]:
+        """The tensors of a kernel's pointers. A start that is zeros is None, and so are lengths that all rows take.
+
+        A sequence that no pass has stored yet gets memory: the kernel is to write it.
+        """
         return {argument: self._argument(argument) for argument in arguments}
 
     def _argument(self, argument: Argument) -> Tensor | None:
         name = argument.name
         match argument.kind:
             case ArgumentKind.SEQUENCE:
-                return self.inputs[name].contiguous() if name in self.inputs else self.sequences[name]
+                if name in self.inputs:
+                    return self.inputs[name].contiguous()
+                if name not in self.sequences:
+                    self.sequences[name] = self.new(self.steps, self.batch, *self._named_shape(name))
+                return self.sequences[name]
             case ArgumentKind.STATE:
                 return self.states[name]
             case ArgumentKind.START:
-                return self.starts.get(name)
+                start = self.starts.get(name)
+                return None if start is None else start.contiguous()
             case ArgumentKind.SHARED:
                 return self.shared[name].contiguous()
             case ArgumentKind.LENGTHS:

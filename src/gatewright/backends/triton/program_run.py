@@ -1,13 +1,18 @@
 """A Program run over a sequence of torch tensors, on any device: its passes one after the other.
 
 What torch does well stays with torch: large products before and after the loop, sums over rows and steps, equations of
-parameters. As `gatewright.schedule.interpret` does with NumPy, torch can run every stage.
+parameters. Kernels run the loop, and everything around those products. As `gatewright.schedule.interpret` does with
+NumPy, torch's operations can run every stage too: where no kernel can.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
+from typing import Literal as OneOf
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,11 +21,17 @@ from gatewright.backends.base import PreparedEquation, execute, prepare
 from gatewright.backends.torch_rules import rules
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument
+from gatewright.backends.triton.pass_kernels import PassKernels
+from gatewright.backends.triton.persistent_kernel import PersistentLoop
 from gatewright.backends.triton.program_memory import ProgramMemory, widened
+from gatewright.backends.triton.resident_loop import ResidentLoop
 from gatewright.backends.triton.scan_launch import ScanKernel
 from gatewright.backends.triton.scan_stage import scan_stage
+from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.backends.triton.support import device_obstacle
 from gatewright.lang.ops import Op
-from gatewright.schedule.program import Product, Program, RowSum, Scan, Stage, Storage
+from gatewright.schedule.program import Phase, Product, Program, RowSum, Scan, Stage, Storage
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 
@@ -38,6 +49,23 @@ class ProgramTensors:
     sums: dict[str, Tensor]
 
 
+LoopForm = OneOf["resident", "stepped", "persistent", "torch"]
+"""How the loop is run: by one of three forms of kernels, or by torch's operations."""
+
+
+class LoopKernel(Protocol):
+    """The kernels of a loop, in one of their forms."""
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The arrays that a caller gives."""
+        ...
+
+    def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int) -> None:
+        """Take all steps."""
+        ...
+
+
 class ProgramRun:
     """A Program with its sizes, its dtypes and its direction in time, ready to run on tensors of any extent."""
 
@@ -48,14 +76,41 @@ class ProgramRun:
         precision: KernelPrecision | None = None,
         *,
         backwards: bool = False,
-        scan_kernels: bool | None = None,
     ) -> None:
-        """`scan_kernels`: whether stages of scans run as Triton kernels; by default they do on a GPU."""
-        self.program, self.sizes, self.backwards, self._scan_kernels = program, sizes, backwards, scan_kernels
-        self._scans: dict[int, ScanKernel] = {}
+        self.program, self.sizes, self.backwards = program, sizes, backwards
         self.precision = precision or KernelPrecision()
         self.dtype: torch.dtype = getattr(torch, self.precision.numbers)
+        self._passes: dict[Phase, PassKernels] = {}
+        self._scans: dict[int, ScanKernel] = {}
         self._prepared: dict[tuple[torch.device, int], list[PreparedEquation]] = {}
+
+    def runs_kernels(self, device: torch.device) -> bool:
+        """Whether kernels run on a device; else torch's operations do."""
+        return device_obstacle(device, self.dtype) is None
+
+    @cached_property
+    def resident(self) -> ResidentLoop:
+        """The loop as one kernel for each tile of rows."""
+        return ResidentLoop(self.program, self.sizes, self.precision, backwards=self.backwards)
+
+    @cached_property
+    def stepped(self) -> SteppedLoop:
+        """The loop as a kernel a stage and step."""
+        return SteppedLoop(self.program, self.sizes, self.precision, backwards=self.backwards)
+
+    @cached_property
+    def persistent(self) -> PersistentLoop:
+        """The loop as one kernel whose programs wait for each other. Only a caller chooses it."""
+        return PersistentLoop(self.program, self.sizes, self.precision, backwards=self.backwards)
+
+    def pass_kernels(self, phase: Phase) -> PassKernels:
+        """The kernels of a pass over all steps at once."""
+        if phase not in self._passes:
+            stages = dict(self.program.passes())[phase]
+            self._passes[phase] = PassKernels(
+                self.program, stages, self.sizes, self.precision, backwards=self.backwards
+            )
+        return self._passes[phase]
 
     @torch.no_grad()
     def run(
@@ -64,11 +119,14 @@ class ProgramRun:
         params: Mapping[str, Tensor],
         starts: Mapping[str, Tensor | None],
         lengths: Tensor | None = None,
+        *,
+        form: LoopForm | None = None,
     ) -> ProgramTensors:
-        """Run all passes.
+        """Run all passes, the loop in the given form. By default it is resident where its matrices fit on the chip, and
+        stepped elsewhere; where no kernel can run, torch's operations do.
 
-        - `inputs` (time, batch, ...) with random values, `params` (...), in the dtype of the numbers. In padding inputs
-          are zeros.
+        - `inputs` (time, batch, ...) with random values, `params` (...), in the dtype of the numbers. What stands in
+          padding reaches nothing.
         - `starts` (batch, ...): the states before the first step that is taken; None is zeros.
         - `lengths` (batch,), int32, on the device: the number of steps that each row takes. Backwards in time, a row
           begins at its last step.
@@ -77,25 +135,64 @@ class ProgramRun:
         memory = ProgramMemory(program, self.sizes, self.dtype, inputs, starts, lengths, backwards=self.backwards)
         memory.shared.update(params)
         self.compute(program.prologue, memory.shared, memory)
+        if form is None and not self.runs_kernels(memory.device):
+            form = "torch"
         stages = _TorchStages(self, memory)
-        stages.run(program.before)
-        stages.run(program.scan)
-        for t in reversed(range(memory.steps)) if self.backwards else range(memory.steps):
-            memory.rows = {}
-            stages.run(program.loop, t)
-        memory.rows = {}
-        stages.run(program.after)
+        # the interpreter computes with NumPy, in padded lanes too: what comes of those is never stored
+        with np.errstate(all="ignore") if form != "torch" and memory.device.type == "cpu" else nullcontext():
+            self._run_pass(Phase.BEFORE, form, stages)
+            self._run_scans(form, stages)
+            self._run_loop(form, stages)
+            self._run_pass(Phase.AFTER, form, stages)
         return ProgramTensors(memory.states, self._emits(memory), self._sums(memory))
 
-    def scan_kernel(self, stage: Stage, device: torch.device) -> ScanKernel | None:
-        """The kernel of a stage of scans; None for other stages, and where torch computes scans."""
-        chosen = device.type == "cuda" if self._scan_kernels is None else self._scan_kernels
-        if not stage.scans or not chosen:
-            return None
-        if id(stage) not in self._scans:  # of the Program, which lives as long as this
+    def _run_pass(self, phase: Phase, form: LoopForm | None, stages: "_TorchStages") -> None:
+        if form == "torch" or self.program.scan:  # kernels of these passes do not know every value that scans give
+            stages.run(dict(self.program.passes())[phase])
+            return
+        memory, kernels = stages.memory, self.pass_kernels(phase)
+        kernels.run(memory.arguments(kernels.arguments), memory.steps, memory.batch, stages.products)
+
+    def _run_scans(self, form: LoopForm | None, stages: "_TorchStages") -> None:
+        if form == "torch":
+            stages.run(self.program.scan)
+            return
+        memory = stages.memory
+        for stage in self.program.scan:
+            if not stage.scans:
+                stages.run([stage])
+                continue
+            results = zip(stage.products, stages.products(stage.products), strict=True)
+            kernel = self._scan_kernel(stage)
+            kernel.run_in(memory, {product.target.name: result for product, result in results})
+
+    def _scan_kernel(self, stage: Stage) -> ScanKernel:
+        key = id(stage)  # of the Program, which lives as long as this
+        if key not in self._scans:
             scan = scan_stage(self.program, stage)
-            self._scans[id(stage)] = ScanKernel(scan, self.sizes, self.precision, backwards=self.backwards)
-        return self._scans[id(stage)]
+            self._scans[key] = ScanKernel(scan, self.sizes, self.precision, backwards=self.backwards)
+        return self._scans[key]
+
+    def _run_loop(self, form: LoopForm | None, stages: "_TorchStages") -> None:
+        memory = stages.memory
+        if not self.program.loop:
+            return
+        if form == "torch":
+            for t in reversed(range(memory.steps)) if self.backwards else range(memory.steps):
+                memory.rows = {}
+                stages.run(self.program.loop, t)
+        else:
+            loop = self._loop(form, memory)
+            loop.run(memory.arguments(loop.arguments), memory.steps, memory.batch)
+        memory.rows = {}
+
+    def _loop(self, form: LoopForm | None, memory: ProgramMemory) -> LoopKernel:
+        if form == "persistent":
+            return self.persistent
+        is_resident = form == "resident" or (
+            form is None and self.resident.options(memory.arguments(self.resident.arguments)) is not None
+        )
+        return self.resident if is_resident else self.stepped
 
     def compute(self, equations: tuple[Equation, ...], values: dict[str, Any], memory: ProgramMemory) -> None:
         """Compute equations by torch's operations; the results are added to the values."""
@@ -169,12 +266,6 @@ class _TorchStages:
         for stage in stages:
             values = memory.loaded(stage, t)
             self._multiply(stage.products, values)
-            scan_kernel = self.owner.scan_kernel(stage, memory.device)
-            if scan_kernel is not None:
-                scan_kernel.run_in(
-                    memory, {product.target.name: values[product.target.name] for product in stage.products}
-                )
-                continue
             for reduction in stage.reductions:
                 vector = values[reduction.vector.name]
                 values[reduction.target.name] = vector.sum(-1) if reduction.op is Op.SUM else vector.mean(-1)
@@ -202,6 +293,14 @@ class _TorchStages:
         for product in products:
             first, *others = (results[term.vector.name, term.transposed, term.matrix] for term in product.terms)
             values[product.target.name] = sum(others, start=first)
+
+    def products(self, products: Sequence[Product]) -> list[Tensor]:
+        """Products at all steps, (time, batch, features), each contiguous."""
+        memory = self.memory
+        vectors = {term.vector for product in products for term in product.terms}
+        values = {vector.name: memory.load(vector) for vector in vectors}
+        self._multiply(products, values)
+        return [values[product.target.name].contiguous() for product in products]
 
     def _scan(self, scan: Scan, values: Mapping[str, Any]) -> Tensor:
         """The new value of a state at every step."""
