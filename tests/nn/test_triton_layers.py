@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd import gradcheck, gradgradcheck
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -175,19 +174,6 @@ def test_nothing_to_compute(extent: tuple[int, int]) -> None:
         assert mine.grad is not None
         assert other.grad is not None
         torch.testing.assert_close(mine.grad, other.grad)
-
-
-def test_derivatives_against_differences() -> None:
-    _, layer = twins(gw.nn.GRU)
-    names = [name for name, _ in layer.named_parameters()]
-
-    def call(x: Tensor, *parameters: Tensor) -> Any:
-        return functional_call(layer, dict(zip(names, parameters, strict=True)), (x,), {"lengths": [4, 2]})
-
-    leaves = [torch.randn(4, 2, INPUT, dtype=torch.float64), *(p.detach() for p in layer.parameters())]
-    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    assert gradcheck(call, leaves, fast_mode=True)
-    assert gradgradcheck(call, leaves, fast_mode=True)
 
 
 def test_transforms_of_functions() -> None:

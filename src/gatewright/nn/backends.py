@@ -158,9 +158,7 @@ def _gpu_obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str
     if precision.products == "int8":
         return "layers of weights in int8 run on a CPU"
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
-        return (
-            "operations are being compiled, recorded or watched, and graphs hold the operators of the CPU engine alone"
-        )
+        return "operations are compiled, recorded or watched, and graphs hold operators of the CPU engine alone"
     return _device_obstacle(like.device, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
 
 
