@@ -1,9 +1,12 @@
 """The page in a browser: it loads without an error, answers to mouse and keyboard, and no text does anything to it."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -240,3 +243,38 @@ def test_activations_alone_have_a_rank(opened: tuple[Browser, Activations]) -> N
     facts = browser.value("document.getElementById('facts').textContent")
     assert f"its rank is {rank.rank} of 8" in facts
     assert browser.value("document.getElementById('eigenvalues-figure').hidden")
+
+
+def test_many_variables_are_a_heat_map(browser: Browser, tmp_path: Path, quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("digits")[1])
+    browser.open(page(run).save(tmp_path / "page.html").as_uri())
+    assert "a line for each of 8 variables" in browser.value("document.getElementById('variables').textContent")
+    seen = gw.inspect.observe(run)
+    low, high = seen.series[:, 0].min(), seen.series[:, 0].max()
+    places = [(0, 0), (3, 4), (7, 7)]
+    colours = browser.value(
+        "(() => { const c = document.getElementById('series'), w = c.clientWidth, h = c.clientHeight;"
+        "const image = c.getContext('2d').getImageData(0, 0, w, h).data;"
+        f"return {json.dumps(places)}.map(([step, variable]) => {{"
+        "const x = 48 + (step + 0.8) * (w - 52) / 8, y = h - 20 - (variable + 0.5) * (h - 40) / 8;"
+        "const place = 4 * (Math.round(y) * w + Math.round(x)); return [...image.slice(place, place + 3)]; }); })()"
+    )
+    for (step, variable), colour in zip(places, colours, strict=True):
+        share = (seen.series[step, 0, variable] - low) / (high - low)
+        assert np.array(colour) / 255 == pytest.approx(mpl.colormaps["viridis"](float(share))[:3], abs=0.03)
+    assert browser.problems == []
+
+
+def test_surprise_is_shown_beside_a_text(browser: Browser, tmp_path: Path, quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("text")[1])
+    browser.open(page(run, text="the sea was low").save(tmp_path / "page.html").as_uri())
+    browser.value("gatewright.choose({step: 3})")
+    scored = run.predict(["the sea was low"])
+    bits = -scored["log_probability"] / np.log(2)
+    shown = browser.value("document.getElementById('expected').textContent")
+    came = re.search(r"What came: “s”, a surprise of ([\d.]+) bits", shown)
+    assert float(came.group(1)) == pytest.approx(bits[4], abs=0.1)
+    how = browser.value("document.getElementById('surprise-how').textContent")
+    mean = float(re.search(r"the mean is ([\d.]+) bits", how).group(1))
+    assert mean == pytest.approx(bits[1:].mean(), abs=0.05)
+    assert browser.problems == []

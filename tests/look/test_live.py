@@ -51,6 +51,7 @@ def test_a_text_is_read(session: LiveSession) -> None:
     header, numbers = unpacked(session.read({"text": "the sea"}))
     assert header["rows"][0]["symbols"] == list("the sea")
     assert header["outputKind"] == "next"
+    assert header["rows"][0]["expected"]["count"] == 8
     state = gw.inspect.observe(session.run, text="the sea").layer().states["h"][:, 0].T
     np.testing.assert_allclose(decoded(header, numbers, "h", 7), state, atol=1 / 254)
 
@@ -149,6 +150,32 @@ def test_clamps_change_what_is_read_and_written(session: LiveSession) -> None:
     assert session.write("the ", length=30, seed=1) == plain
 
 
+def test_summaries_come_where_they_are_asked_for(session: LiveSession) -> None:
+    header, _ = unpacked(session.read({"text": "the sea"}))
+    assert not {"saturation", "halfLife"} & set(header)
+    later, numbers = unpacked(session.read({"text": "the sea", "version": header["version"], "summaries": True}))
+    (table, *_) = gw.inspect.saturation(gw.inspect.observe(session.run, text="the sea"))
+    assert later["saturation"][0]["left"] == pytest.approx(table.left.tolist(), rel=1e-3)
+    assert later["halfLife"]
+    assert (later["since"], numbers) == (7, b"")
+
+
+def test_a_text_without_a_symbol_has_no_reply(session: LiveSession, quick_run: QuickRun) -> None:
+    header, _ = unpacked(session.read({"text": "the sea"}))
+    assert session.read({"text": ""}) == b""
+    again, numbers = unpacked(session.read({"text": "the sea", "version": header["version"]}))
+    assert (again["since"], numbers) == (7, b"")  # the page still has what it had
+    for name in ("texts", "tagging"):
+        assert LiveSession(gw.tasks.open(quick_run(name)[1])).read({"text": " \n"}) == b""
+
+
+def test_warming_up_changes_no_reply(session: LiveSession) -> None:
+    expected = unpacked(LiveSession(session.run).read({"text": "the sea"}))
+    session.warm_up("the sea")
+    session.warm_up("")
+    assert unpacked(session.read({"text": "the sea"})) == expected
+
+
 def test_long_texts_are_cut(session: LiveSession) -> None:
     header, _ = unpacked(session.read({"text": "the sea " * 10_000}))
     assert header["rows"][0]["steps"] == MOST_CHARACTERS
@@ -228,6 +255,7 @@ def test_it_listens_on_this_machine_alone() -> None:
     from gatewright.look.live import listening
 
     with listening(0) as own:
+        assert own.proto == socket.IPPROTO_TCP  # asyncio then sends small replies at once
         host, port = own.getsockname()
         assert host == "127.0.0.1"
         socket.create_connection((host, port), timeout=10).close()  # before any server has started
@@ -249,14 +277,13 @@ def test_answers_and_errors(server: int, session: LiveSession) -> None:
         (b"[]", "the request is no JSON object"),
         (b" " * 1_000_001, "the request is too large"),
         ({"text": "the", "clamps": [{"layer": "x", "gate": "z", "unit": 0, "value": 0}]}, "no recurrent layer 'x'"),
-        ({"text": ""}, "there is no text to read\n  do: type a text"),
-        ({}, "there is no text to read"),
         ({"text": None}, "text cannot be read\n  expected: a text\n  got: None"),
         ({"text": ["the"]}, "text cannot be read"),
     ):
         status, content = answer(server, "POST", "/read", body, X_Gatewright_Token=TOKEN)
         assert status == 400
         assert message in json.loads(content)["error"]
+    assert answer(server, "POST", "/read", {"text": ""}, X_Gatewright_Token=TOKEN) == (204, b"")
     for changed, message in (
         ({"text": ""}, "the prompt is empty"),
         ({"text": 3}, "text cannot be read\n  expected: a text\n  got: 3"),
@@ -294,6 +321,24 @@ def test_the_page_reads_writes_and_clamps(server: int, tmp_path: Path, session: 
         for step, unit in ((0, 3), (6, 3), (7, 3), (21, 31)):  # kept from the page that was opened, and sent since
             browser.value(f"gatewright.choose({{step: {step}, unit: {unit}, value: 3}})")
             assert float(browser.value(values)) == pytest.approx(state[step, unit], abs=1 / 200)
+        browser.wait("document.body.dataset.summaries === 'the sea is </textarea>'")
+        browser.value("document.getElementById('typed').value = ''")
+        browser.value("document.getElementById('typed').dispatchEvent(new Event('input'))")
+        browser.wait("document.body.classList.contains('empty')")
+        assert browser.value("getComputedStyle(document.getElementById('reading-panel')).display") == "none"
+        assert "nothing to read yet" in browser.value("document.getElementById('live-status').textContent")
+        browser.type("the sun is low")
+        browser.wait("document.body.dataset.read === 'the sun is low'")
+        assert not browser.value("document.body.classList.contains('empty')")
+        for text in ("the sea was low", "a low sea was", "the sea is </textarea>"):  # changed at both ends, and within
+            browser.value(f"document.getElementById('typed').value = {json.dumps(text)}")
+            browser.value("document.getElementById('typed').dispatchEvent(new Event('input'))")
+            browser.wait(f"document.body.dataset.read === {json.dumps(text)}")
+            assert browser.value("document.getElementById('reading').textContent") == text
+            places = "[...document.querySelectorAll('#reading span')].every((s, n) => s.dataset.place === String(n))"
+            assert browser.value(places)
+        names = "performance.getEntriesByType('measure').map((measure) => measure.name)"
+        assert {"gatewright server", "gatewright decode", "gatewright draw"} == set(browser.value(names))
         browser.value("document.getElementById('temperature').value = 0.5")
         browser.click("#write")
         browser.wait("document.getElementById('written').textContent")

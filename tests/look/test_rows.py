@@ -46,6 +46,22 @@ def test_labels_are_ranked_at_each_step() -> None:
         assert chances[step].tolist() == [round(255 * exponentials[p] / sum(exponentials)) for p in ranked]
 
 
+def test_a_symbol_surprises_by_the_probability_that_it_had_before() -> None:
+    scores, names = RANDOM.normal(size=(5, 2, 3)), list("abcxa")  # x is unknown: the model reads the first label
+    scores[0, 0] = [0, -60, 0]
+    seen = activations(outputs=scores, labels=list("abc"), symbols=[names, names], output_kind="next")
+    levels = {}
+    for since in (0, 2, 5):
+        blob = Blob()
+        expected = described_row(seen, 0, 5, blob, since=since)["expected"]
+        levels[since] = np.frombuffer(blob.content(), np.uint8)[expected["surprise"] :].tolist()
+    assert levels[0][:2] == [255, 254]  # nothing was expected before the first; more than 15.9 bits
+    for step, number in ((2, 2), (3, 0), (4, 0)):
+        exponentials = np.exp(scores[step - 1, 0])
+        assert levels[0][step] == round(-16 * np.log2(exponentials[number] / exponentials.sum()))
+    assert (levels[2], levels[5]) == (levels[0][2:], [])
+
+
 def test_keys_have_the_chance_of_the_frame_before() -> None:
     blob, roll = Blob(), np.zeros((5, 2, 88), np.float32)
     roll[2, 0, 40] = roll[3, 0, 44] = 1

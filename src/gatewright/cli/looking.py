@@ -11,7 +11,7 @@ import typer
 from gatewright.cli.options import ModelPath, Reading
 from gatewright.cli.results import print_line
 from gatewright.cli.shell import Command, given, messages
-from gatewright.errors import DataError, OptionError
+from gatewright.errors import DataError, GatewrightError, OptionError
 from gatewright.untrusted.printable import print_text
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def look(
     """Write a page that shows the gates and states of a trained network while it reads a text, series or table.
 
     The page is one HTML file that needs no server. Without --text and --data a forecaster reads the end of its series,
-    a language model a passage of its own text, or a sample that it writes itself, and other models data that they were
-    measured on.
+    and other models the data that they were measured on. Where that is no longer there, a language model reads a sample
+    that it writes itself.
     """
     if live:
         others = given(data=data, out=output, steps=steps, rows=rows, **{"no-gradients": None if gradients else True})
@@ -118,8 +118,9 @@ def _live(
     with messages().status("loading"):
         run, _ = _opened(model, None)
         session = LiveSession(run)
+        content = _first_text(run, session, text)
+        session.warm_up(content)
     own, token = listening(port or 0), secrets.token_urlsafe(24)
-    content = _first_text(run, session, text)
     address = f"http://127.0.0.1:{own.getsockname()[1]}/?token={token}"
     print_text(address)
     sys.stdout.flush()
@@ -161,10 +162,14 @@ def _opened(model: Path, reading: list[str] | None) -> tuple["Run", dict[str, An
 
 def _source(run: "Run", text: str | None, data: str | None, steps: int) -> dict[str, Any]:
     """What is read: a text, where the model reads one, or data."""
+    from gatewright.tasks.data.texts.text import read_text
+
     if text is not None:
         return {"data": None, "text": _cut(run, _text(run, text), steps)}
-    if _is_language_model(run):
-        return {"data": None, "text": _cut(run, _own_text(run, data), steps)}
+    if _is_language_model(run) and data is not None:
+        return {"data": None, "text": _cut(run, read_text(data), steps)}
+    if _is_language_model(run) and not _has_own_text(run):
+        return {"data": None, "text": _cut(run, _sample(run), steps)}
     return {"data": data}
 
 
@@ -190,17 +195,20 @@ def _text(run: "Run", source: str) -> str:
     return content
 
 
-def _own_text(run: "Run", data: str | None) -> str:
-    """What a language model reads without --text: the data, a passage of its own text, or what it writes itself."""
-    from gatewright.tasks.data.texts.text import read_text
+def _has_own_text(run: "Run") -> bool:
+    """Whether a language model's own text is still there to be read. A message says why it is not."""
+    try:
+        next(run.predictor().own_inputs())
+    except GatewrightError as error:
+        print_line(messages(), f"the text that the model was trained on cannot be read: {error.problem}")
+        return False
+    return True
+
+
+def _sample(run: "Run") -> str:
+    """What a language model writes itself."""
     from gatewright.tasks.language.generator import TextGenerator
 
-    if data is not None:
-        return read_text(data)
-    source = str(run.model.source)
-    if Path(source).is_file():
-        print_line(messages(), f"shown: the end of the text that the model was trained on, {source}")
-        return read_text(source)[-_STEPS:]
     writer = TextGenerator(run.model)
     prompt = writer.beginning(None)
     print_line(messages(), f"shown: a sample that the model writes itself, from {prompt!r} on; give a text with --text")

@@ -24,7 +24,6 @@ from gatewright.look.quantised import in_script
 from gatewright.tasks.run import Run, open_run
 
 _ASSETS = "assets"
-_AROUND = 90_000  # bytes of the page around its data: text, style and script
 _SCRIPTS = (
     "data",
     "measures",
@@ -34,6 +33,7 @@ _SCRIPTS = (
     "charts",
     "series",
     "roll",
+    "heat",
     "summaries",
     "lists",
     "answers",
@@ -100,11 +100,13 @@ def page(
         opened = source if isinstance(source, nn.Module | Run) else open_run(source)
         title = title or (title_of(opened) if isinstance(opened, Run) else None)
         seen, own = observed(opened, data, rows=rows, steps=steps, gradients=gradients, **reading)
+    title = title or "A recurrent network"
+    around = len(assembled(title, None, "").encode("utf-8", "replace"))
     parts = payload(
         seen,
-        title=title or "A recurrent network",
+        title=title,
         steps=steps,
-        largest=largest - _AROUND,
+        largest=largest - around,
         extras=own if extras is None else extras,
     )
     return Page(assembled(parts.header["title"], parts.header, parts.blob))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gatewright.look.described_extras import described_extras
 from gatewright.look.extras import NO_EXTRAS, Extras
 from gatewright.look.quantised import LEVELS, Blob, ValueRange, are_smooth, differences, in_script, packed
 from gatewright.look.rows import described_row, row_names, shortened
+from gatewright.trace import Trace
 
 LARGEST = 1_500_000
 """Bytes of a page, at most."""
@@ -62,7 +64,7 @@ def payload(
     for levels in LEVELS:
         header, blob = described(activations, title=title, steps=steps, levels=levels, known=known)
         text = packed(blob.content())
-        size = len(text) + len(in_script(header))
+        size = len(text) + len(in_script(header).encode("utf-8", "replace"))
         if size <= largest:
             return Payload(header, text)
     raise PageSizeError(
@@ -177,7 +179,13 @@ def _layer(
                 "units": array.shape[-1],
             }
         )
-    return {"name": layer.name, "equations": unicode.equations(layer.trace).splitlines(), "values": values}
+    return {"name": layer.name, "equations": _equations(layer.trace), "values": values}
+
+
+@lru_cache
+def _equations(trace: Trace) -> tuple[str, ...]:
+    """The lines of a cell's equations. A live page asks for the same ones at each key."""
+    return tuple(unicode.equations(trace).splitlines())
 
 
 def _role(name: str, keeps: Sequence[str], replaces: Sequence[str], writes: Any) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 LEVELS = (256, 128, 64, 32, 24, 16)
 """Numbers of levels, the finest first."""
+_ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,5 +76,4 @@ def packed(content: bytes) -> str:
 def in_script(value: object) -> str:
     """JSON for a script element: no text in it can end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    escaped = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return "".join(escaped.get(character, character) for character in text)
+    return text.translate(_ESCAPED)

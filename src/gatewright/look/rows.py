@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from gatewright.inspect.activity.activations import Activations
 from gatewright.look.quantised import Blob
 
-_PREDICTIONS = 5
+_PREDICTIONS = 8
+_BIT = 16  # levels of a bit of surprise
+_NO_SURPRISE = 255  # of the first symbol, before which nothing was expected
 _FEW = 8  # outputs of no known kind: more are not shown
 _FORECAST_AXES = 4
 
@@ -75,7 +77,10 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: s
         case _ if labels and outputs.shape[-1] == labels:
             if outputs.ndim == 2:
                 return {"classes": [round(float(p), 4) for p in _softmax(outputs[row])]}
-            return _ranked(_softmax(outputs[steps, row]), blob)
+            described = _ranked(_softmax(outputs[steps, row]), blob)
+            if activations.output_kind == "next" and activations.symbols is not None:
+                described["expected"]["surprise"] = blob.add(_surprise(activations, outputs, row, steps))
+            return described
         case _ if not labels and outputs.shape[-1] <= _FEW:
             if outputs.ndim == 2:
                 return {"answer": shortened(outputs[row])}
@@ -84,6 +89,23 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: s
         case _:
             pass
     return {}
+
+
+def _surprise(activations: Activations, outputs: NDArray[Any], row: int, steps: slice) -> NDArray[np.uint8]:
+    """The surprise of each symbol, -log2 of its probability, in levels of 1/16 bit; at most 254 of them."""
+    labels = {label: number for number, label in enumerate(activations.labels or ())}
+    names = (activations.symbols or ())[row][steps.start : steps.stop]
+    levels = np.full(len(names), _NO_SURPRISE, np.uint8)
+    if not len(names):
+        return levels
+    first = int(steps.start == 0)
+    # A name that is no label is a word that the model does not know: it reads the label 0 in its place.
+    came = np.array([labels.get(name, 0) for name in names[first:]], np.int64)
+    before = outputs[max(0, steps.start - 1) : steps.stop - 1, row]
+    chances = np.take_along_axis(_softmax(before), came[:, None], -1)[:, 0]
+    bits = -np.log2(np.maximum(chances, 1e-300))
+    levels[first:] = np.minimum(_NO_SURPRISE - 1, np.rint(_BIT * bits)).astype(np.uint8)
+    return levels
 
 
 def _ranked(probabilities: NDArray[np.float64], blob: Blob) -> Described:

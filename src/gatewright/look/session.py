@@ -18,6 +18,7 @@ from gatewright.look.incremental import IncrementalReader, common_steps, is_caus
 from gatewright.look.payload import LiveOptions, described
 from gatewright.look.quantised import ValueRange, in_script
 from gatewright.look.request_fields import number_of, text_of, whole_number_of
+from gatewright.tasks.answers.network_inputs import NetworkInputs
 from gatewright.tasks.forecasting.predictor import ForecastPredictor
 from gatewright.tasks.language.generator import TextGenerator
 from gatewright.tasks.language.recipe import LanguageModel
@@ -88,7 +89,8 @@ class LiveSession:
     def observed(self, text: str, clamps: Sequence[Clamp] = ()) -> Activations:
         """The activations for a text. With clamps the gates are as clamped, and the equations are those of the cell."""
         with self._lock:
-            return self._read_text(text, self._with(clamps))[0]
+            cut = text[:MOST_CHARACTERS]
+            return self._read_text(cut, self._batches(cut), self._with(clamps))[0]
 
     def forecast(
         self, values: object = None, *, horizon: int | None = None, clamps: Sequence[Clamp] = ()
@@ -100,17 +102,29 @@ class LiveSession:
         with self._lock:
             return self._forecast(values, horizon, self._with(clamps))
 
+    def warm_up(self, text: str) -> None:
+        """Read a text and a symbol more, so that the kernels for both are compiled before somebody types."""
+        if self.reads_texts and text:
+            self.observed(text)
+            self.observed(text + text[-1])
+
     def read(self, asked: Mapping[str, Any]) -> bytes:
         """The content of a page: the size of its header (4 bytes, little-endian), header, numbers.
 
-        `asked` holds `text`, or `series` and `horizon`; `clamps`; and the `version` of the reply that the page has. A
-        reply to a page that has the latest one holds only the steps that have changed.
+        `asked` holds `text`, or `series` and `horizon`; `clamps`; the `version` of the reply that the page has; and
+        whether saturation and half-lives are wanted, `summaries`. A reply to a page that has the latest one holds only
+        the steps that have changed. A text without a symbol that the model reads has no reply.
         """
         clamps = clamps_of(asked.get("clamps", []))
         with self._lock:
             network = self._with(clamps)
             if self.forecaster is None:
-                seen, values = self._read_text(text_of(asked), network)
+                text = text_of(asked)[:MOST_CHARACTERS]
+                is_blank = not (text if self.writes else text.strip())  # blanks are symbols to a language model alone
+                batches = [] if is_blank else self._batches(text)
+                if not any(len(batch.values) for batch in batches):
+                    return b""
+                seen, values = self._read_text(text, batches, network)
             else:
                 seen, values = self._forecast(asked.get("series"), asked.get("horizon"), network), None
             last = self._reply
@@ -118,7 +132,9 @@ class LiveSession:
             live = self._changes(seen, values, last if is_known else None)
             version = 1 if last is None else last.version + 1
             self._reply = _Reply(version, network, dict(live.ranges), values)
-            header, blob = described(seen, title="", steps=MOST_CHARACTERS, live=live)
+            # Saturation and half-lives are of the whole text: they would take half of the time of a reply.
+            summaries = None if asked.get("summaries") else {}
+            header, blob = described(seen, title="", steps=MOST_CHARACTERS, summaries=summaries, live=live)
         content = in_script({**header, "version": version}).encode("utf-8", "replace")
         return struct.pack("<I", len(content)) + content + blob.content()
 
@@ -151,19 +167,21 @@ class LiveSession:
             pieces = writer.stream(text[-MOST_CHARACTERS:], length=length, temperature=temperature, seed=seed)
             return "".join(islice(pieces, length))
 
-    def _read_text(self, text: str, network: _Network) -> tuple[Activations, Any]:
-        """The activations for a text, and what was read where the network reads step after step; else None."""
+    def _batches(self, text: str) -> list[NetworkInputs]:
+        """What the network reads of a text: the first two batches, since only one is read in parts."""
         if not self.reads_texts:
             raise OptionError(f"a model of the recipe {self.run.model.recipe.name!r} reads no text")
-        cut = text[:MOST_CHARACTERS]
-        if not cut:
+        if not text:
             raise OptionError("there is no text to read", do="type a text")
-        batches = list(islice(self._predictor.network_inputs([cut]), 2))
+        return list(islice(self._predictor.network_inputs([text]), 2))
+
+    def _read_text(self, text: str, batches: Sequence[NetworkInputs], network: _Network) -> tuple[Activations, Any]:
+        """The activations for a text, and what was read where the network reads step after step; else None."""
         if len(batches) == 1 and len(batches[0].lengths) == 1:
             seen = network.reader.read(batches[0])
             values = batches[0].values if is_causal(network.run.model.network, seen) else None
         else:  # several sentences are rows of their own
-            seen, values = observe(network.run, text=cut), None
+            seen, values = observe(network.run, text=text), None
         return self._with_own_traces(seen, network, lambda: observe(self.run, text=text[:1])), values
 
     def _forecast(self, values: object, horizon: object, network: _Network) -> Activations:

@@ -1,6 +1,7 @@
 """Every recipe's models can be looked into, on data in the forms that `predict` takes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gatewright.errors import OptionError
 from gatewright.tasks.recipes import RECIPES
 from gatewright.tasks.run import Run
 from tests.quick_runs import QuickRun
+from tests.tasks.own_data import OWN_DATA
 
 RANDOM = np.random.default_rng(0)
 
@@ -69,7 +71,9 @@ def test_every_recipe_can_be_looked_into(name: str, quick_run: QuickRun) -> None
         assert len(activations.rows or ()) == activations.batch
 
 
-@pytest.mark.parametrize("name", ["adding", "digits", "images", "longlag", "music", "sequences", "sounds", "tagging"])
+@pytest.mark.parametrize(
+    "name", ["adding", "digits", "images", "longlag", "music", "sequences", "sounds", "tagging", "text", "words"]
+)
 def test_without_data_that_is_read_which_the_model_was_measured_on(name: str, quick_run: QuickRun) -> None:
     run = gw.tasks.open(quick_run(name)[1])
     activations = gw.inspect.observe(run)
@@ -88,6 +92,74 @@ def test_own_rows_are_those_of_the_test_part(quick_run: QuickRun) -> None:
     shares = np.concatenate([batch.outputs.argmax(1) for batch in every])
     targets = [int(row.rpartition(" ")[2]) for batch in every for row in batch.rows]
     assert np.mean(shares == targets) == pytest.approx(run.result.metrics["test"]["accuracy"])
+
+
+def test_a_language_model_reads_what_was_held_out(quick_run: QuickRun) -> None:
+    run = gw.tasks.open(quick_run("text")[1])
+    activations = gw.inspect.observe(run)
+    part = run.model.recipe.evaluation(None, run.model).parts["test"]
+    assert activations.rows == ["test 1"]
+    names = run.model.sizes.vocabulary
+    assert activations.symbols == [[names[number] for number in part.tokens[:2000]]]
+
+
+def test_sentences_apart_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the sea is calm. the sun is low. a lamp was lit. " * 40)
+    run = gw.tasks.train(
+        "words", data=tmp_path / "a.txt", out=tmp_path / "run", quick=True, read="sentences", hidden=8, epochs=1
+    )
+    activations = gw.inspect.observe(run)
+    assert activations.rows == [f"test {place + 1}" for place in range(activations.batch)]
+    assert {" ".join(names[1:]) for row in gw.inspect.observations(run) for names in row.symbols} <= {
+        "the sea is calm .",
+        "the sun is low .",
+        "a lamp was lit .",
+    }
+
+
+def test_a_default_set_of_music_is_read_where_no_other_was_named(tmp_path: Path) -> None:
+    source = OWN_DATA["music"](tmp_path)
+    run = gw.tasks.train("music", music=source, out=tmp_path / "run", quick=True, hidden=8, epochs=1)
+    assert run.model.source is None
+    np.testing.assert_array_equal(gw.inspect.observe(run).series, gw.inspect.observe(run, source).series)
+
+
+@pytest.mark.parametrize("form", ["one file", "a folder", "a table"])
+def test_a_tagger_reads_the_sentences_that_it_was_measured_on(form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tags"
+    folder.mkdir()
+    if form == "a table":
+        rows = "".join(f"{n},Ada,B-PER\n{n},runs,O\n{n},word{n},O\n" for n in range(40))
+        (folder / "tags.csv").write_text("sentence,token,tag\n" + rows)
+    else:
+        OWN_DATA["tagging"](folder)
+    source = next(folder.iterdir())
+    if form == "a folder":
+        content = source.read_text()
+        for part in ("train", "dev"):
+            (folder / f"{part}.conll").write_text(content)
+        source.unlink()
+        (folder / "test.conll").write_text("Emmy\tB-PER\nleft\tO\n\nAda\tB-PER\n")
+        source = folder
+    run = gw.tasks.train("tagging", data=source, out=tmp_path / "run", quick=True, hidden=8, epochs=1)
+    measured = run.model.recipe.evaluation(None, run.model).parts["test"]
+    batches = list(gw.inspect.observations(run))
+    assert sum(batch.batch for batch in batches) == len(measured.inputs)
+    assert sorted(len(row) for batch in batches for row in batch.symbols) == sorted(measured.inputs.lengths)
+    if form == "a folder":
+        assert [list(names) for names in batches[0].symbols] == [["Emmy", "left"], ["Ada"]]
+        assert batches[0].rows == ["test 1", "test 2"]
+
+
+def test_recordings_of_a_folder_are_those_of_its_test(tmp_path: Path) -> None:
+    folder = tmp_path / "sensors"
+    folder.mkdir()
+    for part, steps in (("train", 400), ("dev", 60), ("test", 30)):
+        rows = "".join(f"{place % 7},{'on' if place % 7 > 3 else 'off'}\n" for place in range(steps))
+        (folder / f"{part}.csv").write_text("x,state\n" + rows)
+    run = gw.tasks.train("tagging", data=folder, out=tmp_path / "run", quick=True, hidden=8, epochs=1)
+    activations = gw.inspect.observe(run)
+    assert activations.series[:, 0, 0].tolist() == [place % 7 for place in range(30)]
 
 
 def test_rows_of_files_and_frames_have_names(quick_run: QuickRun) -> None:
@@ -116,7 +188,9 @@ def test_symbols_are_those_of_the_text(quick_run: QuickRun) -> None:
 
 def test_errors_say_what_to_give(quick_run: QuickRun) -> None:
     folder = quick_run("text")[1]
+    run = gw.tasks.open(folder)
+    unknown = replace(run, model=replace(run.model, source="data in memory"))
     with pytest.raises(OptionError, match="there is nothing to look at"):
-        gw.inspect.observe(folder)
+        gw.inspect.observe(unknown)
     with pytest.raises(OptionError, match="there is a text and data"):
         gw.inspect.observe(folder, "a.txt", text="a")

@@ -302,6 +302,14 @@ def row_names(keys: Mapping[str, Sequence[Any]]) -> list[str]:
     return [" ".join(key) for key in zip(*columns.values(), strict=True)]
 
 
+def own_source(model: TrainedModel, error: OptionError) -> object:
+    """The name or path of the data that a model was trained on. Raises the error where that was data in memory."""
+    source = model.recipe.default_source() if model.source is None else model.source
+    if source is None or source == IN_MEMORY:
+        raise error
+    return source
+
+
 def measured_part(model: TrainedModel, error: OptionError) -> tuple[str, Batches]:
     """The name and the batches of the part of its own data that a model was measured on: the test, if there is one.
 

@@ -11,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.answers.network_inputs import NetworkInputs
-from gatewright.tasks.answers.predictor import Predictor, run_network
+from gatewright.tasks.answers.predictor import Predictor, measured_part, run_network
+from gatewright.tasks.data.batches.buckets import RaggedBatches
+from gatewright.tasks.data.batches.sequential import SequentialBatches
 from gatewright.tasks.data.published.sources import source_name
 from gatewright.tasks.data.texts.text import clean, read_text
 from gatewright.tasks.data.texts.vocabulary import END, END_OF_LINE, START, UNKNOWN, CharVocabulary, tokeniser
 from gatewright.tasks.data.texts.word_texts import split_sentences
 from gatewright.tasks.language.symbols import check_known, vocabulary_of
+from gatewright.tasks.run_data import Batches
 
+_OWN_STEPS = 2000  # of its own text that are looked at: more than a page shows would need memory for nothing
 _STEPS = 1024  # read at once, so that the probabilities of a large vocabulary fit into memory
 
 Numbers = NDArray[np.int64]
@@ -100,6 +104,20 @@ class LanguagePredictor(Predictor):
                     labels=self.model.sizes.vocabulary,
                     output_kind="next",
                 )
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The beginning of the text that the network was measured on; all sentences where it reads sentences apart."""
+        part, batches = measured_part(self.model, self.no_data("look at"))
+        vocabulary: tuple[str, ...] = self.model.sizes.vocabulary or ()
+        for place, numbers in enumerate(_measured_rows(batches), 1):
+            yield NetworkInputs(
+                numbers[:, None],
+                np.array([len(numbers)], np.int64),
+                [f"{part} {place}"],
+                [[vocabulary[number] for number in numbers.tolist()]],
+                labels=vocabulary,
+                output_kind="next",
+            )
 
     def score(self, text: str, name: str = "the text") -> ScoredText:
         """The tokens of a text and how probable each is.
@@ -204,3 +222,12 @@ class WordPredictor(LanguagePredictor):
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
         return {word: number for number, word in enumerate(self.model.sizes.vocabulary or ())}
+
+
+def _measured_rows(batches: Batches) -> Iterator[Numbers]:
+    """The first steps of a stream, or each sentence."""
+    if isinstance(batches, SequentialBatches):
+        yield batches.tokens[:_OWN_STEPS].astype(np.int64)
+    elif isinstance(batches, RaggedBatches):
+        for place in range(len(batches.inputs)):
+            yield batches.inputs[place].astype(np.int64)

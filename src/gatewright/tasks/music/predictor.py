@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.answers.network_inputs import NetworkInputs
-from gatewright.tasks.answers.predictor import Predictor, run_network
+from gatewright.tasks.answers.predictor import Predictor, own_source, run_network
 from gatewright.tasks.data.music.files import load_pieces
 from gatewright.tasks.data.music.midi import BETWEEN_FRAMES, frames_of_notes, key_names, notes_of_frames
-from gatewright.tasks.data.published.sources import IN_MEMORY
 
 FRAMES = 4096  # read at once
 
@@ -70,10 +69,7 @@ class MusicPredictor(Predictor):
 
     def own_inputs(self) -> Iterator[NetworkInputs]:
         """The pieces of the data that it was trained for."""
-        source = self.recipe.default_source() if self.model.source is None else self.model.source
-        if source is None or source == IN_MEMORY:
-            raise self.no_data("look at")
-        return self.network_inputs(source)
+        return self.network_inputs(own_source(self.model, self.no_data("look at")))
 
     def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """The log-likelihood of each frame (frames,) of a roll (frames, 88), and the keys expected after it."""

@@ -46,6 +46,7 @@ class Music(Recipe):
     objective_class = Keys
     predictor_class = MusicPredictor
     signature_type = MusicSignature
+    source_setting = "music"
     data_forms = (
         "a MIDI file, a folder of MIDI files (with folders train, valid and test, or without), a MATLAB file with the "
         "cells traindata, validdata and testdata, or jsb, nottingham, musedata or piano-midi; in Python also arrays "

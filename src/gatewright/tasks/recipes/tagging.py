@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from gatewright.errors import DataError
 from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.data.ragged import Splits
 from gatewright.tasks.data.tables.roles import Roles
+from gatewright.tasks.data.tables.table import Table
 from gatewright.tasks.data.tags import sentences as tag_texts
 from gatewright.tasks.data.tags import steps
 from gatewright.tasks.data.tags.token_features import FEATURES
@@ -101,20 +103,30 @@ class Tagging(TaggingSettings):
             roles = Roles(channels=steps.channel_names(recordings))
             return channel_data(self, source, {"train": recordings}, roles)
         tables = steps.step_tables_of(source, self)
-        share, seed = self.held_out, self.seed
         if tables is None:
-            parts, columns = tag_texts.load_tagged_sentences(source, self, validation=share, test=share, seed=seed)
-            return token_data(self, source, parts, columns)
+            return token_data(self, source, *self._sentences_of_files(source))
         roles = steps.step_roles(tables["train"], self)
         if roles.text:
-            sentences = {
-                part: tag_texts.tagged(*steps.sentences_of(table, roles)[:2]) for part, table in tables.items()
-            }
             columns = tag_texts.TagColumns(roles.text[0], roles.label, roles.remark)
-            return token_data(self, source, tag_texts.with_held_out(sentences, share, share, seed), columns)
+            return token_data(self, source, self._sentences_of_tables(tables, roles), columns)
         remarks = tables["train"].remarks
         parts = {part: steps.recordings_of(table, roles, self) for part, table in tables.items()}
         return channel_data(self, source, parts, roles, remarks)
+
+    def measured_sentences(self, source: object) -> tag_texts.TaggedSentences:
+        """The sentences of the test part, for a model that reads tokens."""
+        tables = steps.step_tables_of(source, self)
+        if tables is None:
+            return self._sentences_of_files(source)[0].test
+        return self._sentences_of_tables(tables, steps.step_roles(tables["train"], self)).test
+
+    def _sentences_of_files(self, source: object) -> tuple[Splits[tag_texts.TaggedSentences], tag_texts.TagColumns]:
+        share = self.held_out
+        return tag_texts.load_tagged_sentences(source, self, validation=share, test=share, seed=self.seed)
+
+    def _sentences_of_tables(self, tables: Mapping[str, Table], roles: Roles) -> Splits[tag_texts.TaggedSentences]:
+        parts = {part: tag_texts.tagged(*steps.sentences_of(table, roles)[:2]) for part, table in tables.items()}
+        return tag_texts.with_held_out(parts, self.held_out, self.held_out, self.seed)
 
     def evaluation(self, source: object, model: TrainedModel) -> Data:
         """The parts of the data; of other data all of it, in what the model knows."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -10,12 +9,13 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError
 from gatewright.tasks.answers.network_inputs import MANY, NetworkInputs, padded
-from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, evaluated
-from gatewright.tasks.data.published.sources import source_name
+from gatewright.tasks.answers.predictor import ANY_SCALE, Predictor, evaluated, own_source
+from gatewright.tasks.data.published.sources import files_of, source_name
 from gatewright.tasks.data.ragged import Ragged
 from gatewright.tasks.data.tables.roles import Roles
 from gatewright.tasks.data.tags import steps
 from gatewright.tasks.data.tags.schemes import Transitions, best_paths, entities_of
+from gatewright.tasks.data.tags.sentences import part_files
 from gatewright.tasks.data.tags.token_features import FeatureVocabulary
 from gatewright.tasks.data.tags.tokens import Sentences, named_tokenising, read_sentences
 from gatewright.tasks.tagging.channels import overlapping
@@ -94,7 +94,17 @@ class TokenPredictor(Predictor):
 
     def network_inputs(self, source: object) -> Iterator[NetworkInputs]:
         """All sentences, with their tokens."""
-        sentences = self._sentences(source)
+        return self._inputs_of(self._sentences(source))
+
+    def own_inputs(self) -> Iterator[NetworkInputs]:
+        """The sentences that the network was measured on."""
+        source = own_source(self.model, self.no_data("look at"))
+        tokens = self.recipe.measured_sentences(source).tokens
+        return self._inputs_of(
+            Sentences("sentence", tuple(f"test {place + 1}" for place in range(len(tokens))), tokens)
+        )
+
+    def _inputs_of(self, sentences: Sentences) -> Iterator[NetworkInputs]:
         encoded = encoded_tokens(sentences.tokens, self._vocabulary)
         for first in range(0, len(encoded), MANY):
             stop = min(first + MANY, len(encoded))
@@ -103,10 +113,6 @@ class TokenPredictor(Predictor):
             yield NetworkInputs(
                 values, lengths, rows, tokens, labels=self.classes, reads_lengths=True, output_kind="label"
             )
-
-    def own_inputs(self) -> Iterator[NetworkInputs]:
-        """The file that it was trained on."""
-        return self.network_inputs(own_file(self))
 
     def _sentences(self, source: object) -> Sentences:
         tables = steps.step_tables_of(source, self.recipe, needed=())
@@ -182,8 +188,10 @@ class ChannelPredictor(Predictor):
             )
 
     def own_inputs(self) -> Iterator[NetworkInputs]:
-        """The file that it was trained on."""
-        return self.network_inputs(own_file(self))
+        """The test file; the whole file where there is only one."""
+        source = own_source(self.model, self.no_data("look at"))
+        files = part_files(files_of(source, "tagged texts"), needed=())
+        return self.network_inputs(files.get("test", next(iter(files.values()))))
 
     def _recordings(self, source: object) -> tuple[list[steps.Recording], Roles]:
         """The recordings of a source, with the channels that the model reads, and the columns of its table."""
@@ -219,14 +227,6 @@ class ChannelPredictor(Predictor):
         ):
             scores[sequence].append(answer.log_probabilities[first : first + count])
         return [np.concatenate(parts) for parts in scores]
-
-
-def own_file(predictor: Predictor) -> str:
-    """The file that a model was trained on. Raises OptionError where there is none: a published set has several."""
-    source = str(predictor.model.source)
-    if not Path(source).is_file():
-        raise predictor.no_data("look at")
-    return source
 
 
 def step_scores(network: "nn.Module", sequences: Ragged, *, symbols: bool) -> list[StepScores]:

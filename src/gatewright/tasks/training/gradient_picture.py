@@ -51,9 +51,8 @@ def gradient_figure(
             lines_axes.axvline(trouble.lag, color="#555555", linewidth=1.0, linestyle="--")
             lines_axes.annotate(
                 f"{verb} from lag {trouble.lag}",
-                (trouble.lag, 0.97),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4, 0),
+                (trouble.lag, EXPLODED),  # below that line: above it stands its own name
+                xytext=(-4, -4),
                 textcoords="offset points",
                 rotation=90,
                 va="top",
@@ -94,10 +93,10 @@ def _draw_lines(axes: Any, last: WatchedGradients, layer: str) -> None:
             share = np.where(own.by_lag > 0, own.by_lag, np.nan) / own.by_lag[0]
             colour = _COLOURS[index % len(_COLOURS)]
             axes.plot(last.lags, share, label=name, linestyle=style, linewidth=1.4, color=colour)
-    for limit, name in ((VANISHED, "vanished below"), (EXPLODED, "exploded above")):
+    for limit, name, side in ((VANISHED, "vanished below", "top"), (EXPLODED, "exploded above", "bottom")):
         axes.axhline(limit, color="#999999", linewidth=0.8)
         axes.annotate(
-            name, (1.0, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color="#555555"
+            name, (1.0, limit), xycoords=("axes fraction", "data"), ha="right", va=side, fontsize=8, color="#555555"
         )
     axes.set_yscale("log")
     bottom, top = axes.get_ylim()

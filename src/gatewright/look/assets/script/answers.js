@@ -15,6 +15,7 @@ function showExpected() {
   else if (bits) showBit(bits);
   else if (expected) showRanked();
   else if (answer || outputs) showNumbers(answer, outputs);
+  element("surprise-part").hidden = expected?.surprise === undefined;
 }
 
 function titled(title, how) {
@@ -45,9 +46,49 @@ function showRanked() {
   );
   if (came !== undefined) {
     const note = document.createElement("p");
-    note.textContent = `What came: “${spelled(came)}”`;
+    const bits = surpriseAt(chosen.step + 1);
+    note.textContent = `What came: “${spelled(came)}”${bits === null ? "" : `, a surprise of ${bits.toFixed(1)} bits`}`;
     element("expected").append(note);
   }
+}
+
+// How many bits the symbol of a step was a surprise; null where nothing was expected, or nothing is known.
+function surpriseAt(step) {
+  const { expected, steps } = row();
+  if (expected?.surprise === undefined || step >= steps) return null;
+  const level = bytes[expected.surprise + step];
+  return level === 255 ? null : level / 16;
+}
+
+// A bar for each symbol around the chosen step.
+function drawSurprise() {
+  const { expected, steps } = row();
+  if (expected?.surprise === undefined) return;
+  const area = surface("surprise");
+  const size = Math.min(steps, Math.floor((area.width - LEFT) / 9));
+  const first = within(chosen.step - (size >> 1), Math.max(1, steps - size + 1));
+  const bits = Array.from({ length: size }, (_, place) => surpriseAt(first + place));
+  const guess = Math.log2(header.labels.length);
+  const y = axes(area, 0, Math.max(guess, ...bits.map((number) => number ?? 0)));
+  const x = across(area.width, size);
+  const { context } = area;
+  bits.forEach((number, place) => {
+    context.fillStyle = first + place === chosen.step + 1 ? colour("--cursor") : PALETTE[0];
+    context.fillRect(x(place) - 3.5, y(number ?? 0), 7, y(0) - y(number ?? 0));
+  });
+  context.strokeStyle = colour("--soft");
+  context.setLineDash([4, 4]);
+  context.beginPath();
+  context.moveTo(LEFT, y(guess));
+  context.lineTo(area.width - 4, y(guess));
+  context.stroke();
+  context.setLineDash([]);
+  nameSteps(area, x, first, first + size);
+  const all = Array.from({ length: steps }, (_, step) => surpriseAt(step)).filter((number) => number !== null);
+  const mean = all.reduce((sum, number) => sum + number, 0) / (all.length || 1);
+  element("surprise-how").textContent =
+    `Bits by which each symbol surprised the network; 0: it was certain. The dashed line is a guess among all ${header.labels.length.toLocaleString("en")}. ` +
+    `Here the mean is ${mean.toFixed(2)} bits, a perplexity of ${inShort(2 ** mean)}. The marked bar came after the chosen step.`;
 }
 
 function showBit(bits) {

@@ -2,7 +2,7 @@
 
 // Steps that the lines and the map show at once: as many as there is room for the names of.
 function windowSize() {
-  const room = element("lines").getBoundingClientRect().width - LEFT;
+  const room = boxOf(element("lines")).width - LEFT;
   const most = Math.round(within(Math.floor(room / 9), 160) / 10) * 10 || 30;
   return row().steps <= 1.5 * most ? row().steps : most;
 }
@@ -71,7 +71,9 @@ function stepLabels({ context, width, height }, x, first, last, isNamed = isText
     names.forEach((name, place) => place % stride || write(name, x(place)));
     return;
   }
-  const every = 10 ** Math.ceil(Math.log10(Math.max(1, 60 / room)));
+  const least = Math.max(1, 45 / room);
+  const decade = 10 ** Math.floor(Math.log10(least));
+  const every = [1, 2, 5, 10].map((factor) => factor * decade).find((steps) => steps >= least);
   for (let number = Math.ceil((first + base) / every) * every; number < last + base; number += every) {
     write(String(number), x(number - base - first));
   }

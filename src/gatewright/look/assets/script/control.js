@@ -16,7 +16,8 @@ function options(id, names, place) {
 
 const within = (place, count) => Math.max(0, Math.min(count - 1, place));
 
-function choose(changes) {
+// `isTyping`: while somebody types, only what the text changes is drawn.
+function choose(changes, isTyping = false) {
   const isNewRow = "row" in changes && changes.row !== chosen.row;
   const isNewMap = isNewRow || "layer" in changes || "value" in changes || "order" in changes;
   Object.assign(chosen, changes);
@@ -41,28 +42,36 @@ function choose(changes) {
   element("unit").value = chosen.unit;
   showClampable();
   element("unit").max = value().units - 1;
-  draw();
+  draw(isTyping);
 }
 
-function draw() {
+function draw(isTyping = false) {
   readTheme();
+  showExpected(); // first: the width of the charts depends on whether its card is there
   colourText();
   legend();
+  measureCanvases();
   drawSeries();
   drawOverview();
   drawLines();
   drawUnits();
+  if (!isTyping) drawSummaries();
+  if (!element("matches").dataset.key || element("matches").dataset.key !== matchKey()) {
+    element("matches").dataset.key = matchKey();
+    showMatches();
+  }
+  drawSurprise();
+  showStatus();
+  boxes.clear();
+}
+
+// What is measured of the whole row, layer or training.
+function drawSummaries() {
   drawSaturation();
   drawMemory();
   drawEffectiveMemory();
   drawDynamics();
   drawTraining();
-  showExpected();
-  if (!element("matches").dataset.key || element("matches").dataset.key !== matchKey()) {
-    element("matches").dataset.key = matchKey();
-    showMatches();
-  }
-  showStatus();
 }
 
 const matchKey = () => [chosen.row, chosen.layer, chosen.value, chosen.span].join(" ");
@@ -75,7 +84,7 @@ function hover(step) {
   chosen.step = within(step, row().steps);
   for (const place of [before, chosen.step]) {
     for (let symbol = place * header.patch; symbol < (place + 1) * header.patch; symbol++) {
-      if (spans[symbol]) spans[symbol].classList.toggle("now", place === chosen.step);
+      if (spans[symbol]) mark(spans[symbol], "now", place === chosen.step);
     }
   }
   if (element("contributions").checked) colourText();
@@ -84,6 +93,7 @@ function hover(step) {
   drawLines();
   drawUnits();
   showExpected();
+  drawSurprise();
   showStatus();
 }
 

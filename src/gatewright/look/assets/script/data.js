@@ -28,18 +28,21 @@ function levels(description) {
   if (!cache.has(key)) {
     const steps = row().steps;
     const start = description.offsets[chosen.row];
-    const decoded = new Uint8Array(description.units * steps);
-    for (let unit = 0; unit < description.units; unit++) {
-      let level = 0;
-      for (let step = 0; step < steps; step++) {
-        const byte = bytes[start + unit * steps + step];
-        level = description.differences ? (level + byte) & 255 : byte;
-        decoded[unit * steps + step] = level;
-      }
-    }
-    cache.set(key, decoded);
+    const packed = bytes.subarray(start, start + description.units * steps);
+    cache.set(key, description.differences ? summed(packed, steps) : packed);
   }
   return cache.get(key);
+}
+
+// Levels of which the differences are kept, unit after unit.
+function summed(differences, steps) {
+  const decoded = new Uint8Array(differences.length);
+  let level = 0;
+  for (let place = 0; place < differences.length; place++) {
+    level = place % steps ? (level + differences[place]) & 255 : differences[place];
+    decoded[place] = level;
+  }
+  return decoded;
 }
 
 function numbers(description, unit) {

@@ -66,7 +66,7 @@ function listen() {
     element(name).addEventListener("change", () => choose({ [name]: Number(element(name).value) }));
   }
   element("unit").addEventListener("change", () => choose({ unit: Math.round(Number(element("unit").value)) || 0 }));
-  element("contributions").addEventListener("change", draw);
+  element("contributions").addEventListener("change", () => draw());
   element("order").addEventListener("change", () => choose({ order: true }));
   element("find").addEventListener("input", find);
   element("find").addEventListener("keydown", (event) => {
@@ -113,6 +113,6 @@ function listen() {
   watchChart("lines", (event) => stepUnder(event, ...stretch()));
   watchChart("series", (event) => stepUnder(event, 0, row().steps));
   document.addEventListener("keydown", onKey);
-  window.addEventListener("resize", draw);
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  window.addEventListener("resize", () => draw());
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
 }

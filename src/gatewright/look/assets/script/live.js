@@ -3,6 +3,8 @@
 const clamps = [];
 let isReading = false;
 let isStale = false; // whether something has changed since the text was sent
+let pause = 0; // the timer that runs out when nobody has typed for a while
+const PAUSE = 400; // milliseconds
 
 async function ask(path, content) {
   const token = new URLSearchParams(location.search).get("token") ?? "";
@@ -46,7 +48,9 @@ function whole(description, content) {
   }
   if (shown.expected) {
     const { count, bytes: width } = shown.expected;
-    for (const [name, wide] of [["labels", count * width], ["chances", count]]) {
+    const tables = [["labels", count * width], ["chances", count]];
+    if (shown.expected.surprise !== undefined) tables.push(["surprise", 1]);
+    for (const [name, wide] of tables) {
       const [oldStart, newStart] = [header.rows[0].expected[name], shown.expected[name]];
       const table = new Uint8Array(wide * shown.steps);
       table.set(bytes.subarray(oldStart, oldStart + wide * since));
@@ -83,21 +87,30 @@ async function readTyped() {
     return;
   }
   isReading = true;
-  const started = performance.now();
+  clearTimeout(pause);
   try {
     const sent = typed();
-    if (sent) {
-      const content = await (await ask("/read", { ...sent, version: header.version })).arrayBuffer();
-      const size = new DataView(content).getUint32(0, true);
-      const description = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, size)));
-      const numbersOf = new Uint8Array(content, 4 + size);
-      const step = sent.text === undefined ? chosen.step : description.rows[0].steps - 1;
-      const joined = description.since ? whole(description, numbersOf) : numbersOf;
-      show({ ...description, title: header.title, live: header.live }, joined, { step });
-      element("live-status").textContent = "";
-      document.body.dataset.read = element("typed").value;
-      document.body.dataset.milliseconds = Math.round(performance.now() - started);
-    }
+    await showReply(sent, false);
+    document.body.dataset.read = element("typed").value;
+  } catch (error) {
+    element("live-status").textContent = error.message;
+  }
+  isReading = false;
+  if (isStale) {
+    isStale = false;
+    await readTyped();
+  } else {
+    pause = setTimeout(readSummaries, PAUSE);
+  }
+}
+
+// Saturation and half-lives of what was typed: they are measured when nobody types.
+async function readSummaries() {
+  if (isReading) return;
+  isReading = true;
+  try {
+    await showReply(typed(), true);
+    document.body.dataset.summaries = element("typed").value;
   } catch (error) {
     element("live-status").textContent = error.message;
   }
@@ -106,6 +119,31 @@ async function readTyped() {
     isStale = false;
     await readTyped();
   }
+}
+
+// Ask what the network does with what was typed, and show it. The measures of time are for whoever looks for them.
+async function showReply(sent, summaries) {
+  const started = performance.now();
+  const response = sent && (await ask("/read", { ...sent, summaries, version: header.version }));
+  const isEmpty = !sent || response.status === 204;
+  document.body.classList.toggle("empty", isEmpty);
+  element("live-status").textContent = isEmpty ? "There is nothing to read yet: type a text." : "";
+  if (isEmpty) return;
+  const answered = performance.now();
+  const content = await response.arrayBuffer();
+  const size = new DataView(content).getUint32(0, true);
+  const description = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, size)));
+  const numbersOf = new Uint8Array(content, 4 + size);
+  const { title, live, saturation: saturations, halfLife } = header;
+  const step = sent.text === undefined || summaries ? chosen.step : description.rows[0].steps - 1;
+  const joined = description.since ? whole(description, numbersOf) : numbersOf;
+  const decoded = performance.now();
+  show({ saturation: saturations, halfLife, ...description, title, live }, joined, { step }, !summaries);
+  const drawn = performance.now();
+  for (const [name, start, end] of [["server", started, answered], ["decode", answered, decoded], ["draw", decoded, drawn]]) {
+    performance.measure(`gatewright ${name}`, { start, end });
+  }
+  document.body.dataset.milliseconds = Math.round(drawn - started);
 }
 
 async function writeOn() {

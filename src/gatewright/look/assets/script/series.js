@@ -12,14 +12,19 @@ function drawBackground({ context, width }, top, height) {
   });
 }
 
+// More variables than there are colours for lines. A forecast is of lines.
+const isHeatMap = () => Boolean(row().series) && row().series.length > PALETTE.length && !row().forecast;
+
 function drawSeries() {
   const { series, keys } = row();
   const canvas = element("series");
   canvas.hidden = !series && !keys;
-  canvas.classList.toggle("roll", Boolean(keys));
+  const isHeat = isHeatMap();
+  canvas.classList.toggle("roll", Boolean(keys) || isHeat);
   element("variables").replaceChildren();
   if (keys) drawRoll(keys);
-  if (!series) return;
+  if (isHeat) drawHeat(series);
+  if (!series || isHeat) return;
   const columns = series.slice(0, PALETTE.length);
   const forecast = (row().forecast || []).slice(0, PALETTE.length);
   const bands = columns.length <= MOST_BANDS ? columns.map((_, place) => [place]) : [columns.map((_, place) => place)];
@@ -100,7 +105,8 @@ function dateLabels(area, x, first, last) {
   const room = Math.max(...symbols.slice(0, 50).map((symbol) => context.measureText(symbol).width)) + 16;
   const every = Math.max(1, Math.ceil((room * steps) / (width - LEFT)));
   for (let step = Math.floor(every / 2); step < steps; step += every) {
-    context.fillText(spelled(symbols[first + step]), x(step), height - 6);
+    const name = spelled(symbols[first + step]);
+    context.fillText(name, Math.min(x(step), width - context.measureText(name).width / 2), height - 6);
   }
 }
 

@@ -8,10 +8,22 @@ const PALETTES = {
 const PALETTE = [...PALETTES.light];
 const DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3]];
 
+const boxes = new Map(); // of canvases, while all are drawn
+
+// Ask for the sizes of all canvases at once: to ask for each after the last was drawn has the page laid out every time.
+function measureCanvases() {
+  for (const canvas of document.querySelectorAll("canvas")) {
+    const box = canvas.getBoundingClientRect();
+    if (box.width) boxes.set(canvas.id, box);
+  }
+}
+
+const boxOf = (canvas) => boxes.get(canvas.id) ?? canvas.getBoundingClientRect();
+
 function surface(id) {
   const canvas = element(id);
   const ratio = window.devicePixelRatio || 1;
-  const box = canvas.getBoundingClientRect();
+  const box = boxOf(canvas);
   canvas.width = Math.max(1, Math.round(box.width * ratio));
   canvas.height = Math.max(1, Math.round(box.height * ratio));
   const context = canvas.getContext("2d");
@@ -21,7 +33,7 @@ function surface(id) {
   return { context, width: box.width, height: box.height };
 }
 
-const LEFT = 44;
+const LEFT = 48;
 
 const power = (x) => (x === 0 ? "1" : `1e${x}`);
 
@@ -38,7 +50,7 @@ function axes({ context, width, height }, low, high, spelled = (x) => Number(x.t
     context.lineTo(width - 4, y(mark));
     context.stroke();
     context.globalAlpha = 1;
-    context.fillText(spelled(mark), LEFT - 6, y(mark));
+    context.fillText(spelled(mark), LEFT - 6, y(mark), LEFT - 7); // drawn narrower where it is too wide
   }
   return y;
 }

@@ -26,22 +26,37 @@ function buildText() {
   const isLabelled = isText() && (header.outputKind === "label" || header.outputKind === "bit");
   reading.classList.toggle("labelled", isLabelled);
   reading.classList.toggle("words", isLabelled || (Boolean(symbols) && symbols.some((symbol) => Array.from(symbol).length > 1)));
+  // Most of a text that is typed stays as it was: its elements are used again, those before and those after a change.
+  const shown = isText() ? symbols : [];
   const before = spans;
-  spans = (isText() ? symbols : []).map((symbol, place) => {
-    const { text, isMark } = visible(symbol);
-    // Most of a text that is typed stays as it was: its elements are used again.
-    const span = before[place]?.textContent === text ? before[place] : document.createElement("span");
-    if (span !== before[place]) span.textContent = text;
-    span.classList.toggle("mark", isMark);
-    span.dataset.place = place;
-    if (isLabelled) span.dataset.label = labelAt(stepOf(place));
-    else delete span.dataset.label;
-    return span;
+  const most = Math.min(before.length, shown.length);
+  let first = 0;
+  while (first < most && before[first].symbol === shown[first]) first++;
+  let after = 0;
+  while (after < most - first && before[before.length - 1 - after].symbol === shown[shown.length - 1 - after]) after++;
+  const rest = before.slice(before.length - after);
+  const added = shown.slice(first, shown.length - after).map(symbolSpan);
+  for (const span of before.slice(first, before.length - after)) span.remove();
+  if (rest.length) rest[0].before(...added);
+  else reading.append(...added);
+  spans = [...before.slice(0, first), ...added, ...rest];
+  spans.forEach((span, place) => {
+    if (span.place !== place) span.dataset.place = span.place = place;
+    const label = isLabelled ? labelAt(stepOf(place)) : undefined;
+    if (span.label === label) return;
+    if (label === undefined) delete span.dataset.label;
+    else span.dataset.label = label;
+    span.label = label;
   });
-  const first = spans.findIndex((span, place) => span !== reading.children[place]);
-  const kept = first < 0 ? spans.length : first;
-  while (reading.children.length > kept) reading.lastElementChild.remove();
-  reading.append(...spans.slice(kept));
+}
+
+function symbolSpan(symbol) {
+  const { text, isMark } = visible(symbol);
+  const span = document.createElement("span");
+  span.textContent = text;
+  span.symbol = symbol;
+  if (isMark) span.className = "mark";
+  return span;
 }
 
 // The label that the network gives to a step, or the bit of the sum.
@@ -64,14 +79,20 @@ function colourText() {
   const tints = tintsOfSteps();
   spans.forEach((span, place) => {
     const paint = tints[stepOf(place)];
-    if (span.dataset.paint !== paint) {
-      span.style.backgroundColor = span.dataset.paint = paint;
-      span.style.color = inkOn(paint);
-    }
-    span.classList.toggle("now", stepOf(place) === chosen.step);
-    span.classList.toggle("match", hits.has(place));
-    span.classList.toggle("chosen", Boolean(chosen.span) && place >= chosen.span[0] && place < chosen.span[1]);
+    const ink = inkOn(paint);
+    // What the element has is kept beside it: to ask the page for it takes longer than to compare.
+    if (span.paint !== paint) span.style.backgroundColor = span.paint = paint;
+    if (span.ink !== ink) span.style.color = span.ink = ink;
+    mark(span, "now", stepOf(place) === chosen.step);
+    mark(span, "match", hits.has(place));
+    mark(span, "chosen", Boolean(chosen.span) && place >= chosen.span[0] && place < chosen.span[1]);
   });
+}
+
+function mark(span, name, isMarked) {
+  if (Boolean(span[name]) === isMarked) return;
+  span.classList.toggle(name, isMarked);
+  span[name] = isMarked;
 }
 
 const LABELS = {
@@ -81,9 +102,10 @@ const LABELS = {
 const ROW_PARTS = {
   text: "Each symbol has the colour of",
   keys: "The strip above the keys has the colour of",
+  heat: "The strip above the map has the colour of",
   series: "The background of the chart has the colour of",
 };
-const rowPart = () => (row().keys ? "keys" : row().series ? "series" : "text");
+const rowPart = () => (row().keys ? "keys" : isHeatMap() ? "heat" : row().series ? "series" : "text");
 
 // What the output looked at, in words: of each step, of the whole row, or of a step of the forecast.
 function contributionsHow() {
