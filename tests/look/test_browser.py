@@ -261,7 +261,8 @@ def test_many_variables_are_a_heat_map(browser: Browser, tmp_path: Path, quick_r
     )
     for (step, variable), colour in zip(places, colours, strict=True):
         share = (seen.series[step, 0, variable] - low) / (high - low)
-        assert np.array(colour) / 255 == pytest.approx(mpl.colormaps["viridis"](float(share))[:3], abs=0.03)
+        expected = 255 * np.array(mpl.colormaps["viridis"](float(share))[:3])
+        assert np.abs(np.array(colour) - expected).max() < 8  # the page has ten of its colours, and those between
     assert browser.problems == []
 
 
@@ -273,8 +274,8 @@ def test_surprise_is_shown_beside_a_text(browser: Browser, tmp_path: Path, quick
     bits = -scored["log_probability"] / np.log(2)
     shown = browser.value("document.getElementById('expected').textContent")
     came = re.search(r"What came: “s”, a surprise of ([\d.]+) bits", shown)
-    assert float(came.group(1)) == pytest.approx(bits[4], abs=0.1)
+    assert abs(float(came.group(1)) - bits[4]) < 1 / 32 + 0.05 + 1e-6  # half a level, and a digit
     how = browser.value("document.getElementById('surprise-how').textContent")
     mean = float(re.search(r"the mean is ([\d.]+) bits", how).group(1))
-    assert mean == pytest.approx(bits[1:].mean(), abs=0.05)
+    assert abs(mean - bits[1:].mean()) < 1 / 32 + 0.005 + 1e-6
     assert browser.problems == []
