@@ -207,11 +207,12 @@ def test_what_a_model_keeps_from_call_to_call_is_as_before() -> None:
 
     torch.manual_seed(0)
     model, x = Keeping(), torch.randn(5, 2, 3)
-    state, seen, last = model._state, list(model.seen), model.by_name["last"]
+    kept = vars(model)
+    state, seen, last = kept["_state"], list(model.seen), model.by_name["last"]
     for measure in (record, gw.inspect.saliency, gw.inspect.integrated_gradients):
         measure(model, x)
-        assert model._state is state
-        assert model._calls == 0
+        assert kept["_state"] is state
+        assert kept["_calls"] == 0
         assert [id(value) for value in model.seen] == [id(value) for value in seen]
         assert model.by_name == {"last": last, "sums": {"all": 0.0}}
         assert not state.any()
