@@ -17,7 +17,7 @@ from gatewright.nn.calls.fused_call import fused_or_reason
 from gatewright.nn.precision import precision_of
 
 INPUT, HIDDEN = 2, 3
-BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives go by Triton's kernels, or operation by operation"
+BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives go operation by operation"
 BY_TORCH = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 NO_GRU = "the equations are not those of torch.nn's RNN, GRU or LSTM"
 

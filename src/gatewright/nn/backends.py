@@ -120,7 +120,7 @@ def _kernel_notes(like: Tensor, precision: Precision | str) -> list[str]:
     return [f"kernels for {place}", *([] if isinstance(precision, str) or not precision.note else [precision.note])]
 
 
-_CUDNN = "torch.{} runs it by cuDNN; second derivatives go by Triton's kernels, or operation by operation"
+_CUDNN = "torch.{} runs it by cuDNN; second derivatives go operation by operation"
 _FUSED = "torch.{} runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 _EXPECTED = {
     "llvm": "float32, float64, bfloat16 or float16 on the CPU, derivatives in reverse mode",
