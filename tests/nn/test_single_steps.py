@@ -120,8 +120,8 @@ def test_the_plan_says_what_runs() -> None:
 def test_options_that_cannot_be() -> None:
     with pytest.raises(OptionError, match="nonlinearity is unknown"):
         gw.nn.RNNCell(3, 5, nonlinearity="sine")
-    with pytest.raises(OptionError, match="backend 'cudnn' is not there"):
-        gw.nn.LSTMCell(3, 5, backend="cudnn")
+    with pytest.raises(OptionError, match="backend 'cuda' is not there"):
+        gw.nn.LSTMCell(3, 5, backend="cuda")
 
 
 @pytest.mark.parametrize(
