@@ -29,7 +29,7 @@ def test_options_that_cannot_be() -> None:
     assert message("LSTM", 3, 5, proj_size=-1).endswith("expected: from 0 (none) to 4\n  got: -1")
     assert message("GRU", 3, 0) == "hidden_size is not a size\n  expected: a whole number of at least 1\n  got: 0"
     assert message("GRU", 3, 5, dropout=-0.1).startswith("dropout is not a probability")
-    assert message("GRU", 3, 5, backend="cudnn").startswith("backend 'cudnn' is not there")
+    assert message("GRU", 3, 5, backend="cuda").startswith("backend 'cuda' is not there")
     assert message("GRU", 3, 5, init="xavier").startswith('no initialiser is called "xavier"')
 
 
