@@ -141,6 +141,12 @@ def summarised(activations: Activations, steps: int = STEPS, extras: Extras = NO
     return Summaries(header, blob)
 
 
+def nothing_summarised() -> Summaries:
+    """The same parts without saturation, half-lives and extras: for a live page, while somebody types."""
+    blob = Blob()
+    return Summaries(described_extras(NO_EXTRAS, (), blob), blob)
+
+
 def _shown_lengths(activations: Activations, steps: int) -> NDArray[np.int64]:
     """How many steps of each row are shown, in steps of the layers."""
     return np.minimum(activations.lengths, -(-steps // activations.patch))

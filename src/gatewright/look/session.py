@@ -15,7 +15,7 @@ from gatewright.inspect.activity.clamped import Clamp, clamped
 from gatewright.inspect.activity.observe import activations_of, observe
 from gatewright.inspect.measures.steps import share_gates
 from gatewright.look.incremental import IncrementalReader, common_steps, is_causal
-from gatewright.look.payload import LiveOptions, described
+from gatewright.look.payload import LiveOptions, described, nothing_summarised
 from gatewright.look.quantised import ValueRange, in_script
 from gatewright.look.request_fields import number_of, text_of, whole_number_of
 from gatewright.tasks.answers.network_inputs import NetworkInputs
@@ -133,8 +133,8 @@ class LiveSession:
             version = 1 if last is None else last.version + 1
             self._reply = _Reply(version, network, dict(live.ranges), values)
             # Saturation and half-lives are of the whole text: they would take half of the time of a reply.
-            summaries = None if asked.get("summaries") else {}
-            header, blob = described(seen, title="", steps=MOST_CHARACTERS, summaries=summaries, live=live)
+            known = None if asked.get("summaries") else nothing_summarised()
+            header, blob = described(seen, title="", steps=MOST_CHARACTERS, known=known, live=live)
         content = in_script({**header, "version": version}).encode("utf-8", "replace")
         return struct.pack("<I", len(content)) + content + blob.content()
 

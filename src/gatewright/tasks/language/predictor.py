@@ -114,7 +114,7 @@ class LanguagePredictor(Predictor):
                 numbers[:, None],
                 np.array([len(numbers)], np.int64),
                 [f"{part} {place}"],
-                [[vocabulary[number] for number in numbers.tolist()]],
+                [[vocabulary[int(number)] for number in numbers]],
                 labels=vocabulary,
                 output_kind="next",
             )
