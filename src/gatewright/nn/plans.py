@@ -29,6 +29,7 @@ class KernelPlan:
 
     - `layout`: the tiles of every stage, as in `loop0 16 lanes, 4x2x1 of 3`: vectors of 16 numbers; 4 rows by 2 vectors
       by 1 chain of sums, for 3 products at the same time. Products of bfloat16 numbers by AMX are `in AMX tiles`.
+      `before in loop0`: one thread computes the products `before` the loop inside that stage, for a single row.
     - `target`: the processor that they are made for, as LLVM calls it; `vector_bits` wide are its vectors.
     - `threads`: how many threads run them at most, and `divided` how: `loop: units over 2` where two threads compute
       half the units of every row each, and meet in every step; `rows` where each computes all units of half the rows.

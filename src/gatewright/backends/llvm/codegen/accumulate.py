@@ -41,6 +41,53 @@ class Accumulator:
             sums |= self._bundle(list(panels), group, cursors)
         return sums
 
+    def sums_beside(
+        self, group: Value, cursors: Sequence[Cursor], meanwhile: Callable[[Index], None], other: "SumsBeside"
+    ) -> tuple[Sums, Sums]:
+        """The sums of a tile, and in the same loop what is added to those of another stage's tile.
+
+        Both stages have one panel, and sums of one chain: each is added up in the order of `sums`.
+        """
+        e, beside, ratio = self.emitter, other.accumulator, other.ratio
+        meanwhile(0)
+        own = self._walk_of(self.panels[0], self.memory.pointer(self.panels[0].key), group, cursors, "sum")
+        ahead = beside._walk_of(beside.panels[0], other.pointer, other.group, other.cursors, "ahead")
+        depth, (start, stop) = own.panel.depth, other.span
+        turns = e.smaller_index(e.add_index(stop, e.mul_index(start, -1)), depth // ratio, "turns")
+        own_sums = dict.fromkeys(own.names, e.constant(0.0))
+        ahead_sums: dict[_Key, Value] = {(*place, 0): value for place, value in other.sums.items()}
+        with e.loop(0, turns, 1, "turn", {**own.named(own_sums), **ahead.named(ahead_sums)}) as loop:
+            own_sums, ahead_sums = own.keyed(loop.values), ahead.keyed(loop.values)
+            for element in range(ratio):
+                k = e.add_index(e.mul_index(loop.index, ratio), element)
+                own_sums |= self._multiply(own, k, 0, own_sums)
+            ahead_sums |= beside._multiply(ahead, e.add_index(loop.index, start), 0, ahead_sums)
+            loop.carry({**own.named(own_sums), **ahead.named(ahead_sums)})
+        own_sums = self._one_by_one(own, (e.mul_index(turns, ratio), depth), own.keyed(loop.values))
+        ahead_sums = beside._one_by_one(ahead, (e.add_index(start, turns), stop), ahead.keyed(loop.values))
+        return _without_chain(own_sums), _without_chain(ahead_sums)
+
+    def _one_by_one(self, walk: "_Walk", span: tuple[Index, Index], current: dict[_Key, Value]) -> dict[_Key, Value]:
+        """Some elements of the vector, one in a turn."""
+        with self.emitter.loop(*span, 1, "k", walk.named(current)) as loop:
+            current = walk.keyed(loop.values)
+            current |= self._multiply(walk, loop.index, 0, current)
+            loop.carry(walk.named(current))
+        return walk.keyed(loop.values)
+
+    def _walk_of(self, panel: Panel, pointer: Value, group: Value, cursors: Sequence[Cursor], name: str) -> "_Walk":
+        """The walk through a panel of one chain."""
+        e, tile = self.emitter, self.tile
+        base = e.address(pointer, e.mul_index(group, panel.length * panel.step), "panel")
+        keys = product(sorted({part.product for part in panel.parts}), range(tile.rows), range(tile.blocks), (0,))
+        rows = [operand_of(e, self.memory, panel, cursor) for cursor in cursors]
+        return _Walk(panel, base, rows, {key: f"{name}{'.'.join(map(str, key))}" for key in keys})
+
+    @staticmethod
+    def is_one_chain(depth: int) -> bool:
+        """Whether so many elements are added up without a sum in between."""
+        return depth <= 2 * _CHAIN
+
     def _bundle(self, panels: Sequence[Panel], group: Value, cursors: Sequence[Cursor]) -> Sums:
         products = sorted({part.product for panel in panels for part in panel.parts})
         tile, zero = self.tile, self.emitter.constant(0.0)
@@ -174,6 +221,28 @@ class Accumulator:
                 for place, own in columns.items():
                     sums[place] = e.fma(element, own[number], sums[place], "sum")
             yield from (((p, r, j, chain), total) for (p, j), total in sums.items())
+
+
+@dataclass(frozen=True, slots=True)
+class SumsBeside:
+    """What is accumulated in the loop of a tile for a tile of another stage.
+
+    The panel of its product begins at `pointer`; `span` are the elements of its vector, which are added to `sums`. One
+    of them goes by with `ratio` elements of the loop's own vector.
+    """
+
+    accumulator: Accumulator
+    pointer: Value
+    group: Value
+    cursors: Sequence[Cursor]
+    span: tuple[Index, Index]
+    sums: Sums
+    ratio: int
+
+
+def _without_chain(partial: Mapping[_Key, Value]) -> Sums:
+    """Sums of one chain."""
+    return {(number, row, block): total for (number, row, block, _), total in partial.items()}
 
 
 def operand_of(e: Emitter, memory: Memory, panel: Panel, cursor: Cursor) -> Value:

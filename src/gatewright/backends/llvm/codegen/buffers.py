@@ -1,7 +1,7 @@
 """Where values lie: one table of pointers for all kernels of a Program, and the address of a value within its
 buffer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
@@ -122,6 +122,12 @@ class Memory:
         if slot not in self._pointers:
             self._pointers[slot] = self._scalar.load_entry(POINTER, self._table, slot, " ".join(key))
         return self._pointers[slot]
+
+    def pointer_among(self, keys: Sequence[BufferId], number: Index) -> Value:
+        """The start of one of several buffers, by its number among them. They follow one another in the table."""
+        slots = [self.bound.slot(key) for key in keys]
+        assert slots == list(range(slots[0], slots[0] + len(slots)))
+        return self._scalar.load_entry(POINTER, self._table, self._scalar.add_index(number, slots[0]), keys[0].kind)
 
     def of(self, value: Var, cursor: Cursor, column: Index) -> Value:
         """Where a value lies."""

@@ -4,7 +4,7 @@ So code from the cache is run without writing it again.
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 from gatewright.backends.llvm.codegen import buffers, row_sums
 from gatewright.backends.llvm.codegen.amx_products import amx_bundle, amx_tile
 from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES, Bound, BufferId
+from gatewright.backends.llvm.codegen.overlap import Overlap, overlap_of, overlap_tile, split_by_product
 from gatewright.backends.llvm.codegen.pairs import RoundedBuffer, line_pairs
 from gatewright.backends.llvm.codegen.panels import PairedForm, Panel, panels_of
 from gatewright.backends.llvm.codegen.row_sums import SumDesign
@@ -34,7 +35,9 @@ PASS: Signature = (ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctyp
 
 _PER_WORD: Mapping[Products, int] = {None: 1, "bfloat16": 2, "int8": 4}
 """How many numbers the words of panels hold."""
+BEFORE = Phase.BEFORE
 LOOP = Phase.LOOP
+OVERLAPPED = "overlapped"
 PACK = "pack"
 PAIR = "pair"
 WHOLE = "whole"
@@ -89,11 +92,34 @@ class Kernels:
     @cached_property
     def designs(self) -> Mapping[str, tuple[Design, ...]]:
         """The stages of every pass that has any."""
-        return {
-            name: tuple(self._design(stage, f"{name}{index}", name) for index, stage in enumerate(stages))
-            for name, stages in self.program.passes()
-            if stages
-        }
+        designs = {name: self._designs(name, stages) for name, stages in self.program.passes() if stages}
+        return designs | {BEFORE: self.overlap.designs} if self.overlap else designs
+
+    @cached_property
+    def overlap(self) -> Overlap | None:
+        """Which products of the pass before the loop are computed inside it, where one thread runs a single row.
+
+        Not those of a gradient: its loop goes backwards, and what it multiplies comes from the loop itself.
+        """
+        is_plain = self.packs and not self.ragged and self.products is None and not self.backwards
+        if not is_plain or self.rows > 1 or len(self.program.before) != 1:
+            return None
+        stages = split_by_product(self.program.before[0])
+        if stages is None:
+            return None
+        loop = self._designs(LOOP, self.program.loop)
+        streamed = next((number for number, design in enumerate(loop) if design.is_streamed), None)
+        if streamed is None:
+            return None
+        tile = overlap_tile(loop[streamed], self.target.vector_registers)
+        if tile is None:
+            return None
+        before = self._designs(BEFORE, stages, tile)
+        overlap = overlap_of(loop, streamed, before, np.dtype(self.dtype).itemsize)
+        return overlap if overlap and self.lines >= 2 * overlap.steps else None
+
+    def _designs(self, name: Phase, stages: Sequence[Stage], tile: Tile | None = None) -> tuple[Design, ...]:
+        return tuple(self._design(stage, f"{name}{index}", name, tile) for index, stage in enumerate(stages))
 
     @property
     def panels(self) -> list[Panel]:
@@ -186,7 +212,7 @@ class Kernels:
     def layout(self) -> str:
         """Every choice of lanes and tiles, as text: `loop0 16 lanes, 4x2x1 of 3; ...` has tiles of 4 rows, 2 blocks and
         1 chain of each of 3 products; `by 1` says that the inner loop is not unrolled, `in AMX tiles` that AMX computes
-        them."""
+        them. `before in loop0` says that a single row's products of the pass before are computed inside that stage."""
         stages = [
             f"{name}{index} {design.lanes} lanes, {tile.rows}x{tile.blocks}x{tile.chains} of {design.bundle}"
             + (f" by {tile.unroll}" if tile.unroll != UNROLL else "")
@@ -200,16 +226,28 @@ class Kernels:
             for design in self.sums
             if (tile := design.tile)
         ]
+        overlapped = [f"{BEFORE} in {LOOP}{self.overlap.stage}"] if self.overlap else []
         are_rounded = self.rounds_vectors or self.products == "int8"
         rounded = [f"{self.products} {'products' if are_rounded else 'matrices'}"] if self.products else []
         return "; ".join(
-            [*stages, *outer, *(["ragged"] if self.ragged else []), *rounded, *([] if self.packs else ["unpacked"])]
+            [
+                *stages,
+                *overlapped,
+                *outer,
+                *(["ragged"] if self.ragged else []),
+                *rounded,
+                *([] if self.packs else ["unpacked"]),
+            ]
         )
 
     @property
     def functions(self) -> Mapping[str, Signature]:
         """The names of all kernels, and what they are called with."""
-        others = [*([PACK] if self.panels else []), *([PAIR] if self.paired else [])]
+        others = [
+            *([OVERLAPPED] if self.overlap else []),
+            *([PACK] if self.panels else []),
+            *([PAIR] if self.paired else []),
+        ]
         return dict.fromkeys((*self.designs, *others, *self.sum_names, WHOLE), PASS)
 
     @cached_property
@@ -217,7 +255,7 @@ class Kernels:
         """How each sum over rows is done: sums of one shape share one kernel."""
         return tuple(map(self._sum_design, self.program.row_sums))
 
-    def _design(self, stage: Stage, name: str, of_pass: str) -> Design:
+    def _design(self, stage: Stage, name: str, of_pass: str, tile: Tile | None = None) -> Design:
         sizes = Bound(self.program, self.sizes, self.backwards)
         lanes = self._lanes(stage, sizes)
         if not stage.products:
@@ -238,7 +276,7 @@ class Kernels:
             blocks=-(-units // lanes),
             rows=self.rows if of_pass == LOOP else self.lines,
         )
-        tile = choose(work, self.target.vector_registers, self.target.vector_bytes)
+        tile = tile or choose(work, self.target.vector_registers, self.target.vector_bytes)
         words = self._words(of_pass, lanes)
         panels = panels_of(sizes, stage, name, words, blocks=tile.blocks, lanes=lanes, bundled=work.products)
         return Design(stage, lanes, tile, work.products, panels)

@@ -1,6 +1,6 @@
 """A Program as a module of LLVM IR: one function for each pass, one to pack matrices, one for each sum over rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -8,7 +8,8 @@ from llvmlite import ir
 
 from gatewright.backends.llvm.codegen import buffers, row_sums
 from gatewright.backends.llvm.codegen.buffers import BufferId, Memory
-from gatewright.backends.llvm.codegen.kernels import LOOP, PACK, PAIR, WHOLE, Kernels
+from gatewright.backends.llvm.codegen.kernels import BEFORE, LOOP, OVERLAPPED, PACK, PAIR, WHOLE, Kernels
+from gatewright.backends.llvm.codegen.overlap import Overlap, ProductsAhead
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
 from gatewright.backends.llvm.codegen.pairs import emit_line_pairs, line_pairs
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
@@ -44,6 +45,8 @@ def emit_module(kernels: Kernels) -> str:
     writer = _ModuleWriter(kernels)
     for name, designs in kernels.designs.items():
         writer.write_pass(name, designs)
+    if kernels.overlap:
+        writer.write_pass(LOOP, kernels.designs[LOOP], kernels.overlap)
     if kernels.panels:
         writer.write_packing()
     if kernels.paired:
@@ -65,16 +68,24 @@ class _ModuleWriter:
         """A function that `whole` calls, and needs no copy of."""
         return self.module.function(name, inline=False, dtype=self.kernels.dtype, **arguments)
 
-    def write_pass(self, name: str, designs: tuple[Design, ...]) -> None:
-        """One pass: the loop goes through the steps, the others take all rows of all steps as one step's."""
-        with self._function(name, PASS_ARGUMENTS) as (scalar, args):
+    def write_pass(self, name: str, designs: tuple[Design, ...], overlap: Overlap | None = None) -> None:
+        """One pass: the loop goes through the steps, the others take all rows of all steps as one step's.
+
+        With an `overlap`, the loop of a single row also computes the products of the pass before it, all but those of
+        the first block of steps.
+        """
+        with self._function(OVERLAPPED if overlap else name, PASS_ARGUMENTS) as (scalar, args):
             memory = Memory(scalar, self.bound, args.table)
             tiles = self.kernels.amx(scalar) if self.kernels.amx and any(d.is_amx for d in designs) else None
             if tiles:
                 tiles.configure()
             stages = [StageEmitter(scalar, memory, design, tiles) for design in designs]
             context = ThreadContext(scalar, args.context)
-            emitter = PassEmitter(scalar, stages, context, self.kernels.units[name])
+            ahead = None
+            if overlap:
+                ahead = ProductsAhead(scalar, memory, overlap, args.steps, args.batch)
+            streamed = (stages[overlap.stage], ahead) if overlap and ahead else None
+            emitter = PassEmitter(scalar, stages, context, self.kernels.units[name], streamed)
             zero, batch = scalar.index(0), args.batch
             active = [memory.pointer(key) for key in (buffers.LINES, buffers.STARTS)] if self.kernels.ragged else []
             if name == LOOP:
@@ -83,6 +94,8 @@ class _ModuleWriter:
                     following = scalar.add_index(time, -1 if self.kernels.backwards else 1)
                     lines = [scalar.index(scalar.mul_index(step, batch, "line")) for step in (time, following)]
                     rows = self._rows_of_step(scalar, args, lines, time, active)
+                    if ahead:
+                        ahead.begin_step(loop.index)
                     emitter.emit_step(rows, loop.values["descending"])
                     loop.carry({"descending": flipped(scalar, loop.values["descending"])})
             else:
@@ -180,12 +193,29 @@ class _ModuleWriter:
             if self.kernels.panels:
                 with scalar.when(scalar.compare_index("==", args.first, 0), "packing"):
                     call(PACK, self.kernels.groups)
+            overlap = self.kernels.overlap
+            if overlap:
+                self._call_overlapped(scalar, overlap, args, lines, call)
             for name in self.kernels.designs:
-                call(name, args.batch if name == LOOP else lines)
+                if not overlap or name not in (BEFORE, LOOP):
+                    call(name, args.batch if name == LOOP else lines)
             if self.kernels.paired:
                 call(PAIR, lines)
             for name, design in zip(self.kernels.sum_names, self.kernels.sums, strict=True):
                 call(name, design.height)
+
+    def _call_overlapped(
+        self, e: Emitter, overlap: Overlap, args: Any, lines: Value, call: Callable[[str, Index], None]
+    ) -> None:
+        """The loop and the pass before it; of a single row of two blocks of steps or more, only the first block is
+        computed before the loop."""
+        steps = e.choose_index(e.compare_index("==", args.batch, 1), args.steps, 0, "steps_of_one_row")
+        is_overlapped = e.compare_index(">=", steps, 2 * overlap.steps, "is_overlapped")
+        call(BEFORE, e.choose_index(is_overlapped, overlap.steps, lines))
+        with e.when(is_overlapped, OVERLAPPED):
+            call(OVERLAPPED, args.batch)
+        with e.when(e.compare_index("<", steps, 2 * overlap.steps), "one_after_the_other"):
+            call(LOOP, args.batch)
 
     def _lines(self, e: Emitter, memory: Memory, args: Any) -> Value:
         """How many rows there are over all steps."""

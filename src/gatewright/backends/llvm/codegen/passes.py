@@ -8,6 +8,7 @@ stage's own equations, and for the stages without products that come next.
 from collections.abc import Sequence
 from itertools import groupby
 
+from gatewright.backends.llvm.codegen.overlap import ProductsAhead
 from gatewright.backends.llvm.codegen.panels import column_of
 from gatewright.backends.llvm.codegen.rows import StepRows
 from gatewright.backends.llvm.codegen.stage import StageEmitter
@@ -25,12 +26,19 @@ class PassEmitter:
     """Emits the stages of a pass for some rows of a step, and for the units of one thread."""
 
     def __init__(
-        self, scalar: Emitter, stages: Sequence[StageEmitter], context: ThreadContext, units: UnitPartition
+        self,
+        scalar: Emitter,
+        stages: Sequence[StageEmitter],
+        context: ThreadContext,
+        units: UnitPartition,
+        overlap: tuple[StageEmitter, ProductsAhead] | None = None,
     ) -> None:
+        """With an `overlap`, this stage of a single row also computes products of the pass before."""
         self._scalar, self._context, self._units = scalar, context, units
         self._parts = [list(part) for _, part in groupby(stages, key=lambda stage: id(stage) if stage.panels else None)]
         for stage in stages:
             stage.prepare()
+        self._overlap = overlap
         self._after_barrier = {id(stages[number]) for number in units.barriers_before}
         self._ranges = {id(stage): self._range(stage, own) for stage, own in zip(stages, units.columns, strict=True)}
 
@@ -79,7 +87,7 @@ class PassEmitter:
             with e.loop(low, high, 1, "walked") as walked:
                 back = e.add_index(e.mul_index(walked.index, -2), ends)
                 group = e.index(e.add_index(walked.index, e.mul_index(now, back), "group"))
-                self._group(number, rows, group, (part.index, end))
+                self._group(number, rows, group, (part.index, end), walked.index)
             part.carry({"descending": flipped(e, now)})
 
     def _unpacked(self, stage: StageEmitter, products: UnpackedProducts, rows: StepRows) -> None:
@@ -102,7 +110,7 @@ class PassEmitter:
                 own = e.add_index(row.index, e.mul_index(tile.index, -1))
                 stage.emit_unpacked(products, unit, rows.cursor(e, row.index, 0, limit), own)
 
-    def _group(self, number: int, rows: StepRows, group: Value, span: tuple[Index, Index]) -> None:
+    def _group(self, number: int, rows: StepRows, group: Value, span: tuple[Index, Index], walked: Value) -> None:
         e, stage = self._scalar, self._parts[number][0]
         tile, upcoming = stage.tile, self._next_stages(number, rows)
         blocks = [e.add_index(e.mul_index(group, tile.blocks), j) for j in range(tile.blocks)]
@@ -124,7 +132,11 @@ class PassEmitter:
                 stage.emit_amx(stage.amx, group, tile.rows, lambda row: rows.cursor(e, start, row, limit))
             else:
                 cursors = [rows.cursor(e, start, r, limit) for r in range(tile.rows)]
-                stage.emit_tile(columns, cursors, group, meanwhile)
+                if self._overlap and self._overlap[0] is stage:
+                    sums = self._overlap[1].emit(stage.accumulator(), group, cursors, walked, meanwhile)
+                    stage.emit_equations(sums, columns, cursors)
+                else:
+                    stage.emit_tile(columns, cursors, group, meanwhile)
 
     def _next_stages(self, number: int, rows: StepRows) -> list[tuple[StageEmitter, Value]]:
         """The stages to prefetch for while a stage's products are accumulated, each with the first line of its step:

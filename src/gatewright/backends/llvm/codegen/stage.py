@@ -4,12 +4,12 @@ anything is stored."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewright.backends.llvm.codegen.accumulate import Accumulator, operand_of
+from gatewright.backends.llvm.codegen.accumulate import Accumulator, Sums, operand_of
 from gatewright.backends.llvm.codegen.amx_products import AmxProducts
 from gatewright.backends.llvm.codegen.buffers import BufferId, Cursor, Memory
 from gatewright.backends.llvm.codegen.pairs import row_rounding
 from gatewright.backends.llvm.codegen.panels import Panel, column_of
-from gatewright.backends.llvm.codegen.tiles import Tile
+from gatewright.backends.llvm.codegen.tiles import UNROLL, Tile
 from gatewright.backends.llvm.codegen.unpacked import UnpackedProducts, UnpackedTile
 from gatewright.backends.llvm.codegen.whole_numbers import vector_rounding
 from gatewright.backends.llvm.emit import bfloat16
@@ -37,6 +37,11 @@ class Design:
     panels: tuple[Panel, ...]
     unpacked: UnpackedTile | None = None  # where the matrices of the panels are not packed
     is_amx: bool = False  # whether its products are computed by AMX
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether one row reads matrices that do not stay in the first cache."""
+        return bool(self.panels) and self.tile.rows == 1 and self.tile.unroll < UNROLL
 
 
 class StageEmitter:
@@ -76,7 +81,14 @@ class StageEmitter:
     ) -> None:
         """Emit a stage with products for a group of blocks of some rows; `meanwhile` emits what else is to be done for
         each row while sums are accumulated."""
-        sums = Accumulator(self.emitter, self.memory, self.tile, self.panels).sums(group, cursors, meanwhile)
+        self.emit_equations(self.accumulator().sums(group, cursors, meanwhile), columns, cursors)
+
+    def accumulator(self) -> Accumulator:
+        """What emits the products of a tile."""
+        return Accumulator(self.emitter, self.memory, self.tile, self.panels)
+
+    def emit_equations(self, sums: Sums, columns: Sequence[Index], cursors: Sequence[Cursor]) -> None:
+        """Emit what follows from the sums of a tile."""
         for j, column in enumerate(columns):
             shared = self._shared(column)
             for r, cursor in enumerate(cursors):
