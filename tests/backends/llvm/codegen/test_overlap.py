@@ -152,5 +152,5 @@ def _check_bits(trace: Trace, shape: tuple[int, int, int], dtype: Dtype, monkeyp
     assert "before in loop" not in layout
     assert all(np.array_equal(*pair) for pair in zip(leaves(inside), leaves(after), strict=True))
     if shape[0] < 100:  # in more steps an Elman network with such weights drifts away from the reference
-        labels = {"cell": f"{trace.name} {shape}", "backend": "llvm"}
-        assert_parity(inside, want, dtype=dtype, steps=shape[0], width=shape[2], **labels)
+        label, (steps, _, width) = f"{trace.name} {shape}", shape
+        assert_parity(inside, want, dtype=dtype, steps=steps, width=width, cell=label, backend="llvm")
