@@ -13,7 +13,7 @@ import numpy as np
 from gatewright.backends.llvm.codegen import buffers, row_sums
 from gatewright.backends.llvm.codegen.amx_products import amx_bundle, amx_tile
 from gatewright.backends.llvm.codegen.buffers import NARROW_BYTES, Bound, BufferId
-from gatewright.backends.llvm.codegen.overlap import Overlap, overlap_of, overlap_tile, split_by_product
+from gatewright.backends.llvm.codegen.overlap import LoopOverlap, overlap_of, overlap_tile, split_by_product
 from gatewright.backends.llvm.codegen.pairs import RoundedBuffer, line_pairs
 from gatewright.backends.llvm.codegen.panels import PairedForm, Panel, panels_of
 from gatewright.backends.llvm.codegen.row_sums import SumDesign
@@ -96,7 +96,7 @@ class Kernels:
         return designs | {BEFORE: self.overlap.designs} if self.overlap else designs
 
     @cached_property
-    def overlap(self) -> Overlap | None:
+    def overlap(self) -> LoopOverlap | None:
         """Which products of the pass before the loop are computed inside it, where one thread runs a single row.
 
         Not those of a gradient: its loop goes backwards, and what it multiplies comes from the loop itself.

@@ -9,7 +9,7 @@ from llvmlite import ir
 from gatewright.backends.llvm.codegen import buffers, row_sums
 from gatewright.backends.llvm.codegen.buffers import BufferId, Memory
 from gatewright.backends.llvm.codegen.kernels import BEFORE, LOOP, OVERLAPPED, PACK, PAIR, WHOLE, Kernels
-from gatewright.backends.llvm.codegen.overlap import Overlap, ProductsAhead
+from gatewright.backends.llvm.codegen.overlap import LoopOverlap, ProductsAhead
 from gatewright.backends.llvm.codegen.pack_panels import emit_packing
 from gatewright.backends.llvm.codegen.pairs import emit_line_pairs, line_pairs
 from gatewright.backends.llvm.codegen.passes import PassEmitter, flipped
@@ -68,7 +68,7 @@ class _ModuleWriter:
         """A function that `whole` calls, and needs no copy of."""
         return self.module.function(name, inline=False, dtype=self.kernels.dtype, **arguments)
 
-    def write_pass(self, name: str, designs: tuple[Design, ...], overlap: Overlap | None = None) -> None:
+    def write_pass(self, name: str, designs: tuple[Design, ...], overlap: LoopOverlap | None = None) -> None:
         """One pass: the loop goes through the steps, the others take all rows of all steps as one step's.
 
         With an `overlap`, the loop of a single row also computes the products of the pass before it, all but those of
@@ -205,7 +205,7 @@ class _ModuleWriter:
                 call(name, design.height)
 
     def _call_overlapped(
-        self, e: Emitter, overlap: Overlap, args: Any, lines: Value, call: Callable[[str, Index], None]
+        self, e: Emitter, overlap: LoopOverlap, args: Any, lines: Value, call: Callable[[str, Index], None]
     ) -> None:
         """The loop and the pass before it; of a single row of two blocks of steps or more, only the first block is
         computed before the loop."""

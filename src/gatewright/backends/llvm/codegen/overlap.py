@@ -33,7 +33,7 @@ for every block of steps; without it once for all steps. So both must stay in a 
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class LoopOverlap:
     """Which products are computed inside which loop.
 
     Steps are taken in blocks. Each group of the streamed matrix in each step of a block is a slot, in which one part of
@@ -72,7 +72,9 @@ def overlap_tile(streamed: Design, registers: int) -> Tile | None:
     return tile if sums + tile.registers(1) <= registers else None
 
 
-def overlap_of(loop: Sequence[Design], streamed: int, before: Sequence[Design], number_bytes: int) -> Overlap | None:
+def overlap_of(
+    loop: Sequence[Design], streamed: int, before: Sequence[Design], number_bytes: int
+) -> LoopOverlap | None:
     """The overlap of the stages of the pass before with a streamed stage of the loop, if they fit together and if it
     saves time."""
     if any(not _is_plain(design) for design in (loop[streamed], *before)):
@@ -82,7 +84,7 @@ def overlap_of(loop: Sequence[Design], streamed: int, before: Sequence[Design], 
         return None
     is_enough = _LEAST_SHARE * first.depth * len(before) >= own.depth * len(own.parts)
     both = sum(panel.size for design in (*loop, *before) for panel in design.panels) * number_bytes
-    overlap = Overlap(streamed, own.groups, tuple(before))
+    overlap = LoopOverlap(streamed, own.groups, tuple(before))
     return overlap if overlap.parts and is_enough and both <= MOST_BYTES else None
 
 
@@ -125,7 +127,7 @@ def split_by_product(stage: Stage) -> tuple[Stage, ...] | None:
 class ProductsAhead:
     """Emits the products of an overlap, slot by slot."""
 
-    def __init__(self, scalar: Emitter, memory: Memory, overlap: Overlap, steps: Value, batch: Value) -> None:
+    def __init__(self, scalar: Emitter, memory: Memory, overlap: LoopOverlap, steps: Value, batch: Value) -> None:
         """There are at least two blocks of `steps`, and `batch` is 1."""
         self._e, self._memory, self._overlap = scalar, memory, overlap
         self._steps, self._batch = steps, batch
