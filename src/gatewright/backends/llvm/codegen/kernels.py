@@ -92,8 +92,8 @@ class Kernels:
     @cached_property
     def designs(self) -> Mapping[str, tuple[Design, ...]]:
         """The stages of every pass that has any."""
-        designs = {name: self._designs(name, stages) for name, stages in self.program.passes() if stages}
-        return designs | {BEFORE: self.overlap.designs} if self.overlap else designs
+        designs = {str(name): self._designs(name, stages) for name, stages in self.program.passes() if stages}
+        return designs | {str(BEFORE): self.overlap.designs} if self.overlap else designs
 
     @cached_property
     def overlap(self) -> LoopOverlap | None:
