@@ -16,16 +16,15 @@ def plain_loops(result: Mapping[str, Any]) -> dict[int, float]:
 def layer_seconds(record: Record, loops: Mapping[int, float], threads: int = 1) -> float:
     """The least seconds of a GRU: its products at the peak. With one row the matrix is read in every step.
 
-    A gradient's loop reads one matrix a step as well. What is not in the loops runs at the peak.
+    A gradient's loop reads one matrix a step as well. Products that are not in the loops may run while it is read.
     """
-    steps, batch, inputs, hidden = sizes(record)
+    steps, batch, _, hidden = sizes(record)
     training = record["mode"] == TRAINING
     operations = record["flops"] * (3 if training else 1)
     if batch > 1 or hidden not in loops:
         return operations / record["peak"]
     passes = 2 if training else 1
-    in_loops = record["flops"] * passes * hidden / (inputs + hidden)
-    return passes * steps * loops[hidden] / threads + (operations - in_loops) / record["peak"]
+    return max(passes * steps * loops[hidden] / threads, operations / record["peak"])
 
 
 def times_peer(
