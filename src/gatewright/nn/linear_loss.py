@@ -14,10 +14,10 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
 from torch.autograd import Function
 from torch.nn import functional
 
-from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.errors import OptionError, ShapeError
 from gatewright.nn.engine.batched_gradients import has_batches
 from gatewright.nn.engine.block_pool import BlockPool
+from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.engine.row_kernels import LinearKernels, PackedMatrix, exponentials, linear_kernels, take_memory
 from gatewright.nn.linear import engine_precision, pays
 
@@ -151,7 +151,7 @@ class _LossCall:
     count: int
     smoothing: float
     reduction: Reduction
-    products: Products = None
+    products: OperandDtype = None
 
     def loss(self, losses: Tensor) -> Tensor:
         """The result, from the loss of each row."""
