@@ -55,8 +55,8 @@ T is the number of steps, B of rows in the batch, I of inputs, H of hidden units
 GOALS = """
 What Gatewright is built to reach, and whether it did in this run. "bound" is an upper limit for this processor, from
 rates that were measured in the same run: matrix products at the peak, or, for a batch of one row, reading the recurrent
-matrix once a step at the speed of a plain loop, whichever takes longer. The functions of the gates, the softmax and Adam
-are not counted, so the bound itself cannot be reached. A goal above its bound is out of reach on this machine.
+matrix once a step at the speed of a plain loop, whichever takes longer. The functions of the gates, the softmax and
+Adam are not counted, so the bound itself cannot be reached. A goal above its bound is out of reach on this machine.
 """
 
 SECTIONS = {
