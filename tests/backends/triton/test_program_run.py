@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import gatewright as gw
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.program_run import LoopForm, ProgramRun
@@ -56,6 +57,24 @@ def test_steps_and_their_gradients(name: str, rng: np.random.Generator) -> None:
 def test_kernels_run_all_passes(name: str, form: LoopForm, rng: np.random.Generator) -> None:
     for trace in traces_of(name)[:3]:
         check(draw(trace, sizes_for(trace), 3, 2, rng), form=form)
+
+
+@gw.cell
+def shared_memory(x, h, c, W, U, b):
+    """A cell whose second state is made of parameters alone, and so is a gate."""
+    f = gw.sigmoid(b.f)
+    return f * h + (1 - f) * gw.tanh(W.n @ x + U.n @ h + c), gw.sigmoid(b.c)
+
+
+@pytest.mark.parametrize("form", ["torch", "resident", "stepped"])
+@pytest.mark.parametrize(("steps", "batch"), [(5, 3), (4, 5), (5, 5)])
+def test_vectors_that_all_rows_share_are_no_numbers_of_rows(
+    form: LoopForm, steps: int, batch: int, rng: np.random.Generator
+) -> None:
+    """There are as many units as steps, or as rows."""
+    trace = trace_cell(shared_memory)
+    for traced in (trace, vjp(trace)):
+        check(draw(traced, sizes_for(traced), steps, batch, rng), form=form)
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(0, 2), (1, 1), (3, 0)])

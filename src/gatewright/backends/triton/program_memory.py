@@ -9,7 +9,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.schedule.program import Program, Stage, Storage, Store
-from gatewright.trace.ir import Literal, Var
+from gatewright.trace.ir import Atom, Literal, Var
 
 
 class ProgramMemory:
@@ -125,7 +125,7 @@ class ProgramMemory:
             self.rows[store.name] = value
             return
         leading = (self.batch,) if t is not None else (self.steps, self.batch)
-        full = self.spread(value, (*leading, *self._named_shape(store.name)))
+        full = self.spread(value, store.value, (*leading, *self._named_shape(store.name)))
         active = None if self.active is None else self.active if t is None else self.active[t]
         if store.storage is Storage.STATE:
             whole = self.states[store.name]
@@ -140,13 +140,13 @@ class ProgramMemory:
             else:
                 self.sequences[store.name][t] = masked
 
-    def spread(self, value: Any, shape: tuple[int, ...]) -> Tensor:
-        """A value in a shape with all axes; what is a number for each row is the same along its features."""
+    def spread(self, value: Any, atom: Atom, shape: tuple[int, ...]) -> Tensor:
+        """The value of an atom in a shape with all axes; what is a number for each row is the same along its features.
+
+        Only the atom tells a number of each row from a vector that all rows share: there may be as many units as rows.
+        """
         array = torch.as_tensor(value, dtype=self.dtype, device=self.device)
-        leading = len(shape) - array.dim()
-        if leading and array.dim() and array.shape == shape[: array.dim()]:
-            array = widened(array, len(shape))
-        return array.expand(shape)
+        return (array if atom.shape else widened(array, len(shape))).expand(shape)
 
     def arguments(self, arguments: Iterable[Argument]) -> dict[Argument, Tensor | None]:
         """The tensors of a kernel's pointers. A start that is zeros is None, and so are lengths that all rows take.

@@ -211,7 +211,7 @@ class ProgramRun:
 
     def _emitted(self, value: Atom, shape: tuple[str, ...], memory: ProgramMemory) -> Tensor:
         loaded: Any = value.value if isinstance(value, Literal) else memory.load(value)
-        full = memory.spread(loaded, (memory.steps, memory.batch, *bind(shape, self.sizes)))
+        full = memory.spread(loaded, value, (memory.steps, memory.batch, *bind(shape, self.sizes)))
         is_stored = isinstance(value, Var) and self.program.storage[value.name] is Storage.SEQUENCE
         if memory.active is None or is_stored:
             return full
@@ -227,7 +227,7 @@ class ProgramRun:
         totals: dict[str, Tensor] = {}
         for name, value in program.sums:
             total: Any = value.value if isinstance(value, Literal) else values[value.name]
-            totals[name] = memory.spread(total, bind(program.trace.output_shape(name, value), self.sizes))
+            totals[name] = memory.spread(total, value, bind(program.trace.output_shape(name, value), self.sizes))
         return totals
 
     def _row_sums(self, group: Sequence[RowSum], memory: ProgramMemory) -> Iterable[Tensor]:
@@ -307,7 +307,7 @@ class _TorchStages:
         memory = self.memory
         shape = memory.states[scan.state.name][1:].shape
         slope, offset = (
-            memory.spread(value.value if isinstance(value, Literal) else values[value.name], tuple(shape))
+            memory.spread(value.value if isinstance(value, Literal) else values[value.name], value, tuple(shape))
             for value in (scan.slope, scan.offset)
         )
         if memory.active is not None:  # through padding a row carries what it has
