@@ -1,4 +1,4 @@
-"""What is committed is clean text that is true on every machine."""
+"""What is committed is clean text that is true on every machine, or a small picture of the documentation."""
 
 import re
 import subprocess
@@ -17,6 +17,7 @@ PLACES = {
     "a space at the end of a line": re.compile(r"[ \t]+$", re.MULTILINE),
 }
 LARGEST = 500_000
+LARGEST_PICTURE = 200_000  # pictures of pages, in docs
 GOLDEN = ROOT / "tests" / "golden"
 
 
@@ -50,9 +51,24 @@ def defects_of_file(content: bytes) -> list[str]:
         return [*large, f"not UTF-8: {error}"]
 
 
+def defects_of_picture(content: bytes) -> list[str]:
+    large = [f"{len(content)} bytes, at most {LARGEST_PICTURE}"] * (len(content) > LARGEST_PICTURE)
+    is_webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+    return large + ["not a WebP picture"] * (not is_webp)
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix == ".webp" and path.parent == ROOT / "docs"
+
+
 @needs_git
 def test_committed_files_are_clean_text() -> None:
-    found = {path.relative_to(ROOT).as_posix(): defects_of_file(path.read_bytes()) for path in FILES}
+    found = {
+        path.relative_to(ROOT).as_posix(): (defects_of_picture if is_picture(path) else defects_of_file)(
+            path.read_bytes()
+        )
+        for path in FILES
+    }
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
@@ -67,6 +83,14 @@ def test_committed_files_are_clean_text() -> None:
 def test_a_file_that_is_no_clean_text_is_found(content: bytes, found: str) -> None:
     (defect,) = defects_of_file(content)
     assert defect.startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"RIFF1234WEBP" + b"0" * 199_989, ["200001 bytes, at most 200000"]), (b"GIF89a", ["not a WebP picture"])],
+)
+def test_a_file_that_is_no_picture_of_a_page_is_found(content: bytes, found: list[str]) -> None:
+    assert defects_of_picture(content) == found
 
 
 @pytest.mark.parametrize(
