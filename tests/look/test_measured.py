@@ -19,6 +19,8 @@ from gatewright.look.extras import Extras, MemoryCurve
 from gatewright.look.measured import carries, measured
 from gatewright.look.page import observed
 from gatewright.look.quantised import Blob
+from gatewright.tasks.training.gradient_records import WatchedGradients
+from gatewright.tasks.training.gradient_sweep import LayerNorms, StepNorms
 from tests.quick_runs import QuickRun
 
 SYMBOLS = 7
@@ -180,3 +182,30 @@ def test_gradients_of_a_watched_training(tmp_path: Path) -> None:
     powers = table["low"] + (levels - 1.0) * (table["high"] - table["low"]) / 254
     expected = last.layers[layer].states["h"].by_lag
     np.testing.assert_allclose(powers, np.log10(expected), atol=(table["high"] - table["low"]) / 500)
+
+
+def test_a_resumed_training_that_measured_other_lags_is_shown_as_a_whole() -> None:
+    def norms(*values: float) -> StepNorms:
+        return StepNorms(np.array(values)[::-1], np.array(values))
+
+    def measured_at(iteration: int, places: list[int], **states: StepNorms) -> WatchedGradients:
+        numbers = np.array(places)
+        return WatchedGradients(iteration, numbers, numbers, {"l0": LayerNorms(states, {})})
+
+    before = measured_at(1, [0, 1, 2], h=norms(1.0, 0.1, 0.01))
+    after = measured_at(5, [0, 2, 4], h=norms(1.0, 0.1, 1e-3), c=norms(1.0, 1.0, 1.0))
+    blob = Blob()
+    training = described_extras(Extras(training=(before, after)), [4], blob)["training"]
+    assert training["iterations"] == [1, 5]
+    assert training["lags"] == training["steps"] == [0, 1, 2, 4]
+    assert training["last"] == {"lags": [0, 2, 3], "steps": [0, 2, 3]}
+
+    def powers(part: int) -> np.ndarray:
+        table = training["values"][part]["lags"]
+        levels = np.frombuffer(blob.content(), np.uint8)[table["offset"] :][: 2 * table["width"]].reshape(2, -1)
+        found = table["low"] + (levels - 1.0) * (table["high"] - table["low"]) / 254
+        return np.where(levels > 0, found, np.nan)
+
+    assert [part["name"] for part in training["values"]] == ["h", "c"]
+    np.testing.assert_allclose(powers(0), [[0, -1, -2, np.nan], [0, np.nan, -1, -3]], atol=0.01)
+    np.testing.assert_allclose(powers(1), [[np.nan] * 4, [0, np.nan, 0, 0]], atol=0.01)

@@ -54,11 +54,14 @@ def test_a_symbol_surprises_by_the_probability_that_it_had_before() -> None:
     for since in (0, 2, 5):
         blob = Blob()
         expected = described_row(seen, 0, 5, blob, since=since)["expected"]
-        levels[since] = np.frombuffer(blob.content(), np.uint8)[expected["surprise"] :].tolist()
-    assert levels[0][:2] == [255, 254]  # nothing was expected before the first; more than 15.9 bits
+        levels[since] = np.frombuffer(blob.content()[expected["surprise"] :], "<u2").tolist()
+    assert levels[0][:2] == [
+        65535,
+        round(64 * (60 / np.log(2) + 1)),
+    ]  # nothing was expected before the first; e^-60 of 2
     for step, number in ((2, 2), (3, 0), (4, 0)):
         exponentials = np.exp(scores[step - 1, 0])
-        assert levels[0][step] == round(-16 * np.log2(exponentials[number] / exponentials.sum()))
+        assert levels[0][step] == round(-64 * np.log2(exponentials[number] / exponentials.sum()))
     assert (levels[2], levels[5]) == (levels[0][2:], [])
 
 

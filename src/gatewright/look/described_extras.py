@@ -122,37 +122,41 @@ def _carry(carry: HeldCarry, lengths: Sequence[int] | NDArray[np.int64]) -> Desc
 
 
 def _training(measurements: Sequence[WatchedGradients], blob: Blob) -> Described:
-    """Some of the measurements, evenly spread; the first and the last are among them."""
+    """Some of the measurements, evenly spread; the first and the last are among them.
+
+    A run that was resumed may measure other lags and steps than before: the tables have a column for each of all.
+    """
     count = min(_MEASUREMENTS, len(measurements))
     shown = [measurements[round(place)] for place in np.linspace(0, len(measurements) - 1, count)]
+    lags, steps = (np.unique(np.concatenate([getattr(own, by) for own in shown])) for by in ("lags", "steps"))
+    names: dict[tuple[str, str, str], None] = {}  # in the order in which they are seen first
+    for own in shown:
+        for layer, norms in own.layers.items():
+            names |= dict.fromkeys((layer, "state", name) for name in norms.states)
+            names |= dict.fromkeys((layer, "gate", name) for name in norms.gates)
+    values: list[Described] = []
+    for layer, kind, name in names:
+        by_lag, by_step = np.full((count, len(lags)), np.nan), np.full((count, len(steps)), np.nan)
+        for line, own in enumerate(shown):
+            norms = own.layers.get(layer)
+            table = None if norms is None else (norms.states if kind == "state" else norms.gates).get(name)
+            if table is not None:
+                by_lag[line, np.searchsorted(lags, own.lags)] = table.by_lag
+                by_step[line, np.searchsorted(steps, own.steps)] = table.by_step
+        tables = {"lags": _powers(by_lag, blob), "steps": _powers(by_step, blob)}
+        values.append({"layer": layer, "kind": kind, "name": name, **tables})
     last = measurements[-1]
-    same = [own for own in shown if _shape(own) == _shape(last)]  # a run that was resumed may measure other lags
-    layers: list[Described] = []
-    for layer, norms in last.layers.items():
-        for kind, values in (("state", norms.states), ("gate", norms.gates)):
-            for name in values:
-                tables = [getattr(own.layers[layer], f"{kind}s")[name] for own in same]
-                layers.append(
-                    {
-                        "layer": layer,
-                        "kind": kind,
-                        "name": name,
-                        "lags": _powers(np.stack([table.by_lag for table in tables]), blob),
-                        "steps": _powers(np.stack([table.by_step for table in tables]), blob),
-                    }
-                )
     return {
-        "iterations": [own.iteration for own in same],
-        "lags": last.lags.tolist(),
-        "steps": last.steps.tolist(),
-        "values": layers,
+        "iterations": [own.iteration for own in shown],
+        "lags": lags.tolist(),
+        "steps": steps.tolist(),
+        "last": {
+            "lags": np.searchsorted(lags, last.lags).tolist(),
+            "steps": np.searchsorted(steps, last.steps).tolist(),
+        },
+        "values": values,
         "troubles": _texts(gradient_troubles(measurements)),
     }
-
-
-def _shape(measurement: WatchedGradients) -> tuple[Any, ...]:
-    names = {layer: (*norms.states, *norms.gates) for layer, norms in measurement.layers.items()}
-    return names, measurement.lags.tolist(), measurement.steps.tolist()
 
 
 def _texts(values: Iterable[object]) -> list[str]:

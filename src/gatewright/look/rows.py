@@ -11,8 +11,8 @@ from gatewright.inspect.activity.activations import Activations
 from gatewright.look.quantised import Blob
 
 _PREDICTIONS = 8
-_BIT = 16  # levels of a bit of surprise
-_NO_SURPRISE = 255  # of the first symbol, before which nothing was expected
+_BIT = 64  # levels of a bit of surprise: two bytes hold up to 1,023 bits
+_NO_SURPRISE = 65535  # of the first symbol, before which nothing was expected
 _FEW = 8  # outputs of no known kind: more are not shown
 _FORECAST_AXES = 4
 
@@ -79,7 +79,7 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: s
                 return {"classes": [round(float(p), 4) for p in _softmax(outputs[row])]}
             described = _ranked(_softmax(outputs[steps, row]), blob)
             if activations.output_kind == "next" and activations.symbols is not None:
-                described["expected"]["surprise"] = blob.add(_surprise(activations, outputs, row, steps))
+                described["expected"]["surprise"] = blob.add(_surprise(activations, outputs, row, steps).view(np.uint8))
             return described
         case _ if not labels and outputs.shape[-1] <= _FEW:
             if outputs.ndim == 2:
@@ -91,11 +91,11 @@ def _answers(activations: Activations, outputs: NDArray[Any], row: int, steps: s
     return {}
 
 
-def _surprise(activations: Activations, outputs: NDArray[Any], row: int, steps: slice) -> NDArray[np.uint8]:
-    """The surprise of each symbol, -log2 of its probability, in levels of 1/16 bit; at most 254 of them."""
+def _surprise(activations: Activations, outputs: NDArray[Any], row: int, steps: slice) -> NDArray[np.uint16]:
+    """The surprise of each symbol, -log2 of its probability, in levels of 1/64 bit, the lower byte first."""
     labels = {label: number for number, label in enumerate(activations.labels or ())}
     names = (activations.symbols or ())[row][steps.start : steps.stop]
-    levels = np.full(len(names), _NO_SURPRISE, np.uint8)
+    levels = np.full(len(names), _NO_SURPRISE, "<u2")
     if not len(names):
         return levels
     first = int(steps.start == 0)
@@ -104,7 +104,7 @@ def _surprise(activations: Activations, outputs: NDArray[Any], row: int, steps: 
     before = outputs[max(0, steps.start - 1) : steps.stop - 1, row]
     chances = np.take_along_axis(_softmax(before), came[:, None], -1)[:, 0]
     bits = -np.log2(np.maximum(chances, 1e-300))
-    levels[first:] = np.minimum(_NO_SURPRISE - 1, np.rint(_BIT * bits)).astype(np.uint8)
+    levels[first:] = np.minimum(_NO_SURPRISE - 1, np.rint(_BIT * bits)).astype("<u2")
     return levels
 
 

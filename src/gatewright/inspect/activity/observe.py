@@ -35,8 +35,9 @@ def observe(source: Source, data: object = None, *, text: str | None = None, **r
     Raises OptionError where there is no data, DataError where it cannot be read or has no rows.
     """
     first = next(observations(source, data, text=text, **reading), None)
-    if first is None:
-        raise DataError("there is nothing to look at: the data has no rows")
+    if first is None or not first.steps:
+        what = "data has no rows" if text is None else "text has nothing that the model reads"
+        raise DataError(f"there is nothing to look at: the {what}")
     return first
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
-from gatewright.inspect.dynamics.state_space import Values
+from gatewright.inspect.arguments import whole_number
 from gatewright.inspect.measures.kept_states import KeptState, kept_states
+from gatewright.inspect.measures.steps import Values, recorded
 from gatewright.trace.kept_share import kept_share
 from gatewright.trace.roles import GateRoles, added_value
 
@@ -55,11 +56,11 @@ def copied_input(activations: Activations, step: int, *, row: int = 0, layer: st
 
     Raises OptionError where there is no such layer, row or step, or where the layer has no such gate.
     """
-    chosen = activations.layer(layer)
-    if not 0 <= row < len(chosen.lengths):
+    chosen = recorded(activations).layer(layer)
+    if not 0 <= whole_number("row", row) < len(chosen.lengths):
         raise OptionError(f"there is no row {row}", expected=f"0 to {len(chosen.lengths) - 1}")
     length = int(chosen.lengths[row])
-    if not 0 <= step < length:
+    if not 0 <= whole_number("step", step) < length:
         raise OptionError(f"row {row} has no step {step}", expected=f"0 to {length - 1}")
     kept = next(iter(kept_states(chosen.trace)), None)
     if kept is None:

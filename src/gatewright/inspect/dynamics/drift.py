@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.activations import LayerActivations
+from gatewright.inspect.arguments import real_number, whole_number
 from gatewright.inspect.measures.steps import Source, Values, batches_of
 
 NEVER = -1
@@ -89,12 +90,13 @@ def drift(source: Source, trained: int, *, margin: float = 0.1) -> list[Drift]:
     Raises OptionError where no sequence is longer than `trained` or the margin is below 0, DataError where there is no
     step.
     """
+    whole_number("trained", trained)
     tables: dict[tuple[str, str], _BySteps] = {}
     for activations in batches_of(source):
         for layer in activations:
             for state in layer.states:
                 tables.setdefault((layer.name, state), _BySteps()).add(_by_units(layer, state), layer.mask())
-    if not margin >= 0:
+    if not real_number("margin", margin) >= 0:
         raise OptionError("margin is a share of the range", expected="0 or more", got=str(margin))
     if not any(table.counts.sum() for table in tables.values()):
         raise DataError("there is no step to measure: the data has no rows")

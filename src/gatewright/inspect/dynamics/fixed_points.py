@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from gatewright.errors import OptionError, ShapeError
+from gatewright.inspect.arguments import generator, not_negative, whole_number
 from gatewright.inspect.dynamics.state_map import StateMap, Values, state_map
 
 _SETTLING = (0, 1, 3, 10, 30, 100)  # steps that are taken from random starts: some then lie where the layer goes
@@ -130,7 +131,10 @@ def fixed_points(
     """
     system = state_map(layer)
     inputs = system.as_input(x)
-    is_number = isinstance(starts, (int, np.integer))
+    for name, value in {"tolerance": tolerance, "slow": slow, "apart": apart}.items():
+        not_negative(name, value)
+    not_negative("iterations", whole_number("iterations", iterations))
+    is_number = isinstance(starts, (int, np.integer)) and not isinstance(starts, bool)
     begin = _drawn_starts(system, inputs, int(starts), seed) if is_number else system.as_states(starts)
     if not len(begin):
         raise OptionError("there is nothing to start from", expected="1 start or more", got="0")
@@ -149,7 +153,7 @@ def _drawn_starts(system: StateMap, inputs: Values, count: int, seed: int) -> Va
     """Random states after a different number of steps each."""
     if count < 1:
         raise OptionError("there is nothing to start from", expected="1 start or more", got=str(count))
-    states = np.random.default_rng(seed).uniform(-1, 1, (count, system.size))
+    states = generator(seed).uniform(-1, 1, (count, system.size))
     settling = np.resize(_SETTLING, count)
     for step in range(int(settling.max())):
         moving = settling > step

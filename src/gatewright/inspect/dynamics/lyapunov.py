@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from gatewright.errors import DataError, OptionError, ShapeError
+from gatewright.inspect.arguments import generator, numbers_of, whole_number
 from gatewright.inspect.dynamics.state_map import StateMap, Values, finite, state_map
 
 
@@ -78,10 +79,10 @@ def lyapunov_spectrum(
     system = state_map(layer)
     sequence = _as_sequence(system, inputs)
     steps, rows, _ = sequence.shape
-    count = system.size if count is None else count
+    count = system.size if count is None else whole_number("count", count)
     if not 1 <= count <= system.size:
         raise OptionError("there are no so many exponents", expected=f"count from 1 to {system.size}", got=str(count))
-    if not 0 <= warm_up < steps:
+    if not 0 <= whole_number("warm_up", warm_up) < steps:
         problem = "no step is left after the warm-up"
         raise OptionError(problem, expected=f"warm_up from 0 to {steps - 1}", got=str(warm_up))
     current = np.zeros((rows, system.size)) if states is None else system.as_states(states)
@@ -89,7 +90,7 @@ def lyapunov_spectrum(
         raise ShapeError(
             "there is not one state a sequence", expected=f"({rows}, {system.size})", got=str(current.shape)
         )
-    drawn = np.random.default_rng(seed).normal(size=(rows, system.size, count))
+    drawn = generator(seed).normal(size=(rows, system.size, count))
     directions = np.linalg.qr(drawn)[0].swapaxes(1, 2)
     growth = np.zeros((steps - warm_up, rows, count))
     for step, read in enumerate(sequence):
@@ -108,7 +109,7 @@ def lyapunov_spectrum(
 
 
 def _as_sequence(system: StateMap, inputs: ArrayLike) -> Values:
-    values = np.asarray(inputs, np.float64)
+    values = numbers_of("the inputs", inputs)
     values = values[:, None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[-1] != system.features or 0 in values.shape[:2]:
         expected = f"(steps, {system.features}) or (steps, rows, {system.features}), not empty"

@@ -14,8 +14,9 @@ from torch import nn
 from gatewright.axes import bind
 from gatewright.backends import numpy_ref
 from gatewright.derive import jvp, tangent
-from gatewright.errors import OptionError, ShapeError
+from gatewright.errors import OptionError, OptionTypeError, ShapeError
 from gatewright.inspect.activity.record import recurrent_layers, with_states
+from gatewright.inspect.arguments import numbers_of
 from gatewright.nn.records import direction_parameters
 from gatewright.trace import Trace
 from gatewright.trace.ir import Literal
@@ -96,14 +97,14 @@ class StateMap:
 
     def as_input(self, x: ArrayLike) -> Values:
         """A constant input (features,). Raises ShapeError where it has another size, OptionError where it is NaN."""
-        values = np.asarray(x, np.float64)
+        values = numbers_of("the input", x)
         if values.shape != (self.features,):
             raise ShapeError("the input does not fit the layer", expected=f"({self.features},)", got=str(values.shape))
         return finite(values, "the input")
 
     def as_states(self, states: ArrayLike) -> Values:
         """States (rows, size). Raises ShapeError where they have another size, OptionError where they are NaN."""
-        values = np.atleast_2d(np.asarray(states, np.float64))
+        values = np.atleast_2d(numbers_of("the states", states))
         if values.ndim != 2 or values.shape[1] != self.size:
             names = ", ".join(f"{name} {part.stop - part.start}" for name, part in self.parts.items())
             expected = f"(rows, {self.size}): {names}"
@@ -146,7 +147,11 @@ def state_map(layer: nn.Module) -> StateMap:
     return StateMap(tuple(levels), own.input_size, parts)
 
 
-def _only_layer(model: nn.Module) -> nn.Module:
+def _only_layer(model: object) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise OptionTypeError(
+            f"{type(model).__name__} is no layer", expected="a layer, or a model with one", do="open a run's network"
+        )
     layers = recurrent_layers(model)
     if len(layers) == 1:
         return next(iter(layers.values()))

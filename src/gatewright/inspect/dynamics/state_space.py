@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gatewright.errors import DataError, ShapeError
+from gatewright.errors import DataError, OptionError, ShapeError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
-from gatewright.inspect.measures.steps import Source, Values, batches_of, by_value, valid_steps
+from gatewright.inspect.arguments import real_number
+from gatewright.inspect.measures.steps import Source, Values, batches_of, by_value, recorded, valid_steps
 
 _STILL = 1e-3
 
@@ -106,7 +107,12 @@ def _rank(layer: str, state: str, covariance: Values, count: int) -> StateRank:
 
 
 def dead_units(source: Source, *, at_most: float = _STILL) -> list[DeadUnits]:
-    """The units of every state with a standard deviation of `at_most` or less over all steps and rows."""
+    """The units of every state with a standard deviation of `at_most` or less over all steps and rows.
+
+    Raises OptionError where `at_most` is below 0, DataError where there are no steps.
+    """
+    if not real_number("at_most", at_most) >= 0:
+        raise OptionError("at_most is a standard deviation", expected="0 or more", got=str(at_most))
     found: list[DeadUnits] = []
     states: dict[str, list[str]] = {}
     moments = by_value(_noting(source, states))
@@ -130,7 +136,7 @@ def state_plane(activations: Activations, layer: str | None = None) -> StatePlan
     Raises OptionError where there is no such layer, DataError where a state has fewer than two units or steps,
     or is not finite.
     """
-    chosen = activations.layer(layer)
+    chosen = recorded(activations).layer(layer)
     rows = [whole_state(chosen, row, length) for row, length in enumerate(chosen.lengths.tolist())]
     values = np.concatenate(rows)
     if not np.isfinite(values).all():

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gatewright.errors import DataError, OptionError, ShapeError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
-from gatewright.inspect.dynamics.state_space import Values
+from gatewright.inspect.arguments import numbers_of, real_number
+from gatewright.inspect.measures.steps import Values, recorded
 
 _RIDGE = 1e-6  # of the mean variance: enough for units that never vary, too little to be seen
 
@@ -63,8 +64,8 @@ def find_variable(
     is no such layer or state, or where `values` do not vary or are infinite; ShapeError where they do not fit;
     DataError where a state is not finite.
     """
-    targets = np.asarray(values, np.float64)
-    layers = _looked_at(activations, layer)
+    targets = numbers_of("values", values)
+    layers = _looked_at(recorded(activations), layer)
     shape = (layers[0].steps, len(layers[0].lengths))
     if targets.shape != shape:
         raise ShapeError("there is not one value a step", expected=f"{shape}, (time, batch)", got=str(targets.shape))
@@ -101,7 +102,7 @@ def _looked_at(activations: Activations, layer: str | None) -> list[LayerActivat
 
 def _fitted_part(valid: NDArray[np.bool_], held_out: float) -> NDArray[np.bool_]:
     """The steps to fit on: whole rows where there are several, the first steps of a single row."""
-    if not 0 < held_out < 1:
+    if not 0 < real_number("held_out", held_out) < 1:
         raise OptionError("held_out is a share", expected="above 0 and below 1", got=str(held_out))
     fitting = valid.copy()
     rows = valid.shape[1]

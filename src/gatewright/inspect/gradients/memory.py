@@ -11,9 +11,10 @@ from torch import Tensor
 
 from gatewright.errors import DataError, OptionError
 from gatewright.inspect.activity.record import recurrent_layers
-from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, required_outputs, run_differentiable
+from gatewright.inspect.arguments import whole_number
+from gatewright.inspect.gradients.differentiable import DifferentiableRun, frozen, required_outputs
 from gatewright.inspect.gradients.reading import ModelSource, Reading, readings
-from gatewright.inspect.gradients.windows import RowWindows
+from gatewright.inspect.gradients.windows import RowWindows, run_rows
 
 Values = NDArray[np.float64]
 Of = Literal["state", "output"]
@@ -72,10 +73,10 @@ def effective_memory(
     - `limit`: how many batches of a run's data are read.
 
     The derivatives are exact: those of the whole row up to T. Raises OptionError for layers that read in both
-    directions or have other steps than the model reads, and for a layer that does not exist, DataError where the data
-    has no rows.
+    directions or have other steps than the model reads, for a layer that does not exist, and for a model that cannot
+    read other numbers of rows, DataError where the data has no rows.
     """
-    if lags < 0 or ends < 1:
+    if whole_number("lags", lags) < 0 or whole_number("ends", ends) < 1:
         raise OptionError("there is nothing to measure", expected="lags of 0 or more, ends of 1 or more")
     total = _NormSums(lags)
     path = ""
@@ -144,7 +145,7 @@ def _target(batch: Reading, of: Of, layer: str | None) -> _StateOrOutput:
     if of == "output":
         return _StateOrOutput("", is_output=True)
     with frozen(batch.model), torch.no_grad():
-        paths = list(run_differentiable(batch.rows(torch.zeros(1, dtype=torch.int64))).hidden)
+        paths = list(run_rows(batch, torch.zeros(1, dtype=torch.int64)).hidden)
     path = paths[-1] if layer is None else layer
     if path not in paths:
         raise OptionError(f"the model has no recurrent layer {path!r}", expected=", ".join(map(repr, paths)))
@@ -161,7 +162,7 @@ def _add(batch: Reading, target: _StateOrOutput, lags: int, ends: int, total: _N
     rows, steps = _places(batch.lengths, lags, ends)
     windows = RowWindows.over(batch, rows, steps, lags, target)
     with frozen(batch.model), torch.no_grad():
-        run = run_differentiable(batch.rows(rows[:1]))
+        run = run_rows(batch, rows[:1])
         values = _required(target(run), batch, run)
     if values.dim() == _POOLED:  # one answer a row: the memory of its end
         windows = RowWindows(batch, *_row_ends(batch.lengths, ends), lags, None)

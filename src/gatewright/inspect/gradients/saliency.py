@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatewright.errors import OptionError, ShapeError
 from gatewright.inspect.activity.names import check_names
+from gatewright.inspect.arguments import numbers_of, whole_number
 from gatewright.inspect.gradients.differentiable import (
     DifferentiableRun,
     frozen,
@@ -167,7 +168,7 @@ def integrated_gradients(
       vectors here, so 0 is the vector of 0.
     - Other arguments are those of `saliency`.
     """
-    if points is not None and points < 1:
+    if points is not None and whole_number("points", points) < 1:
         raise OptionError("the integral needs points", expected="points of 1 or more", got=str(points))
     batch = first_reading(source, data, **reading)
     fewest, *more = _POINTS if points is None else (points,)
@@ -224,7 +225,7 @@ def _integrated(batch: Reading, output: Output | None, step: int | None, baselin
 
 def _baseline(baseline: Any, read: Tensor) -> Tensor:
     """The baseline in the shape of what is read. Raises ShapeError where it does not fit."""
-    values = torch.as_tensor(np.asarray(baseline)).to(read)
+    values = torch.as_tensor(numbers_of("the baseline", baseline)).to(read)
     try:
         return values.broadcast_to(read.shape)
     except RuntimeError:
@@ -253,12 +254,12 @@ def saliency_by_lag(
     Raises OptionError for models with one answer a row, models that read several steps as one, and rows, outputs and
     lags that do not exist.
     """
-    if lags < 0:
+    if whole_number("lags", lags) < 0:
         raise OptionError("a lag is a number of steps back", expected="lags of 0 or more", got=str(lags))
-    if steps is not None and steps < 1:
+    if steps is not None and whole_number("steps", steps) < 1:
         raise OptionError("there is no step to look at", expected="steps of 1 or more", got=str(steps))
     batch = first_reading(source, data, **reading)
-    if not 0 <= row < len(batch.lengths):
+    if not 0 <= whole_number("row", row) < len(batch.lengths):
         raise OptionError(f"there is no row {row}", expected=f"0 to {len(batch.lengths) - 1}")
     length = int(batch.lengths[row])
     ends = torch.arange(length if steps is None else min(steps, length))
@@ -309,6 +310,8 @@ class _Outputs:
     def of(cls, run: DifferentiableRun, batch: Reading, step: int | None) -> "_Outputs":
         """Those at a step; at the last one of each row where none is given."""
         outputs = required_outputs(run, batch)
+        if step is not None:
+            step = whole_number("step", step)
         if outputs.dim() == _POOLED:
             if step is not None:
                 raise OptionError("the model gives one answer a row, not one a step", do="leave out step")
@@ -355,7 +358,7 @@ class _Outputs:
                     expected=", ".join(map(repr, (self.labels or ())[:40])) or "a number: outputs have no names",
                 )
             return list(self.labels or ()).index(output)
-        places = output if isinstance(output, tuple) else (output,)
+        places = tuple(whole_number("output", place) for place in (output if isinstance(output, tuple) else (output,)))
         shape = self.shape if len(places) == len(self.shape) else (self.at_step.shape[-1],)
         if len(places) != len(shape) or not all(0 <= place < size for place, size in zip(places, shape, strict=True)):
             raise OptionError(

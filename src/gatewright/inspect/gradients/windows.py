@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gatewright.errors import OptionError
 from gatewright.inspect.activity.activations import Activations
 from gatewright.inspect.activity.record import record, recurrent_layers
 from gatewright.inspect.gradients.differentiable import DifferentiableRun, Initial, frozen, run_differentiable
@@ -62,11 +63,11 @@ class RowWindows:
         """Run the model on the windows of some places, within `frozen`; a place may come several times."""
         rows = self.rows[places]
         if self.activations is None:
-            return run_differentiable(self.reading.rows(rows))
+            return run_rows(self.reading, rows)
         starts = self.starts(places)
         initial = _initial(self.reading.model, self.activations, rows, starts)
         windows = self.reading.windows(rows, starts, self.lags + 1)
-        return run_differentiable(windows, initial=initial, from_start=starts == 0)
+        return _run(windows, self.reading, initial=initial, from_start=starts == 0)
 
     def chunks(self, width: int = 1) -> list[Tensor]:
         """All places in groups that fit into memory, where each place is run `width` times."""
@@ -85,7 +86,7 @@ class RowWindows:
             with frozen(self.reading.model), torch.no_grad():
                 cut = target(self.run(places))
                 whole = target(run_differentiable(self.reading))
-        except RuntimeError:  # a model that reads rows of one length only, such as that of a forecast
+        except (RuntimeError, OptionError):  # a model that reads rows of one length or number only, as of a forecast
             return False
         if cut is None or whole is None or cut.dim() < 3 or len(cut) != self.lags + 1:
             return False
@@ -93,6 +94,26 @@ class RowWindows:
         expected = whole[self.ends[places], self.rows[places]]
         bound = _CLOSE * float(expected.abs().max().clamp(min=1e-6))
         return bool(((at_ends - expected).abs() <= bound).all())
+
+
+def run_rows(reading: Reading, rows: Tensor) -> DifferentiableRun:
+    """Run a model on some rows, within `frozen`. Raises OptionError where it cannot read so many rows."""
+    return _run(reading.rows(rows), reading)
+
+
+def _run(part: Reading, reading: Reading, **options: Any) -> DifferentiableRun:
+    rows = part.lengths
+    try:
+        return run_differentiable(part, **options)
+    except RuntimeError as error:
+        if len(rows) == len(reading.lengths):
+            raise
+        raise OptionError(
+            f"the {type(reading.model).__name__} cannot read {len(rows)} rows in place of {len(reading.lengths)}",
+            expected="a model that reads any number of rows: here each row is read alone, or many times at once",
+            got=str(error).partition("\n")[0],
+            do="let the model begin with a state of zeros, or measure its recurrent layer alone",
+        ) from error
 
 
 def _has_states(model: nn.Module, activations: Activations) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import DataError, OptionError
+from gatewright.inspect.arguments import whole_number
 from gatewright.inspect.measures.steps import Moments, Source, Values, batches_of
 
 Align = Literal["start", "end"]
@@ -46,7 +47,7 @@ def mean_and_spread(
     """
     if align not in ("start", "end"):
         raise OptionError(f"rows cannot be aligned at {align!r}", expected="start, end")
-    if steps is not None and steps < 1:
+    if steps is not None and whole_number("steps", steps) < 1:
         raise OptionError("there is no step to measure", expected="steps of 1 or more", got=str(steps))
     moments: list[Moments] = []
     name = ""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, OptionTypeError
 from gatewright.inspect.activity.activations import Activations, LayerActivations
-from gatewright.inspect.measures.steps import Source, batches_of
+from gatewright.inspect.arguments import real_number, whole_number
+from gatewright.inspect.measures.steps import Source, batches_of, recorded
 
 Flags = NDArray[np.bool_]
 
@@ -96,29 +97,43 @@ def find_pattern(
       units that are on throughout and off beside the span, then by how near their length is to that of the marked one.
     - `context`: symbols before and after each span, or steps where these have no symbols.
 
-    Raises OptionError for a row, span, layer or value that does not exist, and for a limit below 1.
+    Raises OptionError for a row, span, layer or value that does not exist, for numbers out of their range, and for a
+    corpus of another network.
     """
-    if limit < 1:
+    if whole_number("limit", limit) < 1:
         raise OptionError("there is nothing to find", expected="a limit of 1 or more", got=str(limit))
-    activity = activations.layer(layer)
+    if not real_number("threshold", threshold) >= 0:
+        raise OptionError("threshold is a distance from 0", expected="0 or more", got=str(threshold))
+    if not 0 <= real_number("least", least) <= 1:
+        raise OptionError("least is a share of the units", expected="0 to 1", got=str(least))
+    if whole_number("context", context) < 0:
+        raise OptionError("context is a number of steps", expected="0 or more", got=str(context))
+    activity = recorded(activations).layer(layer)
     value = next(iter(activity.states)) if value is None else value
-    _check_span(activity, span, row)
+    span = _checked_span(activity, span, row)
     units, signs = _units_on(activity.values(value)[: int(activity.lengths[row]), row], span, threshold)
-    search = _Search(activity.name, value, units, signs, threshold, least, span[1] - span[0], context)
+    search = _Search(activity, value, units, signs, threshold, least, span[1] - span[0], context)
     found = search.matches(activations if corpus is None else corpus) if len(units) else ()
     best = heapq.nsmallest(limit, found, key=search.rank)
     return UnitPattern(activity.name, value, span, row, units, signs, tuple(best), threshold, activations.patch)
 
 
-def _check_span(layer: LayerActivations, span: tuple[int, int], row: int) -> None:
-    if not 0 <= row < len(layer.lengths):
+def _checked_span(layer: LayerActivations, span: Sequence[int], row: int) -> tuple[int, int]:
+    if not 0 <= whole_number("row", row) < len(layer.lengths):
         raise OptionError(f"there is no row {row}", expected=f"0 to {len(layer.lengths) - 1}")
     length = int(layer.lengths[row])
-    if not 0 <= span[0] < span[1] <= length:
+    try:
+        start, stop = (whole_number("span", step) for step in span)
+    except (TypeError, ValueError) as error:  # no two steps, or no steps at all
+        raise OptionTypeError(
+            "a span is two steps", expected="its first step and the step after its last one", got=repr(span)[:80]
+        ) from error
+    if not 0 <= start < stop <= length:
         raise OptionError(
             f"row {row} has no span {span}",
             expected=f"its first step and the step after its last one, from 0 to {length}",
         )
+    return start, stop
 
 
 def _units_on(values: NDArray[np.floating], span: tuple[int, int], threshold: float) -> tuple[NDArray[np.int64], ...]:
@@ -138,7 +153,7 @@ def _only_within(on: Flags, start: int, stop: int) -> Flags:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    layer: str
+    marked: LayerActivations
     value: str
     units: NDArray[np.int64]
     signs: NDArray[np.int64]
@@ -150,7 +165,7 @@ class _Search:
     def matches(self, source: Source) -> Iterator[PatternMatch]:
         """All spans in which enough of the units are on."""
         for batch, activations in enumerate(batches_of(source)):
-            layer: LayerActivations = activations.layer(self.layer)
+            layer = self._like_marked(activations)
             values = layer.values(self.value)[..., self.units] * self.signs
             for row, length in enumerate(layer.lengths.tolist()):
                 on = values[:length, row] > self.threshold
@@ -158,6 +173,18 @@ class _Search:
                 edges = np.flatnonzero(np.diff(enough, prepend=False, append=False)).tolist()
                 for start, stop in zip(edges[::2], edges[1::2], strict=True):
                     yield self._match(activations, batch, row, (start, stop), on)
+
+    def _like_marked(self, activations: Activations) -> LayerActivations:
+        """The layer in which the span is marked, in another batch. Raises OptionError where its units are others."""
+        layer = activations.layer(self.marked.name)
+        values, others = ({**own.gates, **own.states} for own in (self.marked, layer))
+        if values.keys() != others.keys() or layer.values(self.value).shape[-1] != values[self.value].shape[-1]:
+            raise OptionError(
+                f"the layer {layer.name!r} of the corpus is not that of the span",
+                expected=f"{values[self.value].shape[-1]} units with {', '.join(values)}",
+                got=f"{next(iter(others.values())).shape[-1]} units with {', '.join(others)}",
+            )
+        return layer
 
     def rank(self, match: PatternMatch) -> tuple[float, int, int, int, int]:
         """What matches are sorted by: small for those that are most alike."""
@@ -177,7 +204,7 @@ class _Search:
             first=first,
             on=tuple(on[first:last].mean(1).tolist()),
         )
-        if not activations.has_steps_of(activations.layer(self.layer)):
+        if not activations.has_steps_of(activations.layer(self.marked.name)):
             return match
         numbers = activations.series if activations.measured is None else activations.measured
         if numbers is not None and patch == 1:

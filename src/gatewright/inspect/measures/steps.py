@@ -27,6 +27,13 @@ def batches_of(source: Source) -> Iterator[Activations]:
         yield batch
 
 
+def recorded(source: object) -> Activations:
+    """The activations that a measure of one batch was given. Raises OptionError for anything else."""
+    if not isinstance(source, Activations):
+        raise _no_activations(source)
+    return source
+
+
 def _no_activations(source: object) -> OptionError:
     return OptionError(
         f"a {type(source).__name__} is no activations",

@@ -56,8 +56,9 @@ function showRanked() {
 function surpriseAt(step) {
   const { expected, steps } = row();
   if (expected?.surprise === undefined || step >= steps) return null;
-  const level = bytes[expected.surprise + step];
-  return level === 255 ? null : level / 16;
+  const place = expected.surprise + 2 * step;
+  const level = bytes[place] + 256 * bytes[place + 1];
+  return level === 65535 ? null : level / 64;
 }
 
 // A bar for each symbol around the chosen step.

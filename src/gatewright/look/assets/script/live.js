@@ -49,7 +49,7 @@ function whole(description, content) {
   if (shown.expected) {
     const { count, bytes: width } = shown.expected;
     const tables = [["labels", count * width], ["chances", count]];
-    if (shown.expected.surprise !== undefined) tables.push(["surprise", 1]);
+    if (shown.expected.surprise !== undefined) tables.push(["surprise", 2]);
     for (const [name, wide] of tables) {
       const [oldStart, newStart] = [header.rows[0].expected[name], shown.expected[name]];
       const table = new Uint8Array(wide * shown.steps);

@@ -5,6 +5,7 @@ const INVISIBLE = /[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/;
 function visible(symbol) {
   const mark = (text) => ({ text, isMark: true });
   if (symbol === "\n") return mark("↵\n");
+  if (symbol === "<eos>") return mark("<eos>\n"); // of a text in words: the end of a line
   if (symbol === "\t") return mark("⇥\t");
   if (symbol === "") return mark("∅");
   if (symbol.length === 1 && symbol < " ") return mark(String.fromCharCode(0x2400 + symbol.charCodeAt(0)));
@@ -55,7 +56,7 @@ function symbolSpan(symbol) {
   const span = document.createElement("span");
   span.textContent = text;
   span.symbol = symbol;
-  if (isMark) span.className = "mark";
+  if (isMark) span.className = text.endsWith("\n") ? "mark end" : "mark";
   return span;
 }
 

@@ -8,13 +8,17 @@ function drawTraining() {
   const by = element("training-by").value;
   const places = training[by];
   const last = training.iterations.length - 1;
-  const lines = own.map((part) => powers(part[by], last));
+  const measured = training.last[by]; // at which the last measurement was made, in order
+  const lines = own.map((part) => {
+    const all = powers(part[by], last);
+    return measured.map((place) => all[place]);
+  });
   const area = surface("training");
   const finite = lines.flat().filter((number) => number !== null);
-  const [low, high] = [Math.floor(Math.min(...finite)), Math.ceil(Math.max(...finite))];
+  const [low, high] = finite.length ? [Math.floor(Math.min(...finite)), Math.ceil(Math.max(...finite))] : [-1, 0];
   const y = axes(area, low, Math.max(high, low + 1), power, 30);
   const x = across(area.width, places.length);
-  lines.forEach((line, place) => curve(area.context, line, x, y, PALETTE[place % PALETTE.length], DASHES[place % DASHES.length]));
+  lines.forEach((line, place) => curve(area.context, line, (at) => x(measured[at]), y, PALETTE[place % PALETTE.length], DASHES[place % DASHES.length]));
   axisOf(area, x, places);
   below(area, by === "lags" ? "lag, in steps back" : "step");
   element("training-names").replaceChildren(...named(own.map((part) => (part.kind === "state" ? `state ${part.name}` : `gate ${part.name}`))));
@@ -55,5 +59,5 @@ function drawTrainingMap(table, iterations, places) {
   for (let line = 0; line < iterations.length; line += every) context.fillText(iterations[line], LEFT - 6, 4 + (line + 0.5) * high);
   context.textBaseline = "alphabetic";
   axisOf(area, x, places);
-  below(area, `${element("training-by").value === "lags" ? "lag, in steps back" : "step"}; white to dark: ${power(table.low)} to ${power(table.high)}`);
+  below(area, `${element("training-by").value === "lags" ? "lag, in steps back" : "step"}; white to dark: ${power(table.low)} to ${power(table.high)}; blank: not measured`);
 }
