@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,8 +275,43 @@ def test_surprise_is_shown_beside_a_text(browser: Browser, tmp_path: Path, quick
     bits = -scored["log_probability"] / np.log(2)
     shown = browser.value("document.getElementById('expected').textContent")
     came = re.search(r"What came: “s”, a surprise of ([\d.]+) bits", shown)
-    assert abs(float(came.group(1)) - bits[4]) < 1 / 32 + 0.05 + 1e-6  # half a level, and a digit
+    assert abs(float(came.group(1)) - bits[4]) < 1 / 128 + 0.05 + 1e-6  # half a level, and a digit
     how = browser.value("document.getElementById('surprise-how').textContent")
     mean = float(re.search(r"the mean is ([\d.]+) bits", how).group(1))
-    assert abs(mean - bits[1:].mean()) < 1 / 32 + 0.005 + 1e-6
+    assert abs(mean - bits[1:].mean()) < 1 / 128 + 0.005 + 1e-6
     assert browser.problems == []
+
+
+def test_a_surprise_of_many_bits_is_shown_as_it_is(browser: Browser, tmp_path: Path) -> None:
+    scores = np.zeros((3, 1, 3))
+    scores[1, 0, 2] = -60.0
+    activations = seen(list("abc"))
+    activations = replace(activations, outputs=scores, labels=list("abc"), output_kind="next")
+    browser.open(page(activations).save(tmp_path / "page.html").as_uri())
+    browser.value("gatewright.choose({step: 1})")
+    shown = browser.value("document.getElementById('expected').textContent")
+    assert f"a surprise of {60 / np.log(2) + 1:.1f} bits" in shown
+    assert browser.problems == []
+
+
+def test_a_text_of_words_has_its_lines(browser: Browser, tmp_path: Path) -> None:
+    browser.open(page(seen(["a", "cat", "<eos>", "it", "sat", "<eos>"])).save(tmp_path / "page.html").as_uri())
+    assert browser.value("document.getElementById('reading').textContent") == "acat<eos>\nitsat<eos>\n"
+    tops = browser.value("[...document.querySelectorAll('#reading span')].map(s => s.getBoundingClientRect().bottom)")
+    assert max(tops[:3]) < min(tops[3:])
+    lines = browser.value("[...document.querySelectorAll('#reading span')].map(s => s.getClientRects()[0].top)")
+    assert max(lines[:3]) - min(lines[:3]) < 5
+    assert browser.problems == []
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_no_chart_is_squeezed(browser: Browser, tmp_path: Path, is_measured: bool) -> None:
+    curve = MemoryCurve(np.array([1.0, 0.5, 0.1]))
+    extras = Extras(effective_memory={"l0": curve} if is_measured else {})
+    browser.open(page(seen(list(TEXT)), extras=extras).save(tmp_path / "page.html").as_uri())
+    shapes = browser.value(
+        "[...document.querySelectorAll('canvas')].filter(c => c.getBoundingClientRect().width).map(c => "
+        "[c.id, c.width / devicePixelRatio / c.getBoundingClientRect().width])"
+    )
+    assert {"saturation", "memory"} <= {name for name, _ in shapes}
+    assert all(abs(share - 1) < 0.02 for _, share in shapes), shapes

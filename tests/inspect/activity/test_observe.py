@@ -121,7 +121,12 @@ def test_a_default_set_of_music_is_read_where_no_other_was_named(tmp_path: Path)
     source = OWN_DATA["music"](tmp_path)
     run = gw.tasks.train("music", music=source, out=tmp_path / "run", quick=True, hidden=8, epochs=1)
     assert run.model.source is None
-    np.testing.assert_array_equal(gw.inspect.observe(run).series, gw.inspect.observe(run, source).series)
+    own, every = list(gw.inspect.observations(run)), list(gw.inspect.observations(run, source))
+    assert [piece.rows for piece in own] == [["test 1"], ["test 2"], ["test 3"], ["test 4"]]
+    tests = [piece for piece in every if piece.rows[0].startswith("test")]
+    for piece, expected in zip(own, tests, strict=True):
+        np.testing.assert_array_equal(piece.series, expected.series)
+        assert piece.symbols == expected.symbols
 
 
 @pytest.mark.parametrize("form", ["one file", "a folder", "a table"])

@@ -1,15 +1,17 @@
 """The log-likelihood of each frame of a piece under a model of piano rolls, and the keys expected next."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.tasks.answers.network_inputs import NetworkInputs
-from gatewright.tasks.answers.predictor import Predictor, own_source, run_network
+from gatewright.tasks.answers.predictor import Predictor, measured_part, run_network
+from gatewright.tasks.data.batches.buckets import RaggedBatches
 from gatewright.tasks.data.music.files import load_pieces
 from gatewright.tasks.data.music.midi import BETWEEN_FRAMES, frames_of_notes, key_names, notes_of_frames
+from gatewright.tasks.data.ragged import Ragged
 
 FRAMES = 4096  # read at once
 
@@ -55,21 +57,16 @@ class MusicPredictor(Predictor):
         """Each piece in a batch of its own; a step is named by its keys."""
         music = load_pieces(source, frames_per_beat=self.model.signature.get("frames_per_beat"))
         for place, name in enumerate(music.names):
-            roll = music.pieces[place]
-            keys = key_names()
-            yield NetworkInputs(
-                roll[:, None].astype(np.float32),
-                np.array([len(roll)], np.int64),
-                [name],
-                [notes_of_frames(roll).split(BETWEEN_FRAMES)],
-                keys,
-                keys,
-                output_kind="keys",
-            )
+            yield _inputs_of(name, music.pieces[place])
 
     def own_inputs(self) -> Iterator[NetworkInputs]:
-        """The pieces of the data that it was trained for."""
-        return self.network_inputs(own_source(self.model, self.no_data("look at")))
+        """The pieces that the network was measured on."""
+        part, batches = measured_part(self.model, self.no_data("look at"))
+        assert isinstance(batches, RaggedBatches), "measured_pieces makes these"
+        pieces, followers = batches.inputs, cast("Ragged", batches.targets)
+        for place in range(len(pieces)):
+            # The last frame of a piece is no input, since nothing follows it.
+            yield _inputs_of(f"{part} {place + 1}", np.concatenate([pieces[place], followers[place][-1:]]))
 
     def listen(self, roll: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """The log-likelihood of each frame (frames,) of a roll (frames, 88), and the keys expected after it."""
@@ -85,3 +82,17 @@ class MusicPredictor(Predictor):
             scores[start + 1 : start + 1 + len(targets)] = -losses.numpy()
             expected[start : start + len(odds)] = (odds > 0).numpy()
         return scores, expected
+
+
+def _inputs_of(name: str, roll: NDArray[Any]) -> NetworkInputs:
+    """A piece (frames, 88) as a batch of one row."""
+    keys = key_names()
+    return NetworkInputs(
+        roll[:, None].astype(np.float32),
+        np.array([len(roll)], np.int64),
+        [name],
+        [notes_of_frames(roll).split(BETWEEN_FRAMES)],
+        keys,
+        keys,
+        output_kind="keys",
+    )

@@ -50,6 +50,7 @@ function draw(isTyping = false) {
   showExpected(); // first: the width of the charts depends on whether its card is there
   colourText();
   legend();
+  element("effective-panel").hidden = !header.effectiveMemory.length; // before sizes: its neighbours are wider without it
   measureCanvases();
   drawSeries();
   drawOverview();

@@ -72,7 +72,6 @@ function drawMemory() {
 // How strongly the last state depends on the inputs before it, by lag: a line for each layer or model.
 function drawEffectiveMemory() {
   const tables = header.effectiveMemory;
-  element("effective-panel").hidden = !tables.length;
   if (!tables.length) return;
   const area = surface("effective");
   const lines = tables.map(({ norms }) => norms.map((norm) => (norm > 1e-12 ? Math.log10(norm) : null)));
