@@ -134,8 +134,10 @@ def fixed_points(
     for name, value in {"tolerance": tolerance, "slow": slow, "apart": apart}.items():
         not_negative(name, value)
     not_negative("iterations", whole_number("iterations", iterations))
-    is_number = isinstance(starts, (int, np.integer)) and not isinstance(starts, bool)
-    begin = _drawn_starts(system, inputs, int(starts), seed) if is_number else system.as_states(starts)
+    if isinstance(starts, (int, np.integer)) and not isinstance(starts, bool):
+        begin = _drawn_starts(system, inputs, int(starts), seed)
+    else:
+        begin = system.as_states(starts)
     if not len(begin):
         raise OptionError("there is nothing to start from", expected="1 start or more", got="0")
     ends, residuals = _descended(system, inputs, begin, tolerance, iterations)
