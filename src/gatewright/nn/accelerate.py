@@ -12,6 +12,7 @@ from torch.nn.modules.module import _WrappedHook  # pyright: ignore[reportPrivat
 from torch.nn.utils.parametrize import is_parametrized
 
 from gatewright.errors import OptionError
+from gatewright.nn.backends import ENGINES
 from gatewright.nn.class_swaps import ClassSwap, class_swaps
 from gatewright.nn.derived_layers import base_of, is_on_engine, obstacle_of, put_on_engine, take_off_engine
 from gatewright.nn.layers import GRU, LSTM, RNN
@@ -132,9 +133,9 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
     as super().forward(...) runs on the engine.
 
     Left, each with its reason in the report, are TorchScript, layers to which something was done (weight norm, pruning,
-    a forward or buffers of their own), derived classes whose forward does not call torch.nn's, and those that the
-    compiled engine cannot run where they are (a GPU, bfloat16 cells). With backend="llvm" these raise OptionError, and
-    the model stays as it was.
+    a forward or buffers of their own), derived classes whose forward does not call torch.nn's, and those that no
+    engine runs where they are (on a GPU what cuDNN runs, bfloat16 cells). With backend="llvm" or "triton" the last raise
+    OptionError, and the model stays as it was.
 
     Two further kinds of modules stay the objects that they are, and get the class of gatewright.nn that is derived from
     theirs. A torch.nn.Linear of 65,536 weights or more becomes a gatewright.nn.Linear where that is measured to be
@@ -286,7 +287,7 @@ def _replacement(module: nn.Module, owner: nn.Module | None, backend: str) -> Re
     for name, parameter in _parameters(module):
         layer.register_parameter(name, parameter)
     plan = layer.plan()
-    if backend == "auto" and plan.backend != "llvm":
+    if backend == "auto" and plan.backend not in ENGINES:
         return plan.reason  # torch's own would run it
     if type(module) not in _SWAPS:
         return layer

@@ -16,8 +16,7 @@ from gatewright.nn.modes import (
     is_derived_by_transform,
     is_eager,
     is_forward_mode,
-    is_transformed,
-    is_watched,
+    is_simulated,
 )
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
@@ -157,8 +156,6 @@ def _gpu_obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str
         return precision
     if precision.products == "int8":
         return "layers of weights in int8 run on a CPU"
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
-        return "operations are compiled, recorded or watched, and graphs hold operators of the CPU engine alone"
     return _device_obstacle(like.device, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
 
 
@@ -182,7 +179,7 @@ def _mode_obstacle(like: Tensor) -> str | None:
     if torch.compiler.is_compiling():
         if is_derived_by_transform():
             return "torch.compile is tracing a derivative by torch.func"
-    elif type(like) not in TENSORS:
+    elif type(like) not in TENSORS and not is_simulated(like):
         return f"the tensors are {type(like).__name__}s"
     if is_forward_mode():
         return "forward-mode differentiation is at work"

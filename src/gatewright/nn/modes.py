@@ -4,11 +4,14 @@ torch.compile evaluates the functions marked `assume_constant_result` while it c
 """
 
 import torch
+from torch import Tensor
 from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     TransformType,  # pyright: ignore[reportPrivateUsage]
     get_interpreter_stack,  # pyright: ignore[reportPrivateUsage]
     maybe_current_level,  # pyright: ignore[reportPrivateUsage]
 )
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 
 
 def is_eager() -> bool:
@@ -37,6 +40,12 @@ def is_plain(*, autocast: bool = False) -> bool:
 def is_watched() -> bool:
     """Whether a TorchDispatchMode is active, such as torch.utils.flop_counter.FlopCounterMode."""
     return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
+
+
+def is_simulated(tensor: Tensor) -> bool:
+    """Whether a TorchDispatchMode works with tensors that stand for others, as in AOTAutograd or FakeTensorMode: it
+    takes the operator of a graph, and no kernel runs."""
+    return isinstance(tensor, FakeTensor | FunctionalTensor) and is_watched() and not is_transformed()
 
 
 def is_transformed() -> bool:

@@ -30,6 +30,7 @@ from gatewright.nn.calls.recorded import no_packed_export, no_script, record_cal
 from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
 from gatewright.nn.engine.differentiable import OperandDtype
+from gatewright.nn.modes import is_simulated
 from gatewright.nn.options import as_cell, check_axes, check_checkpoint, check_options, check_stacked, trace_of
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
@@ -294,6 +295,7 @@ class Recurrent(nn.Module, NotebookDisplay):
             gates=bool(return_gates),
             resets=resets is not None,
             empty=empty,
+            unread_lengths=lengths is not None and (torch.compiler.is_compiling() or is_simulated(like)),
         )
         states = [state for state in (hx if isinstance(hx, tuple | list) else (hx,)) if isinstance(state, Tensor)]
         precision = precision_of(self, like, states, packed=isinstance(input, PackedSequence))

@@ -27,6 +27,7 @@ from gatewright.trace.simplify import without
 
 States = Tensor | Sequence[Tensor]
 _RECORDED = "torch.nn's own cell, whose operations are recorded or transformed"
+_ON_DEVICE = "torch.nn's own cell, which is not compiled for {}"
 _NO_UNITS = "torch.nn's own cell, which may have no inputs and no units"
 
 
@@ -65,6 +66,8 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         if self.backend == "auto":
             if not self._tries_engine:
                 return backends.Plan("torch", _NO_UNITS)
+            if like.device.type != "cpu":
+                return backends.Plan("torch", _ON_DEVICE.format(like.device.type))
             if not is_plain():
                 return backends.Plan("torch", _RECORDED)
         precision: Precision | str = Precision(like.dtype, None, ())

@@ -223,6 +223,9 @@ def test_a_key_is_read_as_it_was_written() -> None:
     assert custom_ops.key_of(read.spec, read.saves) == key
 
 
+OPTION = '{"gatewright": 1, "backwards": false, "dtype": "float64", "saves": true, "sizes": {"hidden": 3}, %s}'
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -231,6 +234,11 @@ def test_a_key_is_read_as_it_was_written() -> None:
         ('{"gatewright": 2}', "'{\"gatewright\": 2}'"),
         ('{"gatewright": 1, "backwards": false, "dtype": "float64", "saves": true, "sizes": {"hidden": 0}}', "'{"),
         ('{"gatewright": 1, "backwards": false, "dtype": "float64", "saves": true, "sizes": {}}', "'{}'"),
+        (OPTION % '"products": "float16"', "'{"),
+        (OPTION % '"engine": "cuda"', "'{"),
+        (OPTION % '"engine": ["triton"]', "'{"),
+        (OPTION % '"engine": "triton", "products": "int8"', "'{"),
+        (OPTION % '"engine": "triton", "form": "stepped"', "'{"),
     ],
 )
 def test_a_damaged_key_is_refused(line: str, told: str) -> None:

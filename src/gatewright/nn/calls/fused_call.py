@@ -24,12 +24,18 @@ def fused_or_reason(
     gates: bool = False,
     resets: bool = False,
     empty: bool = False,
+    unread_lengths: bool = False,
 ) -> Fused | str:
-    """Torch's function for a call of a layer, or why there is none."""
+    """Torch's function for a call of a layer, or why there is none.
+
+    `unread_lengths`: there are lengths, and a graph or FakeTensorMode does not know their values.
+    """
     if mask or resets or gates:
         return "it knows no masks" if mask else "it knows no resets" if resets else "it does not give out gates"
     if empty:
         return "it takes at least one step of one row"
+    if unread_lengths:
+        return "it needs the values of lengths, which a graph does not know"
     if is_derived_by_transform() if torch.compiler.is_compiling() else is_transformed():
         return "torch.func is at work"
     if torch.jit.is_tracing():  # lengths would be those of the example; `recorded` serves the calls without

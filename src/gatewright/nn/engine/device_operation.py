@@ -1,6 +1,7 @@
 """A Trace over a sequence on a GPU, or on a CPU in Triton's interpreter: its run and its gradient, as Programs."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -25,6 +26,9 @@ from gatewright.schedule.program import Choices, Program, Time
 from gatewright.trace import Trace
 from gatewright.trace.recurrence import recurrence
 
+RunKind = str | tuple[frozenset[str], frozenset[str]]
+"""A run "inference" or "saving", or a gradient by some states' adjoints of some leaves."""
+
 
 class DeviceOperation(TraceOperation):
     """A Trace over a sequence by Triton's kernels and torch's products."""
@@ -45,13 +49,12 @@ class DeviceOperation(TraceOperation):
         """Run the kernels; with `saves`, so that a gradient can be computed."""
         spec, numbering = self.spec, self.numbering
         pair = spec.pair(spec.output_state) if saves else None
-        run = self.run_of("saving" if saves else "inference")
         inputs, params = self._values(operands)
         if self.whole_states:
             steps, batch = inputs[self.inputs[0]].shape[:2]
             self.check_shapes(operands, (steps, batch))
         starts = dict(zip(numbering.states, map(self._converted, operands[self.count :]), strict=True))
-        result = run.run(inputs, params, starts, _lengths(ragged))
+        result = self._run("saving" if saves else "inference", inputs, params, starts, ragged)
         states = [result.states[name] for name in numbering.states]
         others = {tensor.untyped_storage().data_ptr() for tensor in (*inputs.values(), *params.values(), *states)}
         emits = separate([result.emits[name] for name, _ in spec.trace.emits], others)
@@ -132,8 +135,8 @@ class DeviceOperation(TraceOperation):
             shape = bind(trace.output_shape(name, value), spec.sizes)
             params[adjoint(name, order)] = first.new_zeros(shape) if grad is None else self._converted(grad)
         starts = {adjoint(name, order): self._converted(end) for name, end in zip(names, ends, strict=True)}
-        run = self.run_of((seeded, self._wanted(needed, order)))
-        return run.run(inputs, params, starts, _lengths(ragged)), wholes
+        kind = (seeded, self._wanted(needed, order))
+        return self._run(kind, inputs, params, starts, ragged), wholes
 
     def _order(self, grads: Sequence[Tensor | None]) -> int:
         return self.spec.pair(frozenset(self.seeded(grads))).backward.order
@@ -157,8 +160,22 @@ class DeviceOperation(TraceOperation):
                 return False
         return True
 
-    def run_of(self, kind: str | tuple[frozenset[str], frozenset[str]]) -> ProgramRun:
-        """What runs the Program "inference", "saving", or a gradient by some states' adjoints of some leaves."""
+    def _run(
+        self,
+        kind: RunKind,
+        inputs: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        starts: Mapping[str, Tensor | None],
+        ragged: RaggedRows | None,
+    ) -> ProgramTensors:
+        # The dtypes of all values are decided. Autocast would round the results of torch's products.
+        device = next(iter(inputs.values())).device.type
+        is_autocast = torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if is_autocast else nullcontext():
+            return self.run_of(kind).run(inputs, params, starts, _lengths(ragged))
+
+    def run_of(self, kind: RunKind) -> ProgramRun:
+        """What runs the Program of a kind."""
         if kind not in self._runs:
             spec = self.spec
             if isinstance(kind, str):
@@ -209,13 +226,18 @@ def _lengths(ragged: RaggedRows | None) -> Tensor | None:
 
 
 def separate(tensors: Iterable[Tensor], others: Collection[int]) -> list[Tensor]:
-    """Contiguous tensors, none of which shares memory with another, or with memory at one of the addresses `others`."""
+    """Contiguous tensors, none of which shares memory with another, or with memory at one of the addresses `others`.
+
+    A part of larger memory, as of a batched product, is copied too: it would keep that memory, and a graph expects
+    results that begin where their memory does.
+    """
     taken = set(others)
     separated: list[Tensor] = []
     for tensor in tensors:
-        address = tensor.untyped_storage().data_ptr()
+        storage = tensor.untyped_storage()
+        is_part = not tensor.is_contiguous() or storage.nbytes() != tensor.nbytes
         own = tensor
-        if not tensor.is_contiguous() or (address in taken and tensor.numel()):
+        if is_part or (storage.data_ptr() in taken and tensor.numel()):
             own = tensor.clone(memory_format=torch.contiguous_format)
         taken.add(own.untyped_storage().data_ptr())
         separated.append(own)

@@ -11,7 +11,8 @@ there. (A hash into a registry would be shorter, but the registry of a new proce
     cell "gru"
     ...
 
-A key with `"products": "bfloat16"` has products whose operands are rounded to that dtype.
+A key with `"products": "bfloat16"` has products whose operands are rounded to that dtype. A key with
+`"engine": "triton"` runs Triton's kernels: on a GPU, or on a CPU in Triton's interpreter. Other keys run on a CPU.
 
 `values` are inputs, random values, parameters and states. The results are states (time + 1, batch, ...), what each step
 emits, what is summed, and, if it saves, what its gradient reads. `values` determine the number of steps and rows.
@@ -30,11 +31,11 @@ from torch._decomp import register_decomposition  # pyright: ignore[reportPrivat
 from torch.utils.flop_counter import register_flop_formula
 
 from gatewright.axes import bind
-from gatewright.backends.llvm.emit.vector_type import Products
-from gatewright.errors import TraceError
+from gatewright.backends.triton.support import device_obstacle
+from gatewright.errors import OptionError, TraceError
 from gatewright.lang.ops import Op
 from gatewright.nn.engine.backward import Backward
-from gatewright.nn.engine.differentiable import DTYPES, Differentiable, sum_shape
+from gatewright.nn.engine.differentiable import DTYPES, Differentiable, EngineName, OperandDtype, sum_shape
 from gatewright.nn.engine.mapped import mapped
 from gatewright.nn.engine.operation_of_trace import operation_of_trace
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned
@@ -43,6 +44,11 @@ from gatewright.trace.text import parse, to_text
 _FORMAT = 1
 _SHOWN = 200
 _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
+_OPTIONS: tuple[tuple[EngineName, OperandDtype], ...] = (
+    *(("llvm", products) for products in (None, "bfloat16")),
+    *(("triton", products) for products in (None, "bfloat16", "float16", "tf32", "tf32x3")),
+)
+"""Engines, each with what operands of products may be rounded to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ def key_of(spec: Differentiable, saves: bool = False) -> str:
     }
     if spec.products:
         head["products"] = spec.products
+    if spec.engine != "llvm":  # a key of the CPU engine is the same in every version
+        head["engine"] = spec.engine
     return f"{json.dumps(head)}\n{to_text(spec.trace)}"
 
 
@@ -93,17 +101,21 @@ def operation(key: str) -> GraphOperation:
     Raises TraceError where the key is damaged, or was written by a version that this one cannot read.
     """
     first, _, text = key.partition("\n")
-    sizes, dtype, backwards, products, saves = _read_head(first)
-    spec = Differentiable(parse(text), sizes, dtype, backwards, products)
+    head = _read_head(first)
+    spec = Differentiable(
+        parse(text), head["sizes"], _DTYPES[head["dtype"]], head["backwards"], head["products"], head["engine"]
+    )
+    saves, sizes = head["saves"], spec.sizes
     if any(axis not in sizes for axis in spec.trace.axes()):
         raise _damaged("a size for every axis of the trace", str(sizes))
     if not saves:
         return GraphOperation(spec, saves, spec)
     saving = spec.pair(spec.output_state).forward
-    return GraphOperation(spec, saves, spec.with_trace(saving, backwards=backwards))
+    return GraphOperation(spec, saves, spec.with_trace(saving, backwards=spec.backwards))
 
 
-def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, Products, bool]:
+def _read_head(line: str) -> dict[str, Any]:
+    """The first line of a key, with its options."""
     try:
         head: Any = json.loads(line)
     except ValueError:
@@ -111,17 +123,16 @@ def _read_head(line: str) -> tuple[dict[str, int], torch.dtype, bool, Products, 
     match head:
         case {
             "gatewright": 1,
-            "backwards": bool(backwards),
-            "dtype": "float32" | "float64" as dtype,
-            "saves": bool(saves),
+            "backwards": bool(),
+            "dtype": "float32" | "float64",
+            "saves": bool(),
             "sizes": dict(sizes),
             **others,
-        } if others in ({}, {"products": "bfloat16"}) and all(
-            type(size) is int and size > 0 for size in sizes.values()
-        ):
-            return sizes, _DTYPES[dtype], backwards, others.get("products"), saves
-        case _:
-            raise _damaged('{"gatewright": 1, "backwards": ..., "dtype": ..., "saves": ..., "sizes": ...}', line)
+        } if all(type(size) is int and size > 0 for size in sizes.values()):
+            head = {"engine": "llvm", "products": None, **head}
+            if (head["engine"], head["products"]) in _OPTIONS and others.keys() <= {"engine", "products"}:
+                return head
+    raise _damaged('{"gatewright": 1, "backwards": ..., "dtype": ..., "saves": ..., "sizes": ...}', line)
 
 
 def _damaged(expected: str, got: str) -> TraceError:
@@ -139,11 +150,29 @@ def _reading_saved(spec: Differentiable, seeded: frozenset[str]) -> Differentiab
     return spec.with_trace(spec.pair(seeded).backward, backwards=not spec.backwards)
 
 
-@torch.library.custom_op("gatewright::run", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gatewright::run", mutates_args=(), device_types=("cpu", "cuda"))
 def run_op(key: str, values: list[Tensor]) -> list[Tensor]:
     """Run the kernels of a key on values; see the module."""
-    ran = operation_of_trace(operation(key).ran)
+    spec = operation(key).ran
+    for device in {value.device for value in values}:
+        check_device(spec, device)
+    ran = operation_of_trace(spec)
     return list(ran.results(ran.forward(values, saves=False)))
+
+
+def check_device(spec: Differentiable, device: torch.device) -> None:
+    """Raise OptionError unless the kernels of an operation run on a device: its graph may come from another machine."""
+    if spec.engine == "triton":
+        obstacle = device_obstacle(device, spec.dtype)
+    else:
+        obstacle = None if device.type == "cpu" else f"the tensors are on {device.type}"
+    if obstacle is not None:
+        raise OptionError(
+            f"a graph holds kernels for {spec.trace.name!r} that cannot run here",
+            expected="a GPU, with triton installed" if spec.engine == "triton" else "tensors on the CPU",
+            got=obstacle,
+            do="compile or export the model where it is to run",
+        )
 
 
 def run(spec: Differentiable, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
