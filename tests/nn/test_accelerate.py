@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from gatewright.errors import OptionError
-from gatewright.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, accelerate
+from gatewright.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell, accelerate
+from gatewright.nn.accelerate import accelerate_recurrent
+from gatewright.nn.backends import Plan
 from tests.parity.assertions import assert_parity
 
 COMPUTED = "its weights are not parameters of its own (weight norm, weight drop, pruning or the like)"
@@ -221,6 +223,41 @@ def test_what_the_engine_cannot_run_is_left() -> None:
     with pytest.raises(OptionError, match="the tensors are on meta"):
         accelerate(nn.Sequential(before[2], before[0]), backend="llvm")
     assert [*model] == before
+
+
+@pytest.mark.parametrize("backend", ["triton", "llvm"])
+def test_a_model_on_an_engine_is_the_model(backend: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.step = nn.LSTM(2, 3, 2, bidirectional=True), nn.GRUCell(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = None
+            for line in self.rnn(x)[0]:
+                state = self.step(line, state)
+            assert state is not None
+            return state
+
+    def computed() -> list[Tensor]:
+        output = model(x)
+        return [output.detach(), *torch.autograd.grad(output.square().sum(), list(model.parameters()))]
+
+    model, x = Model().double(), torch.randn(3, 2, 2, dtype=torch.float64)
+    want = computed()
+    report = accelerate(model, backend)
+    assert [swap.reason.partition(":")[0] for swap in report.swaps] == [backend, backend]
+    assert_parity(computed(), want, dtype="float64", steps=6)
+    report.undo()
+    assert isinstance(model.rnn, nn.LSTM)
+
+
+def test_auto_swaps_what_tritons_kernels_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recurrent, "plan", lambda _: Plan("triton", "kernels for this GPU; cuDNN cannot: it is off"))
+    model = nn.Sequential(nn.GRU(2, 3))
+    assert str(accelerate_recurrent(model)) == (
+        "0 (GRU): swapped, triton: kernels for this GPU; cuDNN cannot: it is off"
+    )
 
 
 def test_full_backward_hooks_are_kept() -> None:

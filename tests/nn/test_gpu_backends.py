@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import gatewright as gw
 from gatewright import cells
@@ -68,6 +69,17 @@ def test_what_auto_takes_on_a_gpu() -> None:
         "torch: Triton's kernels cannot run this: kernels for GPUs compute in float32, and the dtype is float64; nor "
         f"can cuDNN: {NO_GRU}"
     )
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_auto_takes_for_a_graph() -> None:
+    like, by_triton = on_cuda(), "triton: kernels for this GPU; products in tf32; cuDNN cannot"
+    with FlopCounterMode(display=False):
+        assert plan_of(Recurrent("gru", INPUT, HIDDEN), like) == f"{by_triton}: {NO_GRU}"
+        assert plan_of(gw.nn.GRU(INPUT, HIDDEN), like).startswith("cudnn: ")
+        assert plan_of(gw.nn.GRU(INPUT, HIDDEN), like, unread_lengths=True) == (
+            f"{by_triton}: it needs the values of lengths, which a graph does not know"
+        )
 
 
 @pytest.mark.usefixtures("gpu")

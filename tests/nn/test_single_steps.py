@@ -106,6 +106,8 @@ def test_a_step_is_a_step_of_the_layer() -> None:
 def test_the_plan_says_what_runs() -> None:
     assert str(gw.nn.RNNCell(3, 5).plan()) == "llvm: compiled for this processor"
     assert str(gw.nn.GRUCell(3, 5).plan()) == "llvm: compiled for this processor"
+    on_meta = gw.nn.GRUCell(3, 5, device="meta")
+    assert str(on_meta.plan()) == "torch: torch.nn's own cell, which is not compiled for meta"
     assert str(gw.nn.GRUCell(0, 5).plan()) == "torch: torch.nn's own cell, which may have no inputs and no units"
     with torch.autocast("cpu", torch.bfloat16):
         assert str(gw.nn.LSTMCell(3, 5).plan()) == (

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gatewright as gw
 from gatewright import cells
-from gatewright.errors import OptionError
 from gatewright.lang import zoneout
 from gatewright.nn import Recurrent
 from tests.parity.assertions import assert_parity
@@ -115,10 +114,13 @@ def test_all_layers_under_all_options(name: str, options: str, order: int) -> No
     check(name, options, order)
 
 
-def test_what_records_operations_is_refused() -> None:
-    _, layer = twins(gw.nn.GRU)
-    with FlopCounterMode(display=False), pytest.raises(OptionError, match="backend 'triton' cannot run"):
-        layer(torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64))
+def test_operations_are_counted_as_on_the_cpu_engine() -> None:
+    counts: list[int] = []
+    for layer in twins(gw.nn.GRU):
+        with FlopCounterMode(display=False) as counter:
+            layer(torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64))[0].sum().backward()
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
@@ -221,6 +223,20 @@ def test_narrow_layers_and_autocast_compute_in_float32(dtype: torch.dtype) -> No
     assert output.dtype == last.dtype == torch.float32  # as torch.nn's GRU on the CPU has it
     assert_parity(output, want, dtype="float32", products=str(dtype).removeprefix("torch."), steps=STEPS)
     assert_parity(narrow, want, dtype=dtype, steps=STEPS)
+
+
+def test_autocast_rounds_operands_alone() -> None:
+    layer, x = gw.nn.GRU(INPUT, HIDDEN, backend="triton"), torch.randn(STEPS, BATCH, INPUT)
+
+    def computed() -> list[Tensor]:
+        output, last = layer(x)
+        return [output, last, *torch.autograd.grad(output.square().sum(), list(layer.parameters()))]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = computed()
+    layer.products = "bfloat16"
+    for mine, other in zip(got, computed(), strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_training_with_checkpoints() -> None:

@@ -134,8 +134,8 @@ def accelerate(model: nn.Module, backend: str = "auto") -> Report:
 
     Left, each with its reason in the report, are TorchScript, layers to which something was done (weight norm, pruning,
     a forward or buffers of their own), derived classes whose forward does not call torch.nn's, and those that no
-    engine runs where they are (on a GPU what cuDNN runs, bfloat16 cells). With backend="llvm" or "triton" the last raise
-    OptionError, and the model stays as it was.
+    engine runs where they are (on a GPU what cuDNN runs, bfloat16 cells). The last raise OptionError with an engine
+    asked for by name, backend="llvm" or "triton", and the model stays as it was.
 
     Two further kinds of modules stay the objects that they are, and get the class of gatewright.nn that is derived from
     theirs. A torch.nn.Linear of 65,536 weights or more becomes a gatewright.nn.Linear where that is measured to be

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.errors import ShapeError
-from gatewright.nn.modes import is_transformed
+from gatewright.nn.modes import is_simulated, is_transformed
 
 Lengths = Tensor | Sequence[int]
 
@@ -44,7 +44,7 @@ def row_lengths(lengths: Lengths, *, steps: int, batch: int, device: torch.devic
 
 
 def _check_range(lengths: Tensor, steps: int) -> None:
-    if torch.compiler.is_compiling():  # the graph holds the check: there is no number to be read yet
+    if torch.compiler.is_compiling() or is_simulated(lengths):  # no number can be read yet: a graph holds the check
         inside = ((lengths >= 0) & (lengths <= steps)).all()
         torch._assert_async(inside, "lengths do not fit the sequences")  # pyright: ignore[reportPrivateUsage]
         return

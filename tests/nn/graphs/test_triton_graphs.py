@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from functorch.compile import aot_function
+from functorch.compile import aot_function, make_boxed_func
 from torch import Tensor, nn
-from torch._dynamo.testing import AotEagerAndRecordGraphs, CompileCounterWithBackend
+from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, vmap
 
@@ -53,6 +54,17 @@ def assert_same(got: list[Tensor], want: list[Tensor], steps: int = STEPS, dtype
     assert_parity(got, want, dtype=dtype, steps=steps)
 
 
+class GraphRecorder:
+    """A compiler of AOTAutograd that keeps its graphs, forward ones first, and runs them as they are."""
+
+    def __init__(self) -> None:
+        self.graphs: list[torch.fx.GraphModule] = []
+
+    def __call__(self, graph: torch.fx.GraphModule, _: Any) -> Any:
+        self.graphs.append(graph)
+        return make_boxed_func(graph.forward)
+
+
 def keys_of(graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
     """The first lines of the keys of all operators in a graph."""
     target = torch.ops.gatewright.run.default
@@ -72,13 +84,13 @@ COMPILED: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", COMPILED)
 def test_a_compiled_layer_is_the_layer(case: str) -> None:
     cell, settings, options = COMPILED[case]
-    module, values, graphs = layer(cell, **settings), x(), AotEagerAndRecordGraphs()
-    compiled = torch.compile(module, fullgraph=True, backend=graphs)
+    module, values, recorder = layer(cell, **settings), x(), GraphRecorder()
+    backend = aot_autograd(fw_compiler=recorder, bw_compiler=recorder)
+    compiled = torch.compile(module, fullgraph=True, backend=backend)
     assert_same(results(compiled, module, values, **options), results(module, module, values, **options))
-    for graph in (graphs.fw_graphs[0], graphs.bw_graphs[0]):  # the gradient reads what its operators have saved
-        heads = keys_of(graph)
-        assert [head["engine"] for head in heads] == ["triton"] * len(module.packed_cells)
-    assert all(head["saves"] for head in keys_of(graphs.fw_graphs[0]))
+    forward, backward = map(keys_of, recorder.graphs)
+    assert [head["engine"] for head in (*forward, *backward)] == ["triton"] * 2 * len(module.packed_cells)
+    assert all(head["saves"] for head in forward)  # what the gradient reads
 
 
 def test_gates_without_a_gradient() -> None:
@@ -101,37 +113,40 @@ def test_one_graph_serves_every_number_of_steps_and_rows() -> None:
 
 @pytest.mark.parametrize("extent", [(0, BATCH), (STEPS, 0), (1, 1)])
 def test_nothing_to_compute(extent: tuple[int, int]) -> None:
-    module = layer("lstm")
+    module, values = layer("lstm"), x(*extent)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    assert_same(results(compiled, module, x(*extent)), results(module, module, x(*extent)), 1)
+    assert_same(results(compiled, module, values), results(module, module, values), 1)
 
 
 def test_a_gradient_of_a_gradient_within_a_graph() -> None:
     module, values = layer(), x().requires_grad_()
     compiled = torch.compile(module, fullgraph=True, backend="eager")  # AOTAutograd has no second derivatives
-    got, want = [], []
-    for call, derivatives in ((compiled, got), (module, want)):
+
+    def derivatives(call: Any) -> list[Tensor]:
         (gradient,) = torch.autograd.grad(call(values)[0].square().sum(), values, create_graph=True)
-        derivatives += torch.autograd.grad(gradient.square().sum(), [values, *module.parameters()], allow_unused=True)
-    assert_parity([g for g in got if g is not None], [w for w in want if w is not None], dtype="float64", steps=STEPS)
+        leaves = [values, *module.parameters()]
+        return list(torch.autograd.grad(gradient.square().sum(), leaves, allow_unused=True, materialize_grads=True))
+
+    assert_same(derivatives(compiled), derivatives(module))
 
 
 def test_a_compiled_vmap() -> None:
     module, elements = layer(), torch.stack([x(), x()])
     call = vmap(lambda values: module(values)[0])
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
-    got, want = ([one(elements), *grads(one(elements), module)] for one in (compiled, call))
-    assert_parity(got, want, dtype="float64", steps=STEPS)
+    got, want = (with_gradients(one(elements), module) for one in (compiled, call))
+    assert_same(got, want)
 
 
-def grads(output: Tensor, module: nn.Module) -> list[Tensor]:
-    return list(torch.autograd.grad(output.square().sum(), list(module.parameters())))
+def with_gradients(output: Tensor, module: nn.Module) -> list[Tensor]:
+    return [output.detach(), *torch.autograd.grad(output.square().sum(), list(module.parameters()))]
 
 
 def test_a_compiled_derivative_by_transform_is_refused_by_name() -> None:
-    call = torch.compile(torch.func.grad(lambda values: layer()(values)[0].sum()), fullgraph=True, backend="aot_eager")
+    module = layer()
+    call = torch.func.grad(lambda values: module(values)[0].sum())
     with pytest.raises(Exception, match="got: torch.compile is tracing a derivative by torch.func"):
-        call(x())
+        torch.compile(call, fullgraph=True, backend="aot_eager")(x())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -202,10 +217,10 @@ def test_a_program_that_cannot_run_here_says_why(monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torch_jit_trace_holds_the_kernels_too() -> None:
     module = layer()
-    with pytest.warns(DeprecationWarning, match="torch.jit.trace"):
-        traced = torch.jit.trace(module, x())
+    traced = torch.jit.trace(module, x())
     values = x(7, 2)
     assert_parity(traced(values)[0], module(values)[0], dtype="float64", steps=7)
     assert str(traced.inlined_graph).count("gatewright::run") == 1
@@ -217,19 +232,15 @@ def test_torch_jit_trace_holds_the_kernels_too() -> None:
 def test_aot_autograd_by_itself() -> None:
     module, values = layer(), x().requires_grad_()
     names, tensors = zip(*module.named_parameters(), strict=True)
-    operators: list[int] = []
-
-    def keep(graph: torch.fx.GraphModule, _: Any) -> torch.fx.GraphModule:
-        operators.append(len(keys_of(graph)))
-        return graph
+    recorder = GraphRecorder()
 
     def call(values: Tensor, *parameters: Tensor) -> Tensor:
         return functional_call(module, dict(zip(names, parameters, strict=True)), (values,))[0]
 
-    compiled = aot_function(call, fw_compiler=keep, bw_compiler=keep)
-    got, want = ([output, *grads(output, module)] for output in (compiled(values, *tensors), call(values, *tensors)))
-    assert_parity(got, want, dtype="float64", steps=STEPS)
-    assert operators == [1, 1]
+    compiled = aot_function(call, fw_compiler=recorder, bw_compiler=recorder)
+    got, want = (with_gradients(one(values, *tensors), module) for one in (compiled, call))
+    assert_same(got, want)
+    assert [len(keys_of(graph)) for graph in recorder.graphs] == [1, 1]
 
 
 @pytest.mark.parametrize("backend", ["triton", "llvm", "auto"])
@@ -238,7 +249,6 @@ def test_fake_tensors_have_the_shapes_and_dtypes_of_the_results(backend: str) ->
     real = layer(bidirectional=True, backend=backend)(x(), **options)
     with FakeTensorMode() as mode:
         module = layer(bidirectional=True, backend=backend)
-        module.to("cpu")
         fake = module(x(), **{**options, "lengths": mode.from_tensor(options["lengths"])})
         (fake[0].sum() + fake[1].sum()).backward()
         assert [parameter.grad.shape for parameter in module.parameters()] == [p.shape for p in module.parameters()]

@@ -30,12 +30,16 @@ def fused_or_reason(
 
     `unread_lengths`: there are lengths, and a graph or FakeTensorMode does not know their values.
     """
-    if mask or resets or gates:
-        return "it knows no masks" if mask else "it knows no resets" if resets else "it does not give out gates"
-    if empty:
-        return "it takes at least one step of one row"
-    if unread_lengths:
-        return "it needs the values of lengths, which a graph does not know"
+    obstacles = {
+        "it knows no masks": mask,
+        "it knows no resets": resets,
+        "it does not give out gates": gates,
+        "it takes at least one step of one row": empty,
+        "it needs the values of lengths, which a graph does not know": unread_lengths,
+    }
+    for reason, applies in obstacles.items():
+        if applies:
+            return reason
     if is_derived_by_transform() if torch.compiler.is_compiling() else is_transformed():
         return "torch.func is at work"
     if torch.jit.is_tracing():  # lengths would be those of the example; `recorded` serves the calls without
