@@ -10,8 +10,8 @@ from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
     get_interpreter_stack,  # pyright: ignore[reportPrivateUsage]
     maybe_current_level,  # pyright: ignore[reportPrivateUsage]
 )
-from torch._subclasses.fake_tensor import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
+from torch._subclasses.fake_tensor import FakeTensor  # pyright: ignore[reportPrivateUsage]
+from torch._subclasses.functional_tensor import FunctionalTensor  # pyright: ignore[reportPrivateUsage]
 
 
 def is_eager() -> bool:

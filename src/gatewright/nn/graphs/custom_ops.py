@@ -45,10 +45,15 @@ _FORMAT = 1
 _SHOWN = 200
 _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 _OPTIONS: tuple[tuple[EngineName, OperandDtype], ...] = (
-    *(("llvm", products) for products in (None, "bfloat16")),
-    *(("triton", products) for products in (None, "bfloat16", "float16", "tf32", "tf32x3")),
+    ("llvm", None),
+    ("llvm", "bfloat16"),
+    ("triton", None),
+    ("triton", "bfloat16"),
+    ("triton", "float16"),
+    ("triton", "tf32"),
+    ("triton", "tf32x3"),
 )
-"""Engines, each with what operands of products may be rounded to."""
+"""Each engine with each dtype that operands of its products may be rounded to."""
 
 
 @dataclass(frozen=True, slots=True)
