@@ -60,7 +60,7 @@ class GraphRecorder:
     def __init__(self) -> None:
         self.graphs: list[torch.fx.GraphModule] = []
 
-    def __call__(self, graph: torch.fx.GraphModule, _: Any) -> Any:
+    def keep(self, graph: torch.fx.GraphModule, _: Any) -> Any:
         self.graphs.append(graph)
         return make_boxed_func(graph.forward)
 
@@ -85,7 +85,7 @@ COMPILED: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 def test_a_compiled_layer_is_the_layer(case: str) -> None:
     cell, settings, options = COMPILED[case]
     module, values, recorder = layer(cell, **settings), x(), GraphRecorder()
-    backend = aot_autograd(fw_compiler=recorder, bw_compiler=recorder)
+    backend = aot_autograd(fw_compiler=recorder.keep, bw_compiler=recorder.keep)
     compiled = torch.compile(module, fullgraph=True, backend=backend)
     assert_same(results(compiled, module, values, **options), results(module, module, values, **options))
     forward, backward = map(keys_of, recorder.graphs)
@@ -237,7 +237,7 @@ def test_aot_autograd_by_itself() -> None:
     def call(values: Tensor, *parameters: Tensor) -> Tensor:
         return functional_call(module, dict(zip(names, parameters, strict=True)), (values,))[0]
 
-    compiled = aot_function(call, fw_compiler=recorder, bw_compiler=recorder)
+    compiled = aot_function(call, fw_compiler=recorder.keep, bw_compiler=recorder.keep)
     got, want = (with_gradients(one(values, *tensors), module) for one in (compiled, call))
     assert_same(got, want)
     assert [len(keys_of(graph)) for graph in recorder.graphs] == [1, 1]
