@@ -137,6 +137,8 @@ def _read_head(line: str) -> dict[str, Any]:
             head = {"engine": "llvm", "products": None, **head}
             if (head["engine"], head["products"]) in _OPTIONS and others.keys() <= {"engine", "products"}:
                 return head
+        case _:
+            pass
     raise _damaged('{"gatewright": 1, "backwards": ..., "dtype": ..., "saves": ..., "sizes": ...}', line)
 
 
