@@ -25,6 +25,9 @@ class Argument:
     name: str
 
 
+LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
+
+
 @dataclass(frozen=True, slots=True)
 class KernelText:
     """The source of one kernel.

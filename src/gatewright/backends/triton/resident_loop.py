@@ -6,9 +6,9 @@ from math import prod
 from torch import Tensor
 
 from gatewright.backends.triton.chips import Chip
-from gatewright.backends.triton.choice import LaunchOptions, chip_of, first_that_fits
+from gatewright.backends.triton.choice import LaunchOptions, Memory, chip_of, first_that_fits
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind
 from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resident_kernel import resident_text
@@ -20,9 +20,6 @@ ROWS_OF_PRODUCTS = 16  # the fewest that tensor cores multiply
 ELEMENTS_OF_A_THREAD = 8  # of each value; LSTMs have about 15 values alive
 MOST_WARPS = 16
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-
-Dtypes = Mapping[Argument, str | None]
-"""The dtypes of arrays that are not float32; None of an array that is left out."""
 
 
 class ResidentLoop:
@@ -71,9 +68,9 @@ class ResidentLoop:
             self._chosen[key] = self.options_on(chip, memory)
         return self._chosen[key]
 
-    def options_on(self, chip: Chip | None, memory: Dtypes) -> LaunchOptions | None:
+    def options_on(self, chip: Chip | None, memory: Memory) -> LaunchOptions | None:
         """The first options with which the kernel fits on a chip; without one, those of the interpreter."""
-        ragged = memory.get(Argument(ArgumentKind.LENGTHS, "lengths")) is not None
+        ragged = memory.get(LENGTHS) is not None
         candidates = list(self.candidates(ragged=ragged))
         if chip is None:
             return candidates[0]
@@ -96,7 +93,7 @@ class ResidentLoop:
                 constants = {"BACKWARDS": self.backwards, "RAGGED": ragged, "BM": rows, "STAGES": stages}
                 yield LaunchOptions(constants, count)
 
-    def least_shared_bytes(self, options: LaunchOptions, memory: Dtypes) -> int:
+    def least_shared_bytes(self, options: LaunchOptions, memory: Memory) -> int:
         """What matrices and loads that are ahead take of an NVIDIA chip's shared memory: a bound that saves compiling
         in vain."""
         stored = {store.name for stage in self.program.loop for store in stage.stores}

@@ -12,13 +12,12 @@ from the states before it. The inputs are read twice then.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
+from gatewright.backends.triton.kernel_text import LENGTHS, ArgumentKind, KernelText
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
 from gatewright.backends.triton.writer import KernelWriter, identifier, indented
 from gatewright.schedule.program import Storage, Store
 from gatewright.trace.ir import Var
 
-LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
 # What the kernels call their own parameters and variables.
 _OWN_NAMES = (
     *("C", "N", "BH", "SPAN", "PHASE", "spans", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero"),

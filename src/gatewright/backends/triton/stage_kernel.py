@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright.axes import Shape
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
+from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.meaning import loaded_comment, product_text
 from gatewright.backends.triton.writer import KernelWriter, indented, padded
 from gatewright.lang.ops import Op
@@ -19,7 +19,6 @@ from gatewright.trace.ir import Var
 WIDEST_WHOLE_AXIS = 2048
 """A wider axis is not held whole next to other values of a stage: too many registers. It is reduced by itself."""
 REDUCED_AT_A_TIME = 128
-LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
 PRECISION_CONSTANTS = ("A", "D", "P", "EMULATED")
 TIME_CONSTANTS = ("BACKWARDS", "RAGGED")
 # What the kernels call their own variables. They are taken before any value gets a name.
