@@ -67,9 +67,10 @@ def called(layer: Recurrent, *, order: int, **options: Any) -> list[Tensor]:
     output, finals, *gates = layer(x, hx, **options)
     results = [output, *as_list(finals), *(gates[0].values() if gates else ())]
     found, leaves = results, [x, *as_list(hx), *layer.parameters()]
-    for _ in range(order):
+    for number in range(order):
         loss = sum(((part.square() + part.sin()).sum() for part in found), torch.zeros(()))
-        found = torch.autograd.grad(loss, leaves, create_graph=order > 1, allow_unused=True, materialize_grads=True)
+        again = number + 1 < order
+        found = torch.autograd.grad(loss, leaves, create_graph=again, allow_unused=True, materialize_grads=True)
     return [*results, *found]
 
 
@@ -104,6 +105,12 @@ def test_results_and_first_derivatives_are_those_of_the_cpu_engine(name: str, op
 
 def test_second_derivatives_are_those_of_the_cpu_engine() -> None:
     check("GRU", "all", order=2)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_higher_derivatives_of_a_relu_whose_bias_has_none(order: int) -> None:
+    engine, triton = twins(gw.nn.RNN, nonlinearity="relu")
+    assert_parity(called(triton, order=order), called(engine, order=order), dtype="float64", steps=order * STEPS)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import pytest
 
 import gatewright as gw
 from gatewright.derive import vjp
+from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, parse, simplify, to_text, trace_cell, without
 
 HEAD = """\
@@ -163,6 +164,15 @@ def test_a_number_that_is_given_out_keeps_its_shape_but_as_a_state() -> None:
         "next h = 0.0",
         "emit d(x) = y",
     ]
+
+
+def test_a_gradient_that_is_zero_keeps_the_parameter_that_tells_its_shape() -> None:
+    """Twice differentiated, a ReLU's bias meets nothing: its own gradient has 0 in the bias's shape."""
+    once = vjp(trace_cell(gw.cells.elman(activation=gw.relu)))
+    twice = save(once).backward  # given what h is, it reads the bias no more
+    name, value = twice.sums[-1]
+    assert (name, value) == ("d(b.h)", Literal(0.0))
+    assert twice.output_shape(name, value) == ("hidden",)
 
 
 def test_a_product_gets_its_operands_in_their_shape() -> None:

@@ -25,7 +25,7 @@ def simplify(trace: Trace) -> Trace:
     """The trace without what it need not compute. Simplifying again changes nothing.
 
     Inputs and states stay, and every output under its name and in its shape. Parameters and random values
-    that no output needs are dropped, and so is a gate that has become a number.
+    that no output needs, not even for its shape, are dropped, and so is a gate that has become a number.
     """
     return substitute(trace, {})
 
@@ -127,8 +127,12 @@ class _Rewriter:
 
 
 def _live(trace: Trace) -> Trace:
-    """The trace without equations, parameters and random values that no output or gate needs."""
+    """The trace without equations, parameters and random values that no output or gate needs.
+
+    A parameter by which the gradient is the plain number 0 stays: it tells the shape of that gradient.
+    """
     used = needed(trace.equations, names_of([*trace.outputs(), *(value for _, value in trace.gates)]))
+    used |= {of for name, value in trace.sums if isinstance(value, Literal) and (of := trace.adjoint_of(name))}
     return replace(
         trace,
         params=tuple(param for param in trace.params if param.name in used),
