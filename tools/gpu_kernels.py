@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 
 from gatewright.backends.triton.chips import CHIPS
-from gatewright.backends.triton.choice import LaunchOptions, resources_of
+from gatewright.backends.triton.choice import resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import ArgumentKind
 from gatewright.backends.triton.resident_loop import ResidentLoop
-from gatewright.backends.triton.resources import Resources
+from gatewright.backends.triton.resources import LaunchOptions, Resources
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.backends.triton.tiles import step_tile
 from gatewright.cells import CATALOGUE
@@ -127,10 +127,9 @@ def _stepped(case: LoopCase, loop: SteppedLoop, precision: KernelPrecision) -> C
     slowest = 0.0
     for group, text in zip(loop.groups, loop.texts, strict=True):
         tile = step_tile(loop.program, group, loop.sizes, arrays, ROWS, chip)
-        constants = {"BACKWARDS": loop.backwards, "RAGGED": False, "ALIGNMENT": 16}
-        constants |= {"BM": tile.BM, "BN": tile.BN, "BK": tile.BK}
+        constants = {"BACKWARDS": loop.backwards, "RAGGED": False, "ALIGNMENT": 16, **tile.constants}
         began = time.perf_counter()
-        options = LaunchOptions(constants, tile.num_warps, tile.num_stages)
+        options = LaunchOptions(constants, tile.warps, tile.stages)
         taken.append(resources_of(text, chip, precision, options))
         slowest = max(slowest, time.perf_counter() - began)
     return CompiledLoop(case, "stepped", tuple(taken), slowest)

@@ -16,7 +16,7 @@ from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.resident_kernel import resident_text
-from gatewright.backends.triton.resources import launch_options
+from gatewright.backends.triton.resources import LaunchOptions
 from gatewright.schedule.interpret import ProgramInterpreter
 from gatewright.schedule.plan import plan
 from tests.schedule.running import Given, Results, after, compute
@@ -51,7 +51,7 @@ class ResidentLoop(ProgramInterpreter):
             "P": self.precision.mode, "EMULATED": is_interpreted() and self.precision.operands == "bfloat16",
         }  # fmt: skip
         with np.errstate(all="ignore"):  # what is computed in padded lanes is thrown away
-            kernel(text)[grid](*tensors, self.steps, self.batch, **constants, **launch_options(4, 1))
+            kernel(text)[grid](*tensors, self.steps, self.batch, **constants, **LaunchOptions().keywords())
         for array, tensor in zip(arrays, tensors, strict=True):
             if array is not None and tensor is not None and tensor.is_cuda:
                 array[...] = tensor.cpu().numpy()

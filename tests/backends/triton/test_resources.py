@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from gatewright.backends.triton.chips import CHIPS
-from gatewright.backends.triton.choice import LaunchOptions, first_that_fits
+from gatewright.backends.triton.chips import CHIPS, Chip, chip_of
+from gatewright.backends.triton.choice import first_that_fits
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.resources import Resources, compile_kernel
+from gatewright.backends.triton.resources import LaunchOptions, Resources, compile_kernel
 from gatewright.errors import OptionError
 
 COMPILED = """
@@ -20,10 +23,11 @@ import json
 from dataclasses import asdict
 
 from gatewright import cells
-from gatewright.backends.triton.choice import LaunchOptions, first_that_fits
+from gatewright.backends.triton.choice import first_that_fits
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import ArgumentKind
 from gatewright.backends.triton.resident_kernel import resident_text
+from gatewright.backends.triton.resources import LaunchOptions
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.kernel_cache import resources_cache
 from gatewright.schedule.plan import plan
@@ -68,9 +72,19 @@ def test_a_kernel_is_compiled_for_chips_that_are_not_there_and_once(tmp_path: Pa
     assert (reports["read"], reports["compiled"]) == (1, 0)
 
 
+def test_the_processors_of_a_device_are_counted_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = SimpleNamespace(major=9, minor=0, multi_processor_count=114, shared_memory_per_block_optin=1)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: told)
+    assert chip_of(torch.device("cuda")) == replace(CHIPS["sm_90"], processors=114)
+    told.minor = 3
+    assert chip_of(torch.device("cuda")) == Chip("sm_93", "cuda", 93, 32, 1, 255, 114)
+    assert chip_of(torch.device("cpu")) is CHIPS["sm_90"]
+
+
 def test_nothing_is_compiled_in_the_interpreter() -> None:
     with pytest.raises(OptionError, match="unset TRITON_INTERPRET"):
-        compile_kernel(TEXT, CHIPS["sm_90"], KernelPrecision())
+        compile_kernel(TEXT, CHIPS["sm_90"], KernelPrecision(), LaunchOptions())
 
 
 @pytest.mark.parametrize(

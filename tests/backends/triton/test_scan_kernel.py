@@ -260,7 +260,7 @@ from gatewright import cells
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.newton_iteration import newton_stage
-from gatewright.backends.triton.resources import compile_kernel
+from gatewright.backends.triton.resources import LaunchOptions, compile_kernel
 from gatewright.backends.triton.scan_kernel import scan_text
 from gatewright.backends.triton.scan_launch import FEATURES, WARPS, chunk_of
 from gatewright.backends.triton.scan_stage import scan_stage
@@ -280,8 +280,9 @@ spilled = {}
 for name, stage in stages.items():
     text = scan_text(stage, {"hidden": 1024})
     constants = {"C": chunk_of(stage), "BH": FEATURES, "BACKWARDS": True, "RAGGED": True, "PHASE": 0, "spans": None}
+    options = LaunchOptions(constants, WARPS)
     for target in ("sm_90", "gfx942"):
-        compiled = compile_kernel(text, CHIPS[target], KernelPrecision(), constants=constants, warps=WARPS)
+        compiled = compile_kernel(text, CHIPS[target], KernelPrecision(), options)
         spilled[f"{name} {target}"] = compiled.resources.spilled_bytes
 print(json.dumps(spilled))
 """

@@ -21,7 +21,7 @@ from gatewright import cells, layer_norm
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.resources import compile_kernel
+from gatewright.backends.triton.resources import LaunchOptions, compile_kernel
 from gatewright.backends.triton.stage_kernel import place_of
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.backends.triton.tiles import step_tile
@@ -43,11 +43,9 @@ taken = []
 for name in ("sm_90", "gfx942"):
     for group, text in zip(loop.groups, loop.texts):
         tile = step_tile(program, group, sizes, arrays, 32, CHIPS[name])
-        constants = {"BACKWARDS": True, "RAGGED": True, "ALIGNMENT": 16, "BM": tile.BM, "BN": tile.BN, "BK": tile.BK}
-        kernel = compile_kernel(
-            text, CHIPS[name], precision, memory=memory, constants=constants, warps=tile.num_warps,
-            stages=tile.num_stages,
-        )
+        constants = {"BACKWARDS": True, "RAGGED": True, "ALIGNMENT": 16, **tile.constants}
+        options = LaunchOptions(constants, tile.warps, tile.stages)
+        kernel = compile_kernel(text, CHIPS[name], precision, options, memory)
         taken.append((name, text.name, str(kernel.resources), kernel.resources.fits(CHIPS[name])))
 print(json.dumps(taken))
 """
@@ -75,8 +73,8 @@ def test_a_tile_of_products_spreads_what_is_read(hidden: int, batch: int, rows: 
     terms = [term for product in group.products for term in product.terms]
     bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
     tile = product_tile(group, sizes, batch, bytes_of, CHIPS["sm_90"])
-    assert (rows, features) == (tile.BM, tile.BN)
-    assert tile.BK * tile.num_stages * (tile.BM * 4 + tile.BN * 4 * 2) <= 96 * 1024
+    assert (rows, features) == (tile.constants["BM"], tile.constants["BN"])
+    assert tile.constants["BK"] * tile.stages * (rows * 4 + features * 4 * 2) <= 96 * 1024
 
 
 def test_tiles_of_matrix_instructions_of_amd() -> None:
@@ -84,7 +82,7 @@ def test_tiles_of_matrix_instructions_of_amd() -> None:
     (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
     terms = [term for product in group.products for term in product.terms]
     bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
-    assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).BN == 16
+    assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).constants["BN"] == 16
 
 
 def test_stages_without_products_share_a_kernel_where_whole_axes_fit() -> None:
@@ -95,4 +93,4 @@ def test_stages_without_products_share_a_kernel_where_whole_axes_fit() -> None:
     assert [group.whole for group in narrow] == [False, True, False, True]
     assert len(wide) == len(loop)
     tile = elementwise_tile(narrow[1], {"input": 8, "hidden": 2048}, 5)
-    assert (tile.BM, tile.BN, tile.num_warps) == (1, 2048, 16)
+    assert (tile.constants, tile.warps) == ({"BM": 1, "BN": 2048}, 16)

@@ -1,7 +1,9 @@
 """The chips that kernels are compiled for, and what a program may take there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import torch
 
 KIB = 1024
 
@@ -14,6 +16,7 @@ class Chip:
     - `shared_bytes`: the shared memory that one program may take (CUDA C++ Programming Guide, table of compute
       capabilities; the CDNA 3 ISA guide calls it LDS).
     - `registers`: those of one thread.
+    - `processors`: how many programs run at the same time, one on each; of a large chip of the kind.
     """
 
     name: str
@@ -22,17 +25,37 @@ class Chip:
     lanes: int
     shared_bytes: int
     registers: int
+    processors: int
 
 
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("sm_80", "cuda", 80, 32, 163 * KIB, 255),
-        Chip("sm_86", "cuda", 86, 32, 99 * KIB, 255),
-        Chip("sm_89", "cuda", 89, 32, 99 * KIB, 255),
-        Chip("sm_90", "cuda", 90, 32, 227 * KIB, 255),
-        Chip("sm_100", "cuda", 100, 32, 227 * KIB, 255),
-        Chip("sm_120", "cuda", 120, 32, 99 * KIB, 255),
-        Chip("gfx942", "hip", "gfx942", 64, 64 * KIB, 512),
+        Chip("sm_80", "cuda", 80, 32, 163 * KIB, 255, 108),
+        Chip("sm_86", "cuda", 86, 32, 99 * KIB, 255, 84),
+        Chip("sm_89", "cuda", 89, 32, 99 * KIB, 255, 142),
+        Chip("sm_90", "cuda", 90, 32, 227 * KIB, 255, 132),
+        Chip("sm_100", "cuda", 100, 32, 227 * KIB, 255, 148),
+        Chip("sm_120", "cuda", 120, 32, 99 * KIB, 255, 188),
+        Chip("gfx942", "hip", "gfx942", 64, 64 * KIB, 512, 304),
     )
 }
+
+
+def chip_of(device: torch.device) -> Chip:
+    """The chip of a CUDA or ROCm device; on a CPU, where kernels are interpreted, an H100.
+
+    One that is not in CHIPS has the limits that its driver tells.
+    """
+    if device.type != "cuda":
+        return CHIPS["sm_90"]
+    properties = torch.cuda.get_device_properties(device)
+    count: int = properties.multi_processor_count
+    if torch.version.hip is not None:
+        name: str = properties.gcnArchName.partition(":")[0]
+        known = CHIPS.get(name) or Chip(name, "hip", name, properties.warp_size, 64 * KIB, 512, count)
+        return replace(known, processors=count)
+    architecture = 10 * properties.major + properties.minor
+    name, shared = f"sm_{architecture}", properties.shared_memory_per_block_optin
+    known = CHIPS.get(name) or Chip(name, "cuda", architecture, 32, shared, 255, count)
+    return replace(known, processors=count)

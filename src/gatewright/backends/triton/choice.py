@@ -5,31 +5,17 @@ disk, so that nothing is compiled to be chosen from twice.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
-from gatewright.backends.triton.chips import CHIPS, Chip
+from gatewright.backends.triton.chips import Chip
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument, KernelText
-from gatewright.backends.triton.resources import Resources, compile_kernel
+from gatewright.backends.triton.kernel_text import KernelText
+from gatewright.backends.triton.resources import LaunchOptions, Memory, Resources, compile_kernel
 from gatewright.kernel_cache import KernelCache, resources_cache
 from gatewright.untrusted.json_text import parse_json
-
-Memory = Mapping[Argument, str | None]
-"""The dtypes of arrays that are not float32; None of an array that is left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchOptions:
-    """How a kernel is compiled and launched: its own constexpr parameters, warps, stages of pipelines."""
-
-    constants: Mapping[str, int | bool] = field(default_factory=dict[str, int | bool])
-    warps: int = 4
-    stages: int = 1
 
 
 def first_that_fits(
@@ -65,25 +51,6 @@ def resources_of(
     if stored is not None:
         values: Any = parse_json(stored.decode())
         return Resources(**values)
-    compiled = compile_kernel(
-        text,
-        chip,
-        precision,
-        memory=memory,
-        constants=options.constants,
-        warps=options.warps,
-        stages=options.stages,
-    )
+    compiled = compile_kernel(text, chip, precision, options, memory)
     cache.store(description, json.dumps(asdict(compiled.resources)).encode())
     return compiled.resources
-
-
-def chip_of(device: torch.device) -> Chip:
-    """The chip of a CUDA or ROCm device. One that is not in CHIPS has the limits that its driver tells."""
-    properties = torch.cuda.get_device_properties(device)
-    if torch.version.hip is not None:
-        name: str = properties.gcnArchName.partition(":")[0]
-        return CHIPS.get(name) or Chip(name, "hip", name, properties.warp_size, 64 * 1024, 512)
-    architecture = 10 * properties.major + properties.minor
-    known = CHIPS.get(f"sm_{architecture}")
-    return known or Chip(f"sm_{architecture}", "cuda", architecture, 32, properties.shared_memory_per_block_optin, 255)

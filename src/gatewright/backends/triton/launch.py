@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.backends.triton.chips import CHIPS, Chip
-from gatewright.backends.triton.choice import chip_of
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 
 
@@ -23,16 +21,6 @@ def pointers(arguments: Iterable[Argument], arrays: Mapping[Argument, Tensor | N
     """The arrays of a kernel's pointers, in order. Only a START and LENGTHS may be absent: they are None then."""
     optional = (ArgumentKind.START, ArgumentKind.LENGTHS)
     return [arrays.get(argument) if argument.kind in optional else arrays[argument] for argument in arguments]
-
-
-def limits_of(device: torch.device) -> Chip:
-    """The chip whose limits hold on a device; those of an H100 in the interpreter."""
-    return chip_of(device) if device.type == "cuda" else CHIPS["sm_90"]
-
-
-def processors_of(device: torch.device) -> int:
-    """How many programs can run at the same time, one on each processor; in the interpreter as many as on an H100."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:

@@ -8,9 +8,9 @@ from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument
 from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
-from gatewright.backends.triton.resources import constants_of
+from gatewright.backends.triton.resources import LaunchOptions, constants_of
 from gatewright.backends.triton.stage_kernel import LENGTHS, lines_text, product_argument, stage_groups
-from gatewright.backends.triton.tiles import LaunchTile, elementwise_tile
+from gatewright.backends.triton.tiles import elementwise_tile, grid_of
 from gatewright.schedule.program import Product, Program, Stage
 
 Multiply = Callable[[Sequence[Product]], Sequence[Tensor]]
@@ -35,7 +35,7 @@ class PassKernels:
         self.texts = tuple(
             lines_text(program, group, sizes, f"lines_{number}") for number, group in enumerate(self.groups)
         )
-        self._layouts: dict[int, tuple[int, LaunchTile, tuple[int, int]]] = {}  # by the number of the group
+        self._layouts: dict[int, tuple[int, LaunchOptions, tuple[int, int]]] = {}  # by the number of the group
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -65,12 +65,12 @@ class PassKernels:
             tile, grid = self._layout(number, lines)
             arguments = pointers(text.arguments, everything)
             with on_device(next(array for array in arguments if array is not None)):
-                kernel(text)[grid](*arguments, steps, batch, **constants, **tile.constants("BM", "BN"))
+                kernel(text)[grid](*arguments, steps, batch, **constants, **tile.keywords())
 
-    def _layout(self, number: int, lines: int) -> tuple[LaunchTile, tuple[int, int]]:
+    def _layout(self, number: int, lines: int) -> tuple[LaunchOptions, tuple[int, int]]:
         """The tile and the grid of a kernel, remembered for the last number of lines: training has one."""
         known, group = self._layouts.get(number), self.groups[number]
         if known is None or known[0] != lines:
             tile = elementwise_tile(group, self.sizes, lines)
-            known = self._layouts[number] = (lines, tile, tile.grid(group, self.sizes, lines))
+            known = self._layouts[number] = (lines, tile, grid_of(tile, group, self.sizes, lines))
         return known[1:]

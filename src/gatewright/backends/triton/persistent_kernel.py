@@ -12,11 +12,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gatewright.backends.triton.chips import chip_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.launch import limits_of, on_device, pointers, processors_of
+from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
-from gatewright.backends.triton.resources import constants_of
+from gatewright.backends.triton.resources import LaunchOptions, constants_of
 from gatewright.backends.triton.stage_kernel import (
     LENGTHS,
     PRECISION_CONSTANTS,
@@ -29,7 +30,7 @@ from gatewright.backends.triton.stage_kernel import (
 )
 from gatewright.backends.triton.step_kernel import carried_states, start_lines
 from gatewright.backends.triton.stepped import with_row_arrays
-from gatewright.backends.triton.tiles import LaunchTile, step_tile
+from gatewright.backends.triton.tiles import step_tile
 from gatewright.backends.triton.writer import indented
 from gatewright.schedule.program import Product, Program, Reduction, Stage, operands
 from gatewright.trace.ir import names_of
@@ -184,26 +185,30 @@ class PersistentLoop:
         everything = with_row_arrays(self.program, self.sizes, self.kernel.arguments, self.precision, arrays, batch)
         like = next(iter(everything.values()))
         tile, programs = self.layout(everything, batch)
-        grid = (programs, -(-batch // tile.BM))
+        grid = (programs, -(-batch // tile.constants["BM"]))
         everything.setdefault(COUNTERS, torch.zeros(grid[1], dtype=torch.int32, device=like.device))
         cooperative = {"launch_cooperative_grid": True} if like.is_cuda else {}
         with on_device(like):
             kernel(self.kernel)[grid](
                 *pointers(self.kernel.arguments, everything), steps, batch,
                 **constants_of(self.precision), BACKWARDS=self.backwards, RAGGED=LENGTHS in everything,
-                G=programs, **tile.constants("BM", "BN", "BK"), **cooperative,
+                G=programs, **tile.keywords(), **cooperative,
             )  # fmt: skip
 
-    def layout(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[LaunchTile, int]:
+    def layout(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[LaunchOptions, int]:
         """The tile that all stages share, and the number of programs of a tile of rows."""
-        device = next(iter(arrays.values())).device
-        chip = limits_of(device)
+        chip = chip_of(next(iter(arrays.values())).device)
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch, chip) for group in groups if group.products]
-        tile = max(tiles, key=lambda one: (one.BM * one.BN, one.BK), default=LaunchTile(16, 16))
-        tile = replace(tile, BK=min(tile.BK, 64))  # the stages share the registers: pieces of one are smaller
-        available = processors_of(device) // -(-batch // tile.BM)
+        tile = max(tiles, key=_extent, default=LaunchOptions({"BM": 16, "BN": 16, "BK": 16}))
+        depth = min(tile.constants["BK"], 64)  # the stages share the registers: pieces of one are smaller
+        tile = replace(tile, constants={**tile.constants, "BK": depth})
+        available = chip.processors // -(-batch // tile.constants["BM"])
         if not available:
             raise ValueError(f"{batch} rows have more tiles than a GPU has processors: use the stepped form")
         widest = max((self.sizes[axis] for group in groups for axis in group.axes()), default=1)
-        return tile, min(self.programs or available, -(-widest // tile.BN))
+        return tile, min(self.programs or available, -(-widest // tile.constants["BN"]))
+
+
+def _extent(tile: LaunchOptions) -> tuple[int, int]:
+    return tile.constants["BM"] * tile.constants["BN"], tile.constants["BK"]

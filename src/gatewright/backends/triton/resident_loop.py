@@ -5,14 +5,14 @@ from math import prod
 
 from torch import Tensor
 
-from gatewright.backends.triton.chips import Chip
-from gatewright.backends.triton.choice import LaunchOptions, Memory, chip_of, first_that_fits
+from gatewright.backends.triton.chips import Chip, chip_of
+from gatewright.backends.triton.choice import first_that_fits
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind
 from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resident_kernel import resident_text
-from gatewright.backends.triton.resources import constants_of, launch_options
+from gatewright.backends.triton.resources import LaunchOptions, Memory, constants_of
 from gatewright.backends.triton.writer import padded
 from gatewright.schedule.program import Program
 
@@ -50,9 +50,9 @@ class ResidentLoop:
         if options is None:
             raise ValueError(f"the resident form of {self.program.trace.name} does not fit on this device")
         with on_device(like):
-            kernel(self.kernel)[(-(-batch // int(options.constants["BM"])),)](
+            kernel(self.kernel)[(-(-batch // options.constants["BM"]),)](
                 *pointers(self.kernel.arguments, arrays), steps, batch,
-                **constants_of(self.precision), **options.constants, **launch_options(options.warps, options.stages),
+                **constants_of(self.precision), **options.keywords(),
             )  # fmt: skip
 
     def options(self, arrays: Mapping[Argument, Tensor | None]) -> LaunchOptions | None:
@@ -97,7 +97,7 @@ class ResidentLoop:
         """What matrices and loads that are ahead take of an NVIDIA chip's shared memory: a bound that saves compiling
         in vain."""
         stored = {store.name for stage in self.program.loop for store in stage.stores}
-        stages, rows = int(options.constants["STAGES"]), int(options.constants["BM"])
+        stages, rows = options.constants["STAGES"], options.constants["BM"]
         total = 0
         for argument in self.kernel.arguments:
             shape = self.program.shapes.get(argument.name, ())

@@ -4,7 +4,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,26 @@ from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.errors import OptionError
 
 _POINTERS = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16", "int32": "*i32"}
+Memory = Mapping[Argument, str | None]
+"""The dtypes of arrays that are not float32; None of an array that is left out."""
 _WHOLE_NUMBERS = (ArgumentKind.LENGTHS, ArgumentKind.COUNTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """How a kernel is compiled and launched.
+
+    - `constants`: its own constexpr parameters. Tiles have BM rows, BN features and BK terms of a sum at a time.
+    - `stages`: those of the pipeline of loads.
+    """
+
+    constants: Mapping[str, int | bool] = field(default_factory=dict[str, int | bool])
+    warps: int = 4
+    stages: int = 1
+
+    def keywords(self) -> dict[str, Any]:
+        """What a launch is given by name. A product and a sum may become one operation, which rounds once."""
+        return {**self.constants, "num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +74,10 @@ def compile_kernel(
     text: KernelText,
     chip: Chip,
     precision: KernelPrecision,
-    *,
-    memory: Mapping[Argument, str | None] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    warps: int = 4,
-    stages: int = 1,
+    options: LaunchOptions,
+    memory: Memory | None = None,
 ) -> KernelAssembly:
     """Compile a kernel for a chip that need not be there.
-
-    - `memory`: the dtypes of arrays that are not float32; None of an array that is left out.
-    - `constants`: the constexpr parameters beside those of the text and of the precision, such as BM.
 
     Raises OptionError while Triton's interpreter is on: then nothing can be compiled.
     """
@@ -81,7 +94,7 @@ def compile_kernel(
         )
     function = kernel(text)
     names: list[str] = function.arg_names
-    values = {**text.constants, **constants_of(precision), **(constants or {})}
+    values: dict[str, Any] = {**text.constants, **constants_of(precision), **options.constants}
     values = {name: value for name, value in values.items() if name in names}
     typed = {name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)}
     if text.by_table:
@@ -94,16 +107,12 @@ def compile_kernel(
     aligned: dict[Any, Any] = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers}
     fixed = {(names.index(name),): value for name, value in values.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=fixed, attrs=aligned)
+    told = LaunchOptions(warps=options.warps, stages=options.stages).keywords()
     target = GPUTarget(chip.backend, chip.architecture, chip.lanes)
-    compiled = triton.compile(source, target=target, options=launch_options(warps, stages))
+    compiled = triton.compile(source, target=target, options=told)
     if chip.backend == "hip":
-        return _of_amd(compiled, warps)
-    return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, warps))
-
-
-def launch_options(warps: int, stages: int) -> dict[str, Any]:
-    """What Triton is told at every launch. A product and a sum may become one operation, which rounds once."""
-    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+        return _of_amd(compiled, options.warps)
+    return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, options.warps))
 
 
 def constants_of(precision: KernelPrecision) -> dict[str, Any]:
@@ -118,12 +127,12 @@ def constants_of(precision: KernelPrecision) -> dict[str, Any]:
     }
 
 
-def _pointer(argument: Argument, memory: Mapping[Argument, str | None]) -> str | None:
+def _pointer(argument: Argument, memory: Memory) -> str | None:
     dtype = memory.get(argument, "int32" if argument.kind in _WHOLE_NUMBERS else "float32")
     return None if dtype is None else _POINTERS[dtype]
 
 
-def _element(argument: Argument, memory: Mapping[Argument, str | None]) -> Any:
+def _element(argument: Argument, memory: Memory) -> Any:
     """The type of the elements of an array whose address a table holds; an array that is left out has any type."""
     import triton.language as tl
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.backends.triton.chips import chip_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.program_memory import ProgramMemory
-from gatewright.backends.triton.resources import launch_options
+from gatewright.backends.triton.resources import LaunchOptions
 from gatewright.backends.triton.scan_kernel import LENGTHS, ScanPhase, carry_text, scan_text
 from gatewright.backends.triton.scan_stage import ScanStage, product_array
 from gatewright.schedule.program import Storage
@@ -81,13 +82,13 @@ class ScanKernel:
             starts = pointers(self._carry_text.arguments, arrays)
             number = element_type(dtype)
             kernel(self._carry_text)[grid[:2]](
-                *starts, memory, spans, batch, A=number, BH=self.features, **launch_options(1, 1)
+                *starts, memory, spans, batch, A=number, BH=self.features, **LaunchOptions(warps=1).keywords()
             )
             self._launch(ScanPhase.RESULTS, arrays, memory, grid, steps, length)
 
     def spans(self, steps: int, batch: int, device: torch.device) -> int:
         """How many pieces of time run at once on a device."""
-        return number_of_spans(batch * -(-self.size // self.features), steps, processors(device))
+        return number_of_spans(batch * -(-self.size // self.features), steps, chip_of(device).processors)
 
     def _launch(
         self,
@@ -114,7 +115,7 @@ class ScanKernel:
             BACKWARDS=self.backwards,
             RAGGED=arrays.get(LENGTHS) is not None,
             PHASE=int(phase),
-            **launch_options(WARPS, 1),
+            **LaunchOptions(warps=WARPS).keywords(),
         )
 
     def run_in(self, memory: ProgramMemory, products: Mapping[str, Tensor]) -> None:
@@ -144,8 +145,3 @@ def number_of_spans(programs: int, steps: int, processors: int) -> int:
     wanted = -(-PROGRAMS_A_PROCESSOR * processors // max(programs, 1))
     spans = min(wanted, steps // SHORTEST_SPAN)
     return spans if spans >= FEWEST_SPANS else 1
-
-
-def processors(device: torch.device) -> int:
-    """The multiprocessors of a device; 1 for the interpreter, on a CPU."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.backends.triton.chips import chip_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.launch import element_type, limits_of, on_device, pointers
+from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import kernel
-from gatewright.backends.triton.resources import constants_of
+from gatewright.backends.triton.resources import LaunchOptions, constants_of
 from gatewright.backends.triton.stage_kernel import LENGTHS, needed_elsewhere, stage_groups
 from gatewright.backends.triton.step_graphs import StepGraphCache
 from gatewright.backends.triton.step_kernel import (
@@ -28,7 +29,7 @@ from gatewright.backends.triton.step_kernel import (
     step_text,
     table_slots,
 )
-from gatewright.backends.triton.tiles import LaunchTile, step_tile
+from gatewright.backends.triton.tiles import grid_of, step_tile
 from gatewright.schedule.program import Program
 
 SHAPES_KEPT = 64
@@ -111,7 +112,7 @@ class SteppedLoop:
             "RAGGED": LENGTHS in arrays,
             "ALIGNMENT": 16 if aligned else 1,
         }
-        chip = limits_of(next(iter(arrays.values())).device)
+        chip = chip_of(next(iter(arrays.values())).device)
         kernels: list[_StepKernel] = []
         for group, text in zip(self.groups, self.texts, strict=True):
             tile = step_tile(self.program, group, self.sizes, arrays, batch, chip)
@@ -119,14 +120,14 @@ class SteppedLoop:
                 f"E{number}": element_type(arrays[argument].dtype if argument in arrays else torch.int32)
                 for number, argument in enumerate(text.arguments)
             }
-            constants = {**types, **common, **tile.constants("BM", "BN", "BK")}
-            kernels.append(_StepKernel(kernel(text), tile.grid(group, self.sizes, batch), constants))
+            constants = {**types, **common, **tile.keywords()}
+            kernels.append(_StepKernel(kernel(text), grid_of(tile, group, self.sizes, batch), constants))
         return kernels
 
     def _begin(self, arrays: Mapping[Argument, Tensor], table: Tensor, steps: int, batch: int) -> None:
         widest = max((self.sizes[state.shape[0]] for state in self.carried if state.shape), default=1)
-        tile = LaunchTile(BM=4, BN=128)
-        grid = (-(-batch // tile.BM), -(-widest // tile.BN))
+        tile = LaunchOptions({"BM": 4, "BN": 128})
+        grid = (-(-batch // tile.constants["BM"]), -(-widest // tile.constants["BN"]))
         ragged = LENGTHS in arrays
         kernel(self.begin)[grid](
             *pointers(self.begin.arguments, arrays),
@@ -135,7 +136,7 @@ class SteppedLoop:
             batch,
             BACKWARDS=self.backwards,
             RAGGED=ragged,
-            **tile.constants("BM", "BN"),
+            **tile.keywords(),
         )
 
     def _launch(self, kernels: Sequence[_StepKernel], table: Tensor, count: int, batch: int) -> None:
