@@ -1,5 +1,6 @@
 """PyTorch layers: any cell as a layer, drop-ins for torch.nn's, heads, pooling and initialisers."""
 
+from gatewright.backends.triton.newton import Newton, NewtonReport
 from gatewright.nn import init
 from gatewright.nn.accelerate import Report, accelerate
 from gatewright.nn.backends import Plan
@@ -30,6 +31,8 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "Newton",
+    "NewtonReport",
     "PerStepDense",
     "Plan",
     "Quantization",

@@ -8,6 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from gatewright.backends.triton.newton import MOST_STATES_OF_A_KERNEL, Newton
 from gatewright.backends.triton.support import device_obstacle
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.engine.schedules import simplified_and_planned
@@ -17,9 +18,12 @@ from gatewright.nn.modes import (
     is_eager,
     is_forward_mode,
     is_simulated,
+    is_transformed,
+    is_watched,
 )
 from gatewright.nn.precision import Precision
 from gatewright.nn.torch_fused import Fused
+from gatewright.schedule.linearized import unit_recurrence
 from gatewright.trace import Trace
 
 ENGINES = ("llvm", "triton")
@@ -42,17 +46,25 @@ class Plan:
 
 
 def choose(
-    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+    asked: str,
+    trace: Trace,
+    like: Tensor,
+    find_fused: Callable[[], Fused | str],
+    precision: Precision | str,
+    newton: Newton | None = None,
 ) -> Plan:
     """The backend for a cell on tensors such as `like`.
 
     `find_fused` finds torch's function for the layer, or why it has none; it is called only if the engine does not run
-    the cell. `precision` are the dtypes in which the engine computes it, or why it has none.
+    the cell. `precision` are the dtypes in which the engine computes it, or why it has none. With `newton` all steps
+    are solved at once.
 
     Raises OptionError where one was asked for by name and cannot run it.
     """
     if exports_onnx():
         return Plan("onnx", "torch.onnx.export records ONNX's own operator, or a loop of the equations")
+    if newton is not None:
+        return _choose_newton(asked, trace, like, precision)
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
     if asked in FUSED:
@@ -107,6 +119,46 @@ def _choose_for_gpu(
         return Plan("triton", "; ".join([*_kernel_notes(like, precision), *why]))
     reason = f"Triton's kernels cannot run this: {obstacle}"
     return Plan("torch", f"{reason}; nor can cuDNN: {fused}" if isinstance(fused, str) else reason)
+
+
+def _choose_newton(asked: str, trace: Trace, like: Tensor, precision: Precision | str) -> Plan:
+    """Newton's iterations by kernels where they can run, else by torch's operations."""
+    obstacle = _newton_obstacle(asked, like, precision)
+    without_kernels = None if isinstance(precision, str) else _device_obstacle(like.device, precision.dtype)
+    if asked == "triton" and obstacle is None:
+        obstacle = without_kernels
+    if obstacle is not None or isinstance(precision, str):
+        _refuse_newton(trace.name, obstacle or "")
+    if without_kernels is not None:
+        return Plan("newton", f"all steps at once, by torch's operations; Triton's kernels cannot: {without_kernels}")
+    states = unit_recurrence(trace).states
+    notes = _kernel_notes(like, precision)
+    if len(states) > MOST_STATES_OF_A_KERNEL:
+        notes.append(f"iterations by torch's operations: {len(states)} states of a unit do not stay in registers")
+    return Plan("newton", "; ".join(["all steps at once", *notes]))
+
+
+def _newton_obstacle(asked: str, like: Tensor, precision: Precision | str) -> str | None:
+    """Why Newton's iterations cannot be done in a call; None where they can."""
+    if asked not in ("auto", "triton"):
+        return f"backend {asked!r}"
+    if isinstance(precision, str):
+        return precision
+    if precision.products == "int8":
+        return "products in int8"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or (is_watched() and not is_transformed()):
+        return "torch.compile, torch.jit.trace or a TorchDispatchMode, whose graphs hold no iterations"
+    return _mode_obstacle(like)
+
+
+@torch.compiler.assume_constant_result
+def _refuse_newton(name: str, obstacle: str) -> NoReturn:
+    raise OptionError(
+        f"the layer of {name!r} was made with newton=, which cannot be done here",
+        expected="backend 'auto' or 'triton', outside torch.compile, forward mode and TorchDispatchModes",
+        got=obstacle,
+        do="set layer.newton = None",
+    )
 
 
 FASTER_THAN_CUDNN: frozenset[str] = frozenset()
@@ -190,7 +242,7 @@ def check_checkpoint(backend: str, trace: Trace, tensors: Iterable[Tensor]) -> N
     """Raise OptionError unless an engine runs a checkpointed layer on such tensors, or no gradient is needed."""
     if backend == "onnx" or torch.jit.is_tracing() or torch.compiler.is_exporting() or not torch.is_grad_enabled():
         return
-    if (backend not in ("llvm", "triton") or not is_eager()) and any(tensor.requires_grad for tensor in tensors):
+    if (backend not in (*ENGINES, "newton") or not is_eager()) and any(tensor.requires_grad for tensor in tensors):
         _refuse_checkpoint(backend, trace.name)
 
 
@@ -199,7 +251,7 @@ def _refuse_checkpoint(backend: str, name: str) -> NoReturn:
     raise OptionError(
         f"the layer of {name!r} was made with checkpoint=, which cannot be done here",
         expected="backend 'llvm' or 'triton', outside torch.compile, transforms of torch.func and TorchDispatchModes",
-        got=f"backend {backend!r}" if backend not in ("llvm", "triton") else "a call that one of these records",
+        got=f"backend {backend!r}" if backend not in (*ENGINES, "newton") else "a call that one of these records",
         do="set layer.checkpoint = None, or wrap the call in torch.utils.checkpoint.checkpoint",
         shell="leave out --set gradient_checkpoint",
     )

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from gatewright.backends.triton.newton import Newton, NewtonReport
 from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.trace import Trace
@@ -25,12 +26,18 @@ class LayerInterface(Protocol):
     products: OperandDtype
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
+    newton_reports: tuple[NewtonReport, ...]  # of every direction of every level, in the last call
     _forward_hooks: Any
     _forward_pre_hooks: Any
 
     @property
     def checkpoint(self) -> bool | int | None:
         """Whether, or for how many steps at a time, saved values are computed again."""
+        ...
+
+    @property
+    def newton(self) -> Newton | None:
+        """How Newton's iterations solve all steps at once; None where a loop takes them."""
         ...
 
     def sizes(self, layer: int = 0) -> dict[str, int]:

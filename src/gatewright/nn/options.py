@@ -1,12 +1,17 @@
 """The options of a recurrent layer, checked: each function raises OptionError for a value that is not allowed."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT, bind
+from gatewright.backends.triton.newton import Newton
+from gatewright.derive import vjp
 from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
-from gatewright.trace import Trace, trace_cell
+from gatewright.schedule.linearized import unit_recurrence
+from gatewright.trace import Trace, simplify, trace_cell
+from gatewright.trace.mask import masked_trace
 
 BACKENDS = ("auto", "llvm", "triton", "cudnn", "torch-fused", "torch")
 
@@ -90,6 +95,42 @@ def check_checkpoint(checkpoint: object) -> None:
         expected="True for stretches of sqrt(T) steps, their number of steps, or None to keep all saved values",
         got=repr(checkpoint),
     )
+
+
+def newton_of(newton: object, trace: Trace) -> Newton | None:
+    """The option `newton` of a layer: True is `Newton()`, False and None are none.
+
+    Raises OptionError where the units of the cell do not recur each by itself.
+    """
+    if newton is None or newton is False:
+        return None
+    if newton is not True and not isinstance(newton, Newton):
+        raise OptionTypeError(
+            "newton is no way to do Newton's iterations",
+            expected="True, gw.nn.Newton(...), or None for a loop",
+            got=repr(newton),
+        )
+    obstacle = _newton_obstacle(trace)
+    if obstacle:
+        raise OptionError(
+            f"a layer of cell {trace.name!r} cannot be solved by Newton's iterations",
+            expected="a cell whose units recur each by itself: the Jacobian of a step is then one small matrix a unit, "
+            "and not one of all units by all units",
+            got=obstacle,
+            do="leave out newton=; or write the recurrence with p.g * h in place of U.g @ h, and a state for each of "
+            "the units that need one another",
+        )
+    return Newton() if newton is True else newton
+
+
+@lru_cache(maxsize=64)
+def _newton_obstacle(trace: Trace) -> str:
+    """Why the steps of a cell, of its gradient, or with a mask cannot be solved at once; empty where they can."""
+    for place, form in (("", trace), ("in its gradient, ", vjp(trace)), ("with a mask, ", masked_trace(trace))):
+        obstacle = unit_recurrence(simplify(form)).obstacle
+        if obstacle:
+            return place + obstacle
+    return ""
 
 
 def check_backend(backend: str) -> None:

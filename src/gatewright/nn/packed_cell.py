@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from gatewright.axes import bind
+from gatewright.backends.triton.newton import Newton
 from gatewright.errors import OptionError
 from gatewright.nn.engine.autograd import widened
-from gatewright.nn.engine.device_operation import DeviceOperation
 from gatewright.nn.engine.differentiable import Differentiable, EngineName, OperandDtype, differentiable
 from gatewright.nn.engine.folded_embedding import FoldedOperation
 from gatewright.nn.engine.integer_operation import IntegerOperation
 from gatewright.nn.engine.integer_weights import IntegerWeights
 from gatewright.nn.engine.operation import SequenceOperation
+from gatewright.nn.engine.operation_of_trace import device_operation
 from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.nn.engine.trace_operation import TraceOperation
 from gatewright.packing import Layout, unpacked
@@ -61,14 +62,19 @@ class PackedCell:
         return unpacked(self.layout, tensors, self.trace, self.sizes)
 
     def spec(
-        self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None, engine: EngineName = "llvm"
+        self,
+        mode: RunMode,
+        dtype: torch.dtype,
+        products: OperandDtype = None,
+        engine: EngineName = "llvm",
+        newton: Newton | None = None,
     ) -> Differentiable:
         """The trace that an engine runs in a mode, with what is made from it."""
-        key = (mode, dtype, products, engine)
+        key = (mode, dtype, products, engine, newton)
         if key not in self.made:
             trace = _prepared(self.trace, mode)
             self.made[key] = differentiable(
-                trace, self.sizes, dtype, backwards=self.backwards, products=products, engine=engine
+                trace, self.sizes, dtype, backwards=self.backwards, products=products, engine=engine, newton=newton
             )
         return self.made[key]
 
@@ -81,14 +87,16 @@ class PackedCell:
                 named[name] = widened(emitted, (*emitted.shape[:2], *bind(gate.shape, self.sizes)))
         return named
 
-    def device_operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> TraceOperation:
-        """The operation that Triton's kernels run on packed parameters.
+    def device_operation(
+        self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None, newton: Newton | None = None
+    ) -> TraceOperation:
+        """The operation that Triton's kernels run on packed parameters: a loop, or Newton's iterations.
 
         Raises TraceError where the cell or its gradient has no schedule.
         """
-        key = ("device operation", mode, dtype, products)
+        key = ("device operation", mode, dtype, products, newton)
         if key not in self.made:
-            self.made[key] = DeviceOperation(self.spec(mode, dtype, products, "triton"), self.layout)
+            self.made[key] = device_operation(self.spec(mode, dtype, products, "triton", newton), self.layout)
         return self.made[key]
 
     def operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> SequenceOperation:
@@ -142,7 +150,12 @@ class QuantizedCell(PackedCell):
         return replace(self, weights=self.weights.copied(), made={}, made_for_graphs={})
 
     def spec(
-        self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None, engine: EngineName = "llvm"
+        self,
+        mode: RunMode,
+        dtype: torch.dtype,
+        products: OperandDtype = None,
+        engine: EngineName = "llvm",
+        newton: Newton | None = None,
     ) -> Differentiable:
         """As for any cell.
 
@@ -154,7 +167,7 @@ class QuantizedCell(PackedCell):
                 expected="float32, with products in int8",
                 got=f"{str(dtype).removeprefix('torch.')}, with products in {products or 'the same dtype'}",
             )
-        return super().spec(mode, dtype, products, engine)
+        return super().spec(mode, dtype, products, engine, newton)
 
     def operation(self, mode: RunMode, dtype: torch.dtype, products: OperandDtype = None) -> SequenceOperation:
         """The operation that the engine runs on the matrices that it holds, and on packed parameters."""

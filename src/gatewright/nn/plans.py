@@ -13,6 +13,7 @@ from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
+from gatewright.backends.triton.newton import NewtonReport
 from gatewright.nn.backends import Plan
 from gatewright.nn.engine.differentiable import Differentiable, OperandDtype, differentiable
 from gatewright.schedule.program import Phase, Program, Stage
@@ -77,7 +78,8 @@ class LayerPlan(Plan):
     of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs behind the
     summary. Where another backend runs they are None, and the summary is the first line alone. Layers with int8
     products have no gradient. With bfloat16 `products`, a single step of up to `float32_steps` rows multiplies in
-    float32.
+    float32. Where Newton's iterations solve all steps, `newton_reports` tell how the last call went, a line for each
+    direction of each level.
     """
 
     trace: Trace
@@ -85,6 +87,7 @@ class LayerPlan(Plan):
     dtype: torch.dtype
     products: OperandDtype = None
     float32_steps: int = 0
+    newton_reports: tuple[NewtonReport, ...] = ()
 
     @cached_property
     def program(self) -> Program | None:
@@ -136,6 +139,7 @@ class LayerPlan(Plan):
 
     def __str__(self) -> str:
         lines = [super().__str__()]
+        lines += [f"  {'last call':{_WIDTH}}{report}" for report in self.newton_reports]
         if self.program:
             done = {phase: _done(stages) for phase, stages in self.program.passes() if stages}
             if Phase.LOOP in done and recurrence(self.program.trace).is_parallel:

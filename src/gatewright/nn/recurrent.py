@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.base import check_relabels
+from gatewright.backends.triton.newton import Newton, NewtonReport
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
@@ -31,7 +32,15 @@ from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
 from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.modes import is_simulated
-from gatewright.nn.options import as_cell, check_axes, check_checkpoint, check_options, check_stacked, trace_of
+from gatewright.nn.options import (
+    as_cell,
+    check_axes,
+    check_checkpoint,
+    check_options,
+    check_stacked,
+    newton_of,
+    trace_of,
+)
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.precision import NARROW, precision_of
@@ -72,6 +81,9 @@ class Recurrent(nn.Module, NotebookDisplay):
     torch.autocast, and everything else stays float32.
     `checkpoint=True` trains with less memory: see gatewright.nn.engine.checkpointed. Saved values are not kept but
     computed again, for sqrt(T) steps at a time, or for the number of steps that is given; it may be set later.
+    `newton=True` solves all steps at once by Newton's iterations, for a cell whose units recur each by itself (p.g * h
+    in place of U.g @ h), and `newton=gw.nn.Newton(...)` sets how; it may be set later. `newton_reports` tells how the
+    last call went, for every direction of every level.
     `backend` is "auto", or asks by name for "llvm" (compiled, on the CPU), "triton" (compiled, on a GPU), "cudnn"
     (torch.gru and its like on CUDA, for the equations of torch.nn's layers), "torch-fused" (the same functions on any
     device) or "torch" (operation by operation); `plan()` tells what runs.
@@ -81,6 +93,8 @@ class Recurrent(nn.Module, NotebookDisplay):
 
     products: OperandDtype = None
     _checkpoint: Checkpoint = None
+    _newton: Newton | None = None
+    newton_reports: tuple[NewtonReport, ...] = ()
 
     def __init__(
         self,
@@ -99,6 +113,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         layout: Layout | None = None,
         dropout_per: str = "step",
         checkpoint: Checkpoint = None,
+        newton: Newton | bool | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -111,6 +126,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         check_axes(trace, sizes or {})
         self.trace = trace if bias else without(trace, BIAS_SPACE)
         names = [param.name for param in self.trace.params]
+        self.newton = newton
         self.starts = {} if isinstance(self.cell, Trace) else self.cell.starts(names)  # not drawn by `init`
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
@@ -151,6 +167,16 @@ class Recurrent(nn.Module, NotebookDisplay):
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         check_checkpoint(checkpoint)
         self._checkpoint = checkpoint
+
+    @property
+    def newton(self) -> Newton | None:
+        """How Newton's iterations solve all steps at once; None where a loop takes them. It may be set to True. Setting
+        it raises OptionError where the cell's units need one another."""
+        return self._newton
+
+    @newton.setter
+    def newton(self, newton: Newton | bool | None) -> None:
+        self._newton = newton_of(newton, self.trace)
 
     @property
     def output_size(self) -> int:
@@ -216,9 +242,10 @@ class Recurrent(nn.Module, NotebookDisplay):
         like = next(self.parameters(), torch.empty(0))
         sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
         precision = precision_of(self, like)
-        plan = backends.choose(self.backend, self.trace, like, partial(fused_or_reason, self), precision)
+        plan = backends.choose(self.backend, self.trace, like, partial(fused_or_reason, self), precision, self.newton)
         if plan.backend != "llvm" or isinstance(precision, str):
-            return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype)
+            reports = self.newton_reports if plan.backend == "newton" else ()
+            return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype, newton_reports=reports)
         reason, float32_steps = plan.reason, 0
         is_converted = like.dtype in NARROW or torch.is_autocast_enabled("cpu")
         if precision.products == "bfloat16" and is_converted and runs_as_step(self, MOST_NARROW_ROWS):
@@ -299,7 +326,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         )
         states = [state for state in (hx if isinstance(hx, tuple | list) else (hx,)) if isinstance(state, Tensor)]
         precision = precision_of(self, like, states, packed=isinstance(input, PackedSequence))
-        plan = backends.choose(self.backend, self.trace, like, find_fused, precision)
+        plan = backends.choose(self.backend, self.trace, like, find_fused, precision, self.newton)
         stay_packed = plan.backend in backends.FUSED
         if isinstance(input, PackedSequence) and not stay_packed and torch.compiler.is_exporting():
             raise no_packed_export(self)
@@ -311,7 +338,9 @@ class Recurrent(nn.Module, NotebookDisplay):
         if isinstance(fused, Fused):
             results = call_fused(self, fused, arguments, packed)
         else:
-            computed = precision if plan.backend in backends.ENGINES and not isinstance(precision, str) else None
+            computed = (
+                precision if plan.backend in (*backends.ENGINES, "newton") and not isinstance(precision, str) else None
+            )
             results = call_generic(self, plan.backend, arguments, packed, gates=bool(return_gates), precision=computed)
         output = self._output_as_called(results.output, arguments, stay_packed)
         finals = results.finals if arguments.batched else tuple(final.squeeze(1) for final in results.finals)
@@ -342,6 +371,7 @@ class Recurrent(nn.Module, NotebookDisplay):
             "dropout_per": "step",
             "bidirectional": False,
             "checkpoint": None,
+            "newton": None,
         }
         shown += [f"{name}={getattr(self, name)}" for name, value in options.items() if getattr(self, name) != value]
         return ", ".join([*shown, *(f"{axis}={size}" for axis, size in self._extra.items())])

@@ -11,7 +11,7 @@ from gatewright import cells
 from gatewright.axes import bind
 from gatewright.backends import numpy_ref
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.newton import TOLERANCES, NewtonSolution, NewtonSolver, solve
+from gatewright.backends.triton.newton import TOLERANCES, Newton, NewtonSolution, NewtonSolver, solve
 from gatewright.backends.triton.newton_iteration import (
     IterationSizes,
     KernelIteration,
@@ -201,13 +201,16 @@ def test_windows_reach_what_the_whole_does_not() -> None:
     sizes, inputs, params, starts = random_problem(trace, 8, 2000, 2, 2.0, seed=1)
     solver = NewtonSolver(trace, sizes, DOUBLE, kernels=False)
     with pytest.raises(ConvergenceError) as refused:
-        solver.solve(inputs, params, starts, max_iterations=30)
+        solver.solve(inputs, params, starts, options=Newton(max_iterations=30))
     lines = str(refused.value).splitlines()
     assert lines[0] == "cell 'diagonal_lstm': 30 iterations over 2000 steps did not converge"
     assert lines[1] == "  expected: a residual and a correction of at most 1.0e-10 of the largest state"
     assert lines[2].startswith("  got: residual ")
-    assert lines[3] == "  do: run the loop, step by step, or solve shorter pieces one after the other: window=250"
-    solution = solver.solve(inputs, params, starts, window=128)
+    assert lines[3] == (
+        "  do: Newton(window=250) solves shorter pieces one after the other; Newton(falls_back=True) runs a layer's "
+        "loop, step by step, where this happens"
+    )
+    solution = solver.solve(inputs, params, starts, options=Newton(window=128))
     want = numpy_ref.run(trace, *({n: t.numpy() for n, t in g.items()} for g in (inputs, params, starts)))
     got = {name: states[1:].numpy() for name, states in solution.tensors.states.items()}
     assert_parity(got, want.sequences, dtype="float64", steps=2000, cell="diagonal LSTM in windows")
@@ -228,7 +231,7 @@ def test_rows_that_end_early(name: str, window: int | None, rng: np.random.Gener
         want = run.run(*groups, lengths)
         got = solve(
             trace, given.sizes, *groups, lengths, precision=DOUBLE, backwards=given.backwards, kernels=False,
-            window=window,
+            options=Newton(window=window),
         ).tensors  # fmt: skip
         for mine, theirs in ((got.emits, want.emits), (got.sums, want.sums), (got.states, want.states)):
             torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
@@ -280,10 +283,8 @@ def test_cells_whose_units_see_each_other_are_refused() -> None:
 
 @pytest.mark.parametrize("option", ["tolerance", "max_iterations", "window"])
 def test_options_are_positive(option: str) -> None:
-    trace = step("indrnn")
-    sizes, inputs, params, starts = random_problem(trace, 2, 3, 1, 0.5, seed=0)
     with pytest.raises(OptionError, match=f"{option} is not positive"):
-        solve(trace, sizes, inputs, params, starts, precision=DOUBLE, **{option: 0})
+        Newton(**{option: 0})
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

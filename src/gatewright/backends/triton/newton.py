@@ -39,8 +39,34 @@ from gatewright.trace.ir import Trace, Var
 TOLERANCES: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4}
 """What the last correction may be, in parts of the largest state, by dtype. A correction is about the error of the
 states before it; as Newton's iteration converges, the error after it is about its square, or that of rounding."""
-MAX_ITERATIONS = 50
 MOST_STATES_OF_A_KERNEL = 2  # the matrices of more do not stay in registers
+
+
+@dataclass(frozen=True, slots=True)
+class Newton:
+    """How Newton's iterations are done.
+
+    - `tolerance`: what correction and residual may be at the end, in parts of the largest state; None is 1e-10 in
+      float64 and 1e-4 in float32.
+    - `max_iterations`: of each window of time.
+    - `window`: pieces of so many steps are solved one after the other, each from the states that the one before ended
+      with. Less is parallel, and fewer iterations are needed. None is all steps at once.
+    - `falls_back`: where the tolerance is not reached a layer runs the loop, step by step, and its report says so. By
+      default it raises ConvergenceError.
+
+    Raises OptionError for numbers that are not positive.
+    """
+
+    tolerance: float | None = None
+    max_iterations: int = 50
+    window: int | None = None
+    falls_back: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "max_iterations", "window"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +78,27 @@ class NewtonReport:
       where all are smaller. It is an estimate of the error before that iteration, and a bound of the one after it.
     - `residual`: the most by which a state before the last iteration differed from its step, in the same parts.
     - `tolerance`: that both were held to.
+    - `fell_back`: it was not reached, and the loop gave the result.
     """
 
     iterations: int
     correction: float
     residual: float
     tolerance: float
+    fell_back: bool = False
+
+    def __str__(self) -> str:
+        result = "not reached: the loop ran" if self.fell_back else "reached"
+        return (
+            f"{_counted(self.iterations)}, correction {self.correction:.1e}, residual {self.residual:.1e}, tolerance "
+            f"{self.tolerance:.1e} {result}"
+        )
+
+
+class NotSolvedError(ConvergenceError):
+    """A system of all steps that was not solved: how far the iterations came is in `report`."""
+
+    report: NewtonReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +116,18 @@ def solve(
     params: Tensors,
     starts: Mapping[str, Tensor | None],
     lengths: Tensor | None = None,
-    **options: Any,
+    options: Newton | None = None,
+    **solver: Any,
 ) -> NewtonSolution:
     """Run a trace over a sequence by Newton's iterations; the arguments are those of `NewtonSolver` and its `solve`."""
-    ours = {name: options.pop(name) for name in ("precision", "backwards", "kernels") if name in options}
-    return NewtonSolver(trace, sizes, **ours).solve(inputs, params, starts, lengths, **options)
+    return NewtonSolver(trace, sizes, **solver).solve(inputs, params, starts, lengths, options)
 
 
 class NewtonSolver:
     """A trace whose units recur each by itself, with its sizes, its dtypes and its direction in time.
 
     The trace may be a cell, a step that saves, its gradient (with `backwards=True`) or a further derivative. `kernels`
-    runs iterations as Triton kernels, else by torch; by default kernels run on a GPU, for one or two states.
+    runs iterations as Triton kernels, else by torch; by default kernels run where they can, for one or two states.
 
     Raises TraceError where a unit needs others as well.
     """
@@ -119,7 +160,7 @@ class NewtonSolver:
     def iteration(self, device: torch.device) -> NewtonIteration:
         """How an iteration is computed on a device."""
         fits = len(self.step.states) <= MOST_STATES_OF_A_KERNEL
-        as_kernel = device.type == "cuda" and fits if self.kernels is None else self.kernels
+        as_kernel = fits and self.known.runs_kernels(device) if self.kernels is None else self.kernels
         if as_kernel not in self._iterations:
             params = frozenset(param.name for param in self.trace.params)
             self._iterations[as_kernel] = (
@@ -136,28 +177,21 @@ class NewtonSolver:
         params: Tensors,
         starts: Mapping[str, Tensor | None],
         lengths: Tensor | None = None,
-        *,
-        tolerance: float | None = None,
-        max_iterations: int = MAX_ITERATIONS,
-        window: int | None = None,
+        options: Newton | None = None,
     ) -> NewtonSolution:
-        """Find all states, and from them what the trace emits and sums.
+        """Find all states, and from them what the trace emits and sums. The tensors are those of `ProgramRun.run`.
 
-        The tensors are those of `ProgramRun.run`. `window` solves pieces of so many steps one after the other, each
-        from the states that the one before ended with: less is parallel, and fewer iterations are needed.
-
-        Raises ConvergenceError where the tolerance was not reached in `max_iterations`, OptionError for options that
-        are not positive.
+        Raises NotSolvedError where the tolerance was not reached, or, with a step that is affine, where products of
+        slopes overflowed.
         """
-        tolerance = TOLERANCES[self.precision.numbers] if tolerance is None else tolerance
-        _hold_positive(tolerance=tolerance, max_iterations=max_iterations, window=1 if window is None else window)
+        options = options or Newton()
         known = self.known.run(inputs, params, {}, lengths).emits if self.step.known.emits else {}
         like = next(iter(inputs.values()))
         steps, batch = like.shape[:2]
         values = {name: tensor.contiguous() for name, tensor in {**inputs, **known}.items()}
-        run = _Run(self, values, params, tolerance, max_iterations)
+        run = _Run(self, values, params, options)
         first = {state.name: self._start(state, starts, batch, like.device) for state in self.step.states}
-        states, report = run.windows(first, steps, lengths, window or max(steps, 1))
+        states, report = run.windows(first, steps, lengths)
         return NewtonSolution(self._result(states, inputs, params, starts, lengths), report)
 
     def _start(self, state: Var, starts: Mapping[str, Tensor | None], batch: int, device: torch.device) -> Tensor:
@@ -214,28 +248,21 @@ def _new(state: str) -> str:
     return f"new({state})"
 
 
-def _hold_positive(**options: float) -> None:
-    for name, value in options.items():
-        if not value > 0:
-            raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
-
-
 class _Run:
     """The iterations of one call."""
 
-    def __init__(
-        self, solver: NewtonSolver, values: Tensors, shared: Tensors, tolerance: float, max_iterations: int
-    ) -> None:
-        self.solver, self.values, self.shared = solver, values, shared
-        self.tolerance, self.max_iterations = tolerance, max_iterations
+    def __init__(self, solver: NewtonSolver, values: Tensors, shared: Tensors, options: Newton) -> None:
+        self.solver, self.values, self.shared, self.options = solver, values, shared, options
+        tolerance = options.tolerance
+        self.tolerance = TOLERANCES[solver.precision.numbers] if tolerance is None else tolerance
         self.iterations, self.residual, self.correction = 0, 0.0, 0.0
         self.iterate = solver.iteration(next(iter(values.values())).device)
 
     def windows(
-        self, starts: dict[str, Tensor], steps: int, lengths: Tensor | None, window: int
+        self, starts: dict[str, Tensor], steps: int, lengths: Tensor | None
     ) -> tuple[dict[str, Tensor], NewtonReport]:
         """All windows, one after the other, in the direction of time."""
-        backwards = self.solver.backwards
+        backwards, window = self.solver.backwards, self.options.window or max(steps, 1)
         whole = {name: start.new_zeros((steps + 1, *start.shape)) for name, start in starts.items()}
         firsts = range(0, steps, window) if steps else range(1)
         for first in reversed(firsts) if backwards else firsts:
@@ -257,11 +284,13 @@ class _Run:
         if not steps or not next(iter(guess.values())).numel():
             return guess
         if self.solver.step.is_affine:  # slopes and offsets are not a guess: the states are exact
-            self.iterate(arrays, guess, new)
+            sizes = self.iterate(arrays, guess, new)
             self.iterations += 1
+            if not sizes.state < float("inf"):
+                raise self._unsolved(sizes, steps)
             return new
         sizes = IterationSizes(*[float("inf")] * 3)
-        for _ in range(self.max_iterations):
+        for _ in range(self.options.max_iterations):
             sizes = self.iterate(arrays, guess, new)
             self.iterations += 1
             guess, new = new, guess
@@ -276,14 +305,25 @@ class _Run:
                 return guess
         raise self._unsolved(sizes, steps)
 
-    def _unsolved(self, sizes: IterationSizes, steps: int) -> ConvergenceError:
-        shorter = f", or solve shorter pieces one after the other: window={steps // 8}" if steps >= 16 else ""
-        return ConvergenceError(
-            f"cell {self.solver.trace.name!r}: {self.max_iterations} iterations over {steps} steps did not converge",
+    def _unsolved(self, sizes: IterationSizes, steps: int) -> NotSolvedError:
+        shorter = f"Newton(window={steps // 8}) solves shorter pieces one after the other; " if steps >= 16 else ""
+        count = 1 if self.solver.step.is_affine else self.options.max_iterations
+        error = NotSolvedError(
+            f"cell {self.solver.trace.name!r}: {_counted(count)} over {steps} steps did not converge",
             expected=f"a residual and a correction of at most {self.tolerance:.1e} of the largest state",
             got=f"residual {sizes.residual:.1e}, correction {sizes.correction:.1e}, largest state {sizes.state:.1e}",
-            do=f"run the loop, step by step{shorter}",
+            do=f"{shorter}Newton(falls_back=True) runs a layer's loop, step by step, where this happens",
         )
+        scale = max(sizes.state, 1.0)
+        correction, residual = (
+            size / scale if scale < float("inf") else scale for size in (sizes.correction, sizes.residual)
+        )
+        error.report = NewtonReport(self.iterations, correction, residual, self.tolerance, fell_back=True)
+        return error
+
+
+def _counted(iterations: int) -> str:
+    return f"{iterations} iteration{'' if iterations == 1 else 's'}"
 
 
 def _ends(states: Tensor, lengths: Tensor | None, backwards: bool) -> Tensor:

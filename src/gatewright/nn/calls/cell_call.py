@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
+from gatewright.backends.triton.newton import Newton
 from gatewright.nn.engine import sequence_function
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import EngineName, OperandDtype
@@ -38,6 +39,7 @@ class CellCall:
     - `gates`: return every gate.
     - `products`: the dtype that an engine rounds operands of products to.
     - `checkpoint`: compute saved values again by stretches; see gatewright.nn.engine.checkpointed.
+    - `newton`: how backend "newton" solves all steps at once.
     """
 
     cell: PackedCell
@@ -50,6 +52,7 @@ class CellCall:
     gates: bool = False
     products: OperandDtype = None
     checkpoint: Checkpoint = None
+    newton: Newton | None = None
 
     @property
     def like(self) -> Tensor:
@@ -84,6 +87,8 @@ class CellCall:
 
 def run_cell(backend: str, call: CellCall) -> CellResults:
     """Run a cell over a sequence by a backend of gatewright.nn.backends."""
+    if backend == "newton":  # the operations of the engine for GPUs, which solve in place of looping
+        backend = "triton"
     if backend == "onnx" and call.mode == (True, False, False, False):
         lengths = None if call.ragged is None else call.ragged.lengths
         results = onnx_operators.run(call.cell, call.like, call.packed, tuple(call.states.values()), lengths)
@@ -103,8 +108,12 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
 
 def _run_packed(engine: EngineName, call: CellCall) -> CellResults:
     """By an engine, on the tensors that the layer holds."""
-    make = call.cell.device_operation if engine == "triton" else call.cell.operation
-    operation: TraceOperation = make(call.mode, call.like.dtype, call.products)
+    cell, mode, dtype = call.cell, call.mode, call.like.dtype
+    operation: TraceOperation = (
+        cell.device_operation(mode, dtype, call.products, call.newton)
+        if engine == "triton"
+        else cell.operation(mode, dtype, call.products)
+    )
     if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
         return _run_by_name(engine, call)
     sequences, ragged = call.sequences, call.ragged
@@ -205,7 +214,7 @@ def _run_engine(engine: EngineName, call: CellCall, values: Mapping[str, Tensor]
         saves = differentiated and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
         key, operands, names = _graph_call(cell, mode, dtype, call.products, engine, saves)
         return dict(zip(names, custom_ops.run_op(key, [values[name] for name in operands]), strict=False))
-    return sequence_function.run_named(cell.spec(mode, dtype, call.products, engine), values)
+    return sequence_function.run_named(cell.spec(mode, dtype, call.products, engine, call.newton), values)
 
 
 @torch.compiler.assume_constant_result

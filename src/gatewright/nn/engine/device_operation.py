@@ -172,7 +172,18 @@ class DeviceOperation(TraceOperation):
         device = next(iter(inputs.values())).device.type
         is_autocast = torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if is_autocast else nullcontext():
-            return self.run_of(kind).run(inputs, params, starts, _lengths(ragged))
+            return self.compute(kind, inputs, params, starts, _lengths(ragged))
+
+    def compute(
+        self,
+        kind: RunKind,
+        inputs: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        starts: Mapping[str, Tensor | None],
+        lengths: Tensor | None,
+    ) -> ProgramTensors:
+        """Run the Program of a kind; the tensors are those of `ProgramRun.run`."""
+        return self.run_of(kind).run(inputs, params, starts, lengths)
 
     def run_of(self, kind: RunKind) -> ProgramRun:
         """What runs the Program of a kind."""
@@ -183,9 +194,13 @@ class DeviceOperation(TraceOperation):
                 program, backwards = planned(trace), spec.backwards
             else:
                 program, backwards = spec.gradient_program(*kind), not spec.backwards
-            program = without_loop(program)
+            program = self.scheduled(program)
             self._runs[kind] = ProgramRun(program, spec.sizes, self.precision, backwards=backwards)
         return self._runs[kind]
+
+    def scheduled(self, program: Program) -> Program:
+        """The Program with scans in place of its loop, where all its states allow it."""
+        return without_loop(program)
 
     def _values(self, operands: Operands) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and parameters by the names in the equations."""

@@ -10,6 +10,7 @@ import torch
 from gatewright.axes import bind
 from gatewright.backends.llvm.emit.vector_type import PRODUCTS, Dtype, Products
 from gatewright.backends.llvm.runtime.engine import Engine
+from gatewright.backends.triton.newton import Newton
 from gatewright.derive import vjp
 from gatewright.errors import OptionError
 from gatewright.nn.engine.schedules import gradient_program, planned, simplified, step_pair
@@ -32,7 +33,7 @@ class Differentiable:
     """A Trace with sizes and a dtype, its direction in time, and everything that is made from it once.
 
     `products` is the dtype that operands of products are rounded to, in its derivatives too; see Engine. `engine` makes
-    the kernels.
+    the kernels. With `newton`, Newton's iterations solve all steps at once, in its derivatives too.
 
     A gradient is taken by all results. Only by states at every step may there be nothing to take it by: `seeded` names
     those by which there is, and each set of them has a gradient of its own.
@@ -44,6 +45,7 @@ class Differentiable:
     backwards: bool = False
     products: OperandDtype = None
     engine: EngineName = "llvm"
+    newton: Newton | None = None
     _engines: dict[Names, "GradientEngines"] = field(default_factory=dict[Names, "GradientEngines"])
     _gradients: dict[tuple[Names, Names], Engine] = field(default_factory=dict[tuple[Names, Names], Engine])
     _derived: dict[Names, "Differentiable"] = field(default_factory=dict[Names, "Differentiable"])
@@ -124,14 +126,20 @@ class Differentiable:
 
     def with_trace(self, trace: Trace, *, backwards: bool) -> "Differentiable":
         """Another Trace with the same sizes, dtypes and engine."""
-        return Differentiable(trace, self.sizes, self.dtype, backwards, self.products, self.engine)
+        return Differentiable(trace, self.sizes, self.dtype, backwards, self.products, self.engine, self.newton)
 
     @cached_property
     def masked(self) -> "Differentiable":
         """The same with a mask as an input: a row keeps its states where that is 0."""
         trace = masked_trace(self.trace)
-        return _differentiable(
-            trace, tuple(sorted(self.sizes.items())), self.dtype, self.backwards, self.products, self.engine
+        return differentiable(
+            trace,
+            self.sizes,
+            self.dtype,
+            backwards=self.backwards,
+            products=self.products,
+            engine=self.engine,
+            newton=self.newton,
         )
 
     @cached_property
@@ -178,8 +186,9 @@ def _differentiable(
     backwards: bool,
     products: OperandDtype,
     engine: EngineName,
+    newton: Newton | None,
 ) -> Differentiable:
-    return Differentiable(simplified(trace), dict(sizes), dtype, backwards, products, engine)
+    return Differentiable(simplified(trace), dict(sizes), dtype, backwards, products, engine, newton)
 
 
 def differentiable(
@@ -190,9 +199,10 @@ def differentiable(
     backwards: bool = False,
     products: OperandDtype = None,
     engine: EngineName = "llvm",
+    newton: Newton | None = None,
 ) -> Differentiable:
     """The one Differentiable of a trace, sizes, dtypes, direction in time and engine."""
-    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards, products, engine)
+    return _differentiable(trace, tuple(sorted(sizes.items())), dtype, backwards, products, engine, newton)
 
 
 def sum_shape(spec: Differentiable, name: str) -> tuple[int, ...]:

@@ -4,14 +4,22 @@ from functools import lru_cache
 
 from gatewright.nn.engine.device_operation import DeviceOperation
 from gatewright.nn.engine.differentiable import Differentiable
+from gatewright.nn.engine.newton_operation import NewtonOperation
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.trace_operation import TraceOperation
-from gatewright.packing import Packed
+from gatewright.packing import Layout, Packed
 
 
 @lru_cache(maxsize=1024)
 def operation_of_trace(spec: Differentiable) -> TraceOperation:
     """The operation of a trace with a tensor for each parameter, under the names in its equations."""
     layout = tuple(Packed(param.name, (param.name,)) for param in spec.trace.params)
-    kind = DeviceOperation if spec.engine == "triton" else SequenceOperation
-    return kind(spec, layout, whole_states=True)
+    if spec.engine == "llvm":
+        return SequenceOperation(spec, layout, whole_states=True)
+    return device_operation(spec, layout, whole_states=True)
+
+
+def device_operation(spec: Differentiable, layout: Layout, *, whole_states: bool = False) -> TraceOperation:
+    """The operation by Triton's kernels: a loop, or Newton's iterations."""
+    kind = DeviceOperation if spec.newton is None else NewtonOperation
+    return kind(spec, layout, whole_states=whole_states)
