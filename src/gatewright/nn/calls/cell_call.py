@@ -12,9 +12,11 @@ from gatewright.backends.triton.newton import Newton
 from gatewright.nn.engine import sequence_function
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import EngineName, OperandDtype
+from gatewright.nn.engine.newton_operation import merged, newton_reports
 from gatewright.nn.engine.trace_operation import TraceOperation
 from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
+from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_eager, is_transformed, is_watched
 from gatewright.nn.packed_cell import PackedCell, RunMode, gate_name
 from gatewright.nn.sequence import RaggedRows
@@ -83,6 +85,17 @@ class CellCall:
     def values(self) -> dict[str, Tensor]:
         """Every value that the equations read, by name."""
         return {**self.sequences, **self.cell.unpack(self.packed), **self.initial_states}
+
+
+def run_direction_of(layer: LayerInterface, index: int, backend: str, call: CellCall) -> CellResults:
+    """Run the direction of that index of a layer, which keeps what Newton's iterations report of it."""
+    if call.newton is None:
+        return run_cell(backend, call)
+    layer.newton_reports = layer.newton_reports[:index]
+    with newton_reports() as found:
+        results = run_cell(backend, call)
+    layer.newton_reports = (*layer.newton_reports, merged(found))
+    return results
 
 
 def run_cell(backend: str, call: CellCall) -> CellResults:

@@ -14,15 +14,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends import torch_eager
 from gatewright.backends.llvm.runtime.engine import MOST_UNPACKED_ROWS
-from gatewright.backends.triton.newton import NewtonReport
 from gatewright.nn.calls.arguments import CallArguments
-from gatewright.nn.calls.cell_call import CellCall, CellResults, run_cell
+from gatewright.nn.calls.cell_call import CellCall, CellResults, run_direction_of
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
-from gatewright.nn.engine.newton_operation import merged, newton_reports
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.packed_weights import converted
 from gatewright.nn.engine.sequence_function import run
@@ -329,9 +327,6 @@ def call_generic(
     names = [state.name for state in trace.states]
     resets = arguments.resets
     starts = None if resets is None else _resets_of_directions(layer, resets, arguments.values)
-    newton, reports = layer.newton if backend == "newton" else None, list[NewtonReport]()
-    if newton is not None:
-        layer.newton_reports = ()  # until all directions are solved
 
     def run_direction(index: int, values: Tensor) -> CellResults:
         cell, (steps, batch) = layer.packed_cells[index], values.shape[:2]
@@ -351,18 +346,11 @@ def call_generic(
             gates=gates,
             products=precision.products if precision else None,
             checkpoint=layer.checkpoint,
-            newton=newton,
+            newton=layer.newton if backend == "newton" else None,
         )
-        if newton is None:
-            return run_cell(backend, call)
-        with newton_reports() as found:
-            results = run_cell(backend, call)
-        reports.append(merged(found))
-        return results
+        return run_direction_of(layer, index, backend, call)
 
     results = _run_directions(layer, arguments.values, run_direction, gates)
-    if newton is not None:
-        layer.newton_reports = tuple(reports)
     return results if precision is None else rounded(results, precision)
 
 
