@@ -238,7 +238,8 @@ def _run_step(
 
 def _is_for_engine(layer: LayerInterface) -> bool:
     """Whether the engine may run a layer, and nothing is drawn."""
-    return layer.backend in _ENGINE and layer.newton is None and not (layer.training and layer.trace.noises)
+    loops = layer._newton is None  # pyright: ignore[reportPrivateUsage] (its property would be a call more)
+    return loops and layer.backend in _ENGINE and not (layer.training and layer.trace.noises)
 
 
 def _resets_of_directions(layer: LayerInterface, resets: Tensor, like: Tensor) -> list[Tensor]:
