@@ -48,7 +48,7 @@ class TraceError(GatewrightError, ValueError):
 
 
 class ShapeError(GatewrightError, ValueError, RuntimeError):
-    """An array whose shape or dtype does not fit the layer or reference that it was given to.
+    """An array whose shape, dtype or device does not fit the layer or reference that it was given to.
 
     torch.nn raises ValueError for some of these and RuntimeError for others: programs that catch either go on working.
     """

@@ -53,6 +53,10 @@ class LayerInterface(Protocol):
         """All parameters."""
         ...
 
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """All parameters with their names."""
+        ...
+
     def packed_parameters(self, index: int) -> list[Tensor]:
         """The parameters of one direction of one level, as they are now."""
         ...

@@ -14,6 +14,7 @@ from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
+from gatewright.nn.calls.arguments import check_devices
 from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
 from gatewright.nn.calls.step_call import call_step
@@ -122,6 +123,8 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
                 + f", each of {self.weight_ih.dtype}; or all of them without the batch",
                 got=shown,
             )
+        named = dict(zip(names, tensors, strict=True))
+        check_devices(type(self).__name__, {**named, **dict(self.named_parameters())})
         rows = tensors if input.dim() == 2 else [tensor.unsqueeze(0) for tensor in tensors]
         return dict(zip(names, rows, strict=True))
 

@@ -1,5 +1,7 @@
 """Programs by torch's operations: the reference's numbers, for steps, their gradients and the gradients of these."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from gatewright.backends.triton.batched_products import adjacent, multiply, stac
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.program_run import LoopForm, ProgramRun
 from gatewright.derive import vjp
+from gatewright.errors import ShapeError
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Choices, Program, Time
 from gatewright.trace import Trace, simplify, trace_cell
@@ -130,6 +133,47 @@ def test_rows_that_end_early(name: str, time: Time, form: LoopForm, rng: np.rand
                 sums[key] += total
         for key, total in sums.items():
             torch.testing.assert_close(result.sums[key], total)
+
+
+@pytest.mark.parametrize("form", ["resident", "stepped", "persistent", None])
+@pytest.mark.parametrize(("batch", "hidden", "widest"), [(2**29, 5, "h"), (1, 2**16, "U.r")])
+def test_what_kernels_cannot_count_is_refused(form: LoopForm | None, batch: int, hidden: int, widest: str) -> None:
+    """Nothing is allocated before."""
+    step = simplify(trace_cell(CELLS["gru"]))
+    run = ProgramRun(plan(step), {"input": 1, "hidden": hidden}, DOUBLE)
+    x = torch.zeros(1, 1, 1, dtype=torch.float64).expand(3, batch, 1)
+    with pytest.raises(ShapeError) as raised:
+        run.run({"x": x}, {}, {}, form=form)
+    elements = batch * hidden if widest == "h" else hidden**2
+    assert str(raised.value) == (
+        "'gru' is too large for a kernel: offsets within a step, or a parameter, have 32 bits\n"
+        "  expected: at most 2147483647 numbers\n"
+        f"  got: {elements} in {widest}, with {batch} rows\n"
+        "  do: call the layer for some of the rows at a time, or with backend='torch'"
+    )
+
+
+@pytest.mark.parametrize("form", ["resident", "stepped", "persistent"])
+def test_threads_take_turns_in_the_interpreter(form: LoopForm, rng: np.random.Generator) -> None:
+    step = simplify(trace_cell(CELLS["layer_norm(gru)"]))
+    given = draw(step, sizes_for(step), 3, 2, rng)
+    with ThreadPoolExecutor(4) as threads:
+        for result in threads.map(lambda _: ran(given, form=form), range(8)):
+            assert_parity(result, oracle(given), dtype="float64", steps=3, width=256)
+
+
+def test_autocast_rounds_no_product(rng: np.random.Generator) -> None:
+    for trace in traces_of("gru")[:2]:
+        given = draw(trace, sizes_for(trace), 3, 2, rng)
+        run = ProgramRun(plan(trace), given.sizes, KernelPrecision(), backwards=given.backwards)
+        tensors = [{name: x.float() for name, x in group.items()} for group in tensors_of(given)]
+        for form in ("torch", "resident"):
+            results = []
+            for enabled in (False, True):
+                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                    result = run.run(*tensors, form=form)
+                results.append({**result.states, **result.emits, **result.sums})
+            assert_parity(results[1], results[0], dtype="float32", steps=3, width=256)
 
 
 def test_matrices_that_lie_one_behind_the_other_are_not_copied() -> None:

@@ -277,3 +277,28 @@ def test_what_does_not_fit_is_said(module: gw.nn.Recurrent, arguments: dict[str,
 def test_a_value_error_catches_them_as_it_does_for_torch() -> None:
     with pytest.raises(ValueError, match=re.escape("another dtype")):
         layer()(x().double())
+
+
+@pytest.mark.parametrize("backend", ["auto", "llvm", "triton", "torch"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_tensors_on_several_devices_are_refused_before_anything_runs(backend: str, grad: bool) -> None:
+    state, do = torch.zeros(1, BATCH, HIDDEN), "\n  do: move the layer and what it is called with to one device"
+    cases = [
+        (layer(backend=backend, device="meta"), x(), None, "the input on cpu; W_l0, U_l0, b_l0 on meta"),
+        (
+            layer(backend=backend), x(), state.to("meta"),
+            "the input, W_l0, U_l0, b_l0 on cpu; the initial state h on meta",
+        ),
+        (layer(backend=backend), pack_padded_sequence(x(), [7, 7]), state.to("meta"), "the initial state h on meta"),
+    ]  # fmt: skip
+    for module, input, hx, got in cases:
+        with torch.set_grad_enabled(grad), pytest.raises(ShapeError) as raised:
+            module(input, hx)
+        assert f"{got}{do}" in str(raised.value)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "triton"])
+def test_a_step_has_its_tensors_on_one_device(backend: str) -> None:
+    cell = gw.nn.GRUCell(INPUT, HIDDEN, backend=backend)
+    with pytest.raises(ShapeError, match="x, weight_ih, weight_hh, bias_ih, bias_hh on cpu; h on meta"):
+        cell(torch.zeros(BATCH, INPUT), torch.zeros(BATCH, HIDDEN, device="meta"))

@@ -3,6 +3,7 @@
 import linecache
 from functools import cache
 from hashlib import sha256
+from threading import Lock
 from typing import Any
 
 from gatewright.backends.triton.kernel_text import KernelText
@@ -13,7 +14,28 @@ def kernel(text: KernelText) -> Any:
 
     It is launched by `kernel(text)[grid](*pointers, T, B, **constants)`.
     """
-    return _functions(text.text)[text.name]
+    function = _functions(text.text)[text.name]
+    return InterpretedKernel(function) if is_interpreted() else function
+
+
+class InterpretedKernel:
+    """A kernel in Triton's interpreter. Threads take turns: while a kernel runs, the interpreter has other functions
+    in the places of those of triton.language, for all threads.
+    """
+
+    _turn = Lock()
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        """What launches the kernel over a grid."""
+
+        def launch(*arguments: Any, **constants: Any) -> None:
+            with self._turn:
+                self._function[grid](*arguments, **constants)
+
+        return launch
 
 
 def is_interpreted() -> bool:

@@ -22,6 +22,7 @@ from gatewright.backends.torch_rules import rules
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument
+from gatewright.backends.triton.launch import check_extents, without_autocast
 from gatewright.backends.triton.pass_kernels import PassKernels
 from gatewright.backends.triton.persistent_kernel import PersistentLoop
 from gatewright.backends.triton.program_memory import ProgramMemory, widened
@@ -83,6 +84,7 @@ class ProgramRun:
         self._passes: dict[Phase, PassKernels] = {}
         self._scans: dict[int, ScanKernel] = {}
         self._prepared: dict[tuple[torch.device, int], list[PreparedEquation]] = {}
+        self._counted = -1  # the most rows for which `check_extents` was asked
 
     def runs_kernels(self, device: torch.device) -> bool:
         """Whether kernels run on a device; else torch's operations do."""
@@ -130,21 +132,27 @@ class ProgramRun:
         - `starts` (batch, ...): the states before the first step that is taken; None is zeros.
         - `lengths` (batch,), int32, on the device: the number of steps that each row takes. Backwards in time, a row
           begins at its last step.
+
+        Raises ShapeError for more rows or features than kernels can count.
         """
-        program = self.program
+        program, like = self.program, next(iter(inputs.values()))
+        if form is None and not self.runs_kernels(like.device):
+            form = "torch"
+        if form != "torch" and like.shape[1] > self._counted:
+            check_extents(program, self.sizes, like.shape[1])
+            self._counted = like.shape[1]
         memory = ProgramMemory(program, self.sizes, self.dtype, inputs, starts, lengths, backwards=self.backwards)
         memory.shared.update(params)
-        self.compute(program.prologue, memory.shared, memory)
-        if form is None and not self.runs_kernels(memory.device):
-            form = "torch"
-        stages = _TorchStages(self, memory)
         # the interpreter computes with NumPy, in padded lanes too: what comes of those is never stored
-        with np.errstate(all="ignore") if form != "torch" and memory.device.type == "cpu" else nullcontext():
+        quiet = np.errstate(all="ignore") if form != "torch" and memory.device.type == "cpu" else nullcontext()
+        with without_autocast(memory.device), quiet:
+            self.compute(program.prologue, memory.shared, memory)
+            stages = _TorchStages(self, memory)
             self._run_pass(Phase.BEFORE, form, stages)
             self._run_scans(form, stages)
             self._run_loop(form, stages)
             self._run_pass(Phase.AFTER, form, stages)
-        return ProgramTensors(memory.states, self._emits(memory), self._sums(memory))
+            return ProgramTensors(memory.states, self._emits(memory), self._sums(memory))
 
     def _run_pass(self, phase: Phase, form: LoopForm | None, stages: "_TorchStages") -> None:
         if form == "torch" or self.program.scan:  # kernels of these passes do not know every value that scans give

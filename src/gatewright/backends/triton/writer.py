@@ -43,11 +43,12 @@ INTERPRETED = tl.constexpr(knobs.runtime.interpret)  # Triton's interpreter has 
 # What a kernel calls its own parameters and variables, which no value may be called.
 RESERVED = frozenset(
     {"T", "B", "A", "D", "P", "BM", "BN", "BK", "EMULATED", "STAGES", "BACKWARDS", "RAGGED", "INTERPRETED"}
-    | {"triton", "tl", "knobs", "libdevice", "range", "float"}
+    | {"triton", "tl", "knobs", "libdevice", "range", "float", "min"}
     | {"rows", "t", "at", "step", "steps", "length", "first", "after", "active", "in_batch"}
     | set(FUNCTIONS)
     | set(keyword.kwlist)
 )
+_NUMBERED = re.compile(r"(E|join_)\d+")  # reserved as well: types of elements, and the functions that join steps
 
 
 class KernelNames:
@@ -71,7 +72,7 @@ class KernelNames:
     def take(self, wanted: str) -> str:
         """The identifier that is wanted, or one like it."""
         name, number = wanted, 2
-        while name in self._taken:
+        while name in self._taken or _NUMBERED.fullmatch(name):
             name, number = f"{wanted}_{number}", number + 1
         self._taken.add(name)
         return name
@@ -155,7 +156,7 @@ class KernelWriter:
         argument = Argument(kind, name)
         if argument not in self.arguments:
             role = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start"}.get(kind, "ptr")
-            self.arguments[argument] = self.names.of(name, role)
+            self.arguments[argument] = self.names.take(f"{identifier(name)}_{role}")
         return self.arguments[argument]
 
     def axis(self, name: str, width: str = "") -> KernelAxis:

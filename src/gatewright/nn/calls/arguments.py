@@ -1,6 +1,6 @@
 """The arguments of a call in one form: time-major, batched, padded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -74,9 +74,18 @@ def read_arguments(
         ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
     active = None if mask is None else _marked(layer, "a mask that does", ragged, mask, values, batched)
     starts = None if resets is None else _marked(layer, "resets that do", ragged, resets, values, batched)
+    states = _states(layer, hx, batch, batched)
+    check_devices(
+        _name(layer),
+        {
+            "the input": values,
+            **{f"the initial state {n.name}": h for n, h in zip(layer.trace.states, states or (), strict=False)},
+            **dict(layer.named_parameters()),
+        },
+    )
     return CallArguments(
         values=values,
-        states=_states(layer, hx, batch, batched),
+        states=states,
         ragged=ragged,
         active=active,
         resets=starts,
@@ -98,6 +107,20 @@ def _check_dtype(layer: LayerInterface, what: str, tensor: Tensor) -> None:
         if tensor.is_floating_point()
         else f"embed indices or make them one-hot, and convert numbers, .to({parameter.dtype})",
     )
+
+
+def check_devices(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Hold that the tensors of a call, given by what they are called, lie on one device: kernels trust it."""
+    places: dict[torch.device, list[str]] = {}
+    for what, tensor in tensors.items():
+        places.setdefault(tensor.device, []).append(what)
+    if len(places) > 1:
+        raise ShapeError(
+            f"{name} was called with tensors on several devices",
+            expected="all of them on one device",
+            got="; ".join(f"{', '.join(group)} on {device}" for device, group in places.items()),
+            do="move the layer and what it is called with to one device: layer.to(device), input.to(device)",
+        )
 
 
 def _name(layer: LayerInterface) -> str:

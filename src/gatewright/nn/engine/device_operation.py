@@ -1,7 +1,6 @@
 """A Trace over a sequence on a GPU, or on a CPU in Triton's interpreter: its run and its gradient, as Programs."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -168,11 +167,7 @@ class DeviceOperation(TraceOperation):
         starts: Mapping[str, Tensor | None],
         ragged: RaggedRows | None,
     ) -> ProgramTensors:
-        # The dtypes of all values are decided. Autocast would round the results of torch's products.
-        device = next(iter(inputs.values())).device.type
-        is_autocast = torch.is_autocast_enabled(device)
-        with torch.autocast(device, enabled=False) if is_autocast else nullcontext():
-            return self.compute(kind, inputs, params, starts, _lengths(ragged))
+        return self.compute(kind, inputs, params, starts, _lengths(ragged))
 
     def compute(
         self,
