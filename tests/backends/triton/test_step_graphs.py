@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,74 @@ def test_a_cpu_has_no_graphs() -> None:
     with StepGraphCache().steps(CPU, "shape", lambda: table, lambda *call: launched.append(call)) as loop:
         loop.take(5)
     assert launched == [(table, 5)]
+
+
+class Streams:
+    """A CUDA device that records calls; what was launched without a graph, by number of steps, and what by graphs."""
+
+    shape = "shape"
+    captures = fails = False
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: self.captures)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=1))
+        self.cache = StepGraphCache(self.record)
+        self.launched: list[int] = []
+        self.recorded: list[int] = []
+
+    def record(self, launch: Callable[[], None]) -> KeptCalls:
+        before = len(self.launched)
+        launch()
+        self.recorded += self.launched[before:]
+        del self.launched[before:]
+        return KeptCalls(lambda: None)
+
+    def launch(self, table: Tensor, count: int) -> None:
+        if self.fails:
+            raise RuntimeError("no kernel")
+        self.launched.append(count)
+
+    def run(self, steps: int) -> tuple[list[int], list[int]]:
+        """What one run launches and records."""
+        self.launched, self.recorded = [], []
+        table = torch.zeros(2, dtype=torch.int64)
+        with self.cache.steps(torch.device("cuda:0"), self.shape, lambda: table, self.launch) as loop:
+            loop.take(steps)
+        return self.launched, self.recorded
+
+
+def test_nothing_is_recorded_before_a_run_has_ended_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    streams.fails = True
+    with pytest.raises(RuntimeError, match="no kernel"):
+        streams.run(9)
+    streams.fails = False
+    assert streams.run(0) == ([0], [])  # no kernel of a step was compiled
+    assert streams.run(9) == ([9], [])
+    assert streams.run(9) == ([], [8, 1])
+    assert streams.run(10) == ([], [])
+    streams.shape = "another"
+    assert streams.run(9) == ([9], [])
+
+
+def test_what_could_not_be_recorded_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    streams.run(9)
+    streams.fails = True
+    with pytest.raises(RuntimeError, match="no kernel"):
+        streams.run(9)
+    streams.fails = False
+    assert streams.run(9) == ([], [8, 1])
+
+
+def test_a_caller_records_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    for _ in range(2):
+        streams.captures = True
+        assert streams.run(9) == ([9], [])
+        streams.captures = False
+        streams.run(9)
+    assert streams.run(9) == ([], [])
 
 
 @pytest.mark.gpu

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
 from typing import Protocol
@@ -32,10 +32,12 @@ class UnrecordedSteps:
 
     def __init__(self, table: Tensor, launch: Launch) -> None:
         self.table, self._launch = table, launch
+        self.taken = 0
 
     def take(self, steps: int) -> None:
         """Launch the kernels of so many steps on the current stream."""
         self._launch(self.table, steps)
+        self.taken += steps
 
 
 class Replayable(Protocol):
@@ -55,17 +57,22 @@ def record_graph(launch: Callable[[], None]) -> Replayable:
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             launch()
-        finally:
-            graph.capture_end()
+        except BaseException:
+            with suppress(RuntimeError):  # it says that the recording is broken, and not why
+                graph.capture_end()
+            raise
+        graph.capture_end()
     return graph
+
+
+Record = Callable[[Callable[[], None]], Replayable]
+"""Record what a call launches."""
 
 
 class RecordedSteps:
     """Steps of one shape on one stream, as graphs that are recorded when they are first needed."""
 
-    def __init__(
-        self, table: Tensor, launch: Launch, record: Callable[[Callable[[], None]], Replayable] = record_graph
-    ) -> None:
+    def __init__(self, table: Tensor, launch: Launch, record: Record) -> None:
         self.table, self._launch, self._record = table, launch, record
         self._graphs: dict[int, Replayable] = {}
 
@@ -80,7 +87,8 @@ class RecordedSteps:
 class StepGraphCache:
     """The graphs of one loop, by shape and stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record = record_graph) -> None:
+        self._record = record
         self._recorded: OrderedDict[Hashable, RecordedSteps | None] = OrderedDict()
         self._lock = Lock()
 
@@ -90,8 +98,8 @@ class StepGraphCache:
     ) -> Generator[UnrecordedSteps | RecordedSteps]:
         """The steps of a shape, for one run. `table` allocates the table of addresses.
 
-        Kernels are recorded from the second run of a shape on a stream: the first compiles them, which cannot be
-        recorded. While a caller records a graph of their own, the kernels become part of that graph.
+        Kernels are recorded once a run of the shape has taken steps on the stream: that one compiles them, which cannot
+        be recorded. While a caller records a graph of their own, the kernels become part of that graph.
         """
         if device.type != "cuda" or torch.cuda.is_current_stream_capturing():
             yield UnrecordedSteps(table(), launch)
@@ -101,10 +109,13 @@ class StepGraphCache:
         # thread may launch between the parts of a run.
         with self._lock:
             if key not in self._recorded:
+                first = UnrecordedSteps(table(), launch)
+                yield first
+                if not first.taken:
+                    return
                 self._recorded[key] = None
-                yield UnrecordedSteps(table(), launch)
             else:
-                recorded = self._recorded[key] = self._recorded[key] or RecordedSteps(table(), launch)
+                recorded = self._recorded[key] = self._recorded[key] or RecordedSteps(table(), launch, self._record)
                 self._recorded.move_to_end(key)
                 yield recorded
             while len(self._recorded) > GRAPHS_KEPT:
