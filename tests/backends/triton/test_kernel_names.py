@@ -72,11 +72,11 @@ def hostile(trace: Trace, program: Program, texts: list[KernelText]) -> Iterator
     words -= {value.name for value in trace.values()}
     stages = (*program.loop, *(scan_stage(program, stage).stage for stage in program.scan))
     targets = [equation.target.name for stage in stages for equation in stage.equations]
-    left = sorted(words)
     assert len(targets) > 3
+    left = sorted(words)
     while left:
-        yield renamed(trace, dict(zip(targets, left, strict=False)))
-        del left[: len(targets)]
+        chosen, left = left[: len(targets)], left[len(targets) :]
+        yield renamed(trace, dict(zip(targets[: len(chosen)], chosen, strict=True)))
 
 
 @pytest.mark.parametrize("form", FORMS)
