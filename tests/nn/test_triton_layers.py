@@ -113,6 +113,18 @@ def test_higher_derivatives_of_a_relu_whose_bias_has_none(order: int) -> None:
     assert_parity(called(triton, order=order), called(engine, order=order), dtype="float64", steps=order * STEPS)
 
 
+@gw.cell(spaces={"a": ()})
+def of_numbers(x, h, a, W, U):
+    """A cell with parameters of one number."""
+    z = gw.sigmoid(a.s * gw.mean(h) + a.t)
+    return z * h + (1 - z) * gw.tanh(W.n @ x + a.u * (U.n @ h))
+
+
+def test_second_derivatives_by_numbers() -> None:
+    engine, triton = twins(recurrent(of_numbers))
+    assert_parity(called(triton, order=2), called(engine, order=2), dtype="float64", steps=STEPS, width=256)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("options", OPTIONS)

@@ -53,7 +53,7 @@ class DeviceOperation(TraceOperation):
             steps, batch = inputs[self.inputs[0]].shape[:2]
             self.check_shapes(operands, (steps, batch))
         starts = dict(zip(numbering.states, map(self._converted, operands[self.count :]), strict=True))
-        result = self._run("saving" if saves else "inference", inputs, params, starts, ragged)
+        result = self.compute("saving" if saves else "inference", inputs, params, starts, _lengths(ragged))
         states = [result.states[name] for name in numbering.states]
         others = {tensor.untyped_storage().data_ptr() for tensor in (*inputs.values(), *params.values(), *states)}
         emits = separate([result.emits[name] for name, _ in spec.trace.emits], others)
@@ -86,10 +86,13 @@ class DeviceOperation(TraceOperation):
         taken: set[int] = set()  # by a gradient: callers change each in place
         for number, packed in enumerate(self.layout):
             place = numbering.first_packed + number
+            operand = operands[place]
             if needed[place]:
+                assert operand is not None
                 parts = [result.sums[adjoint(name, order)] for name in packed.slots]
                 addresses = {part.data_ptr() for part in parts}
-                gradients[place] = joined(parts, numbering.shapes[number], copies=bool(addresses & taken))
+                whole = joined(parts, numbering.shapes[number], copies=bool(addresses & taken))
+                gradients[place] = whole.reshape(operand.shape)
                 taken |= addresses
         for name, whole, need in zip(numbering.states, wholes, needed[self.count :], strict=True):
             carried = result.states[adjoint(name, order)]
@@ -135,7 +138,7 @@ class DeviceOperation(TraceOperation):
             params[adjoint(name, order)] = first.new_zeros(shape) if grad is None else self._converted(grad)
         starts = {adjoint(name, order): self._converted(end) for name, end in zip(names, ends, strict=True)}
         kind = (seeded, self._wanted(needed, order))
-        return self._run(kind, inputs, params, starts, ragged), wholes
+        return self.compute(kind, inputs, params, starts, _lengths(ragged)), wholes
 
     def _order(self, grads: Sequence[Tensor | None]) -> int:
         return self.spec.pair(frozenset(self.seeded(grads))).backward.order
@@ -158,16 +161,6 @@ class DeviceOperation(TraceOperation):
             if tensor is None or tensor.dtype is not self.spec.dtype or tensor.shape != shape:
                 return False
         return True
-
-    def _run(
-        self,
-        kind: RunKind,
-        inputs: Mapping[str, Tensor],
-        params: Mapping[str, Tensor],
-        starts: Mapping[str, Tensor | None],
-        ragged: RaggedRows | None,
-    ) -> ProgramTensors:
-        return self.compute(kind, inputs, params, starts, _lengths(ragged))
 
     def compute(
         self,
@@ -201,7 +194,8 @@ class DeviceOperation(TraceOperation):
         """Inputs and parameters by the names in the equations."""
         spec = self.spec
         inputs = {name: self._converted(x) for name, x in zip(self.inputs, operands, strict=False) if x is not None}
-        packed = [self._converted(x) for x in operands[self.parameters] if x is not None]
+        given = [x for x in operands[self.parameters] if x is not None]  # a number by itself may have no axis
+        packed = [self._converted(x.reshape(shape)) for x, shape in zip(given, self.numbering.shapes, strict=True)]
         with torch.no_grad():
             params: dict[str, Tensor] = unpacked(self.layout, packed, spec.trace, spec.sizes)
         return {name: x for name, x in inputs.items() if x is not None}, params
