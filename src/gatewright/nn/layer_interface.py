@@ -28,6 +28,7 @@ class LayerInterface(Protocol):
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     newton_reports: tuple[NewtonReport, ...]  # of every direction of every level, in the last call
     _newton: Newton | None
+    _parameters: Any
     _forward_hooks: Any
     _forward_pre_hooks: Any
 

@@ -75,14 +75,10 @@ def read_arguments(
     active = None if mask is None else _marked(layer, "a mask that does", ragged, mask, values, batched)
     starts = None if resets is None else _marked(layer, "resets that do", ragged, resets, values, batched)
     states = _states(layer, hx, batch, batched)
-    check_devices(
-        _name(layer),
-        {
-            "the input": values,
-            **{f"the initial state {n.name}": h for n, h in zip(layer.trace.states, states or (), strict=False)},
-            **dict(layer.named_parameters()),
-        },
-    )
+    own = layer._parameters.values()  # pyright: ignore[reportPrivateUsage] (named_parameters() takes 7 us)
+    if any(tensor is not None and tensor.device != values.device for tensor in (*(states or ()), *own)):
+        named = {f"the initial state {n.name}": h for n, h in zip(layer.trace.states, states or (), strict=False)}
+        check_devices(_name(layer), {"the input": values, **named, **dict(layer.named_parameters())})
     return CallArguments(
         values=values,
         states=states,
