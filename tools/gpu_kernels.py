@@ -22,16 +22,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from gatewright.backends.triton.chips import CHIPS
-from gatewright.backends.triton.choice import resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import ArgumentKind
-from gatewright.backends.triton.resident_loop import ResidentLoop
-from gatewright.backends.triton.resources import LaunchOptions, Resources
-from gatewright.backends.triton.stepped import SteppedLoop
-from gatewright.backends.triton.tiles import step_tile
+from gatewright.backends.triton.program_run import ProgramRun
+from gatewright.backends.triton.resources import Resources
+from gatewright.backends.triton.run_kernels import loop_kernels, resident_obstacle
 from gatewright.cells import CATALOGUE
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
@@ -109,30 +104,16 @@ def compiled(case: LoopCase) -> CompiledLoop | None:
         return None
     sizes = {axis: 16 if "rank" in axis else case.units for leaf in trace.leaves() for axis in leaf.shape}
     precision, chip = PRECISIONS[case.units], CHIPS[case.chip]
+    run = ProgramRun(program, sizes, precision, backwards=case.run == "gradient")
     began = time.perf_counter()
-    loop = ResidentLoop(program, sizes, precision, backwards=case.run == "gradient")
-    memory = {argument: None for argument in loop.arguments if argument.kind is ArgumentKind.LENGTHS}
-    options = loop.options_on(chip, memory)
-    if options is not None:
-        seconds = time.perf_counter() - began
-        return CompiledLoop(case, "resident", (resources_of(loop.kernel, chip, precision, options, memory),), seconds)
-    return _stepped(case, SteppedLoop(program, sizes, precision, backwards=case.run == "gradient"), precision)
-
-
-def _stepped(case: LoopCase, loop: SteppedLoop, precision: KernelPrecision) -> CompiledLoop:
-    """The kernels of a step."""
-    chip = CHIPS[case.chip]
-    arrays = {argument: torch.empty(0, device="meta") for argument in loop.table}
-    taken: list[Resources] = []
-    slowest = 0.0
-    for group, text in zip(loop.groups, loop.texts, strict=True):
-        tile = step_tile(loop.program, group, loop.sizes, arrays, ROWS, chip)
-        constants = {"BACKWARDS": loop.backwards, "RAGGED": False, "ALIGNMENT": 16, **tile.constants}
+    kernels = loop_kernels(run, chip, ROWS)
+    form = "stepped" if resident_obstacle(run, chip) else "resident"
+    slowest = time.perf_counter() - began if form == "resident" else 0.0  # it is compiled to be chosen
+    for kernel in kernels:
         began = time.perf_counter()
-        options = LaunchOptions(constants, tile.warps, tile.stages)
-        taken.append(resources_of(text, chip, precision, options))
+        _ = kernel.resources
         slowest = max(slowest, time.perf_counter() - began)
-    return CompiledLoop(case, "stepped", tuple(taken), slowest)
+    return CompiledLoop(case, form, tuple(kernel.resources for kernel in kernels), slowest)
 
 
 def table(loops: Iterable[CompiledLoop]) -> str:

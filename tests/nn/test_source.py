@@ -59,7 +59,7 @@ def test_backends_without_code(backend: str) -> None:
         gw.nn.GRU(3, 5).source(backend)
     assert str(raised.value) == (
         f"there is no source for backend {backend!r}\n"
-        "  expected: 'llvm', the one that generates code\n"
+        "  expected: 'llvm' or 'triton', those that generate code\n"
         f"  got: {backend!r}\n"
         "  do: print(gw.trace.to_text(layer.trace)) shows the equations that every backend runs"
     )

@@ -8,8 +8,9 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from gatewright.backends.triton.chips import OnChip
 from gatewright.backends.triton.newton import MOST_STATES_OF_A_KERNEL, Newton
-from gatewright.backends.triton.support import device_obstacle
+from gatewright.backends.triton.support import device_obstacle, obstacle_on_every_gpu
 from gatewright.errors import OptionError, TraceError
 from gatewright.nn.engine.schedules import simplified_and_planned
 from gatewright.nn.modes import (
@@ -48,7 +49,7 @@ class Plan:
 def choose(
     asked: str,
     trace: Trace,
-    like: Tensor,
+    like: Tensor | OnChip,
     find_fused: Callable[[], Fused | str],
     precision: Precision | str,
     newton: Newton | None = None,
@@ -68,7 +69,7 @@ def choose(
     if asked == "torch":
         return Plan("torch", "asked for by name; operation by operation, on any device")
     if asked in FUSED:
-        fused = (_cudnn_obstacle(like.device) if asked == "cudnn" else None) or find_fused()
+        fused = (_cudnn_obstacle(like) if asked == "cudnn" else None) or find_fused()
         if isinstance(fused, str):
             _refuse(asked, trace.name, fused)
         return Plan(asked, f"asked for by name: {(_CUDNN if asked == 'cudnn' else _FUSED).format(fused.name)}")
@@ -78,7 +79,7 @@ def choose(
 
 
 def _choose_for_cpu(
-    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+    asked: str, trace: Trace, like: Tensor | OnChip, find_fused: Callable[[], Fused | str], precision: Precision | str
 ) -> Plan:
     """The compiled engine, else torch's fused functions, else its operations."""
     obstacle = _obstacle(trace, like, precision)
@@ -98,7 +99,7 @@ def _choose_for_cpu(
 
 
 def _choose_for_gpu(
-    asked: str, trace: Trace, like: Tensor, find_fused: Callable[[], Fused | str], precision: Precision | str
+    asked: str, trace: Trace, like: Tensor | OnChip, find_fused: Callable[[], Fused | str], precision: Precision | str
 ) -> Plan:
     """CuDNN where the equations are its own, else Triton's kernels, else torch's operations."""
     obstacle = _gpu_obstacle(trace, like, precision)
@@ -110,7 +111,7 @@ def _choose_for_gpu(
         return Plan("torch", f"Triton's kernels cannot run this: {obstacle}")
     fused = find_fused()
     if not isinstance(fused, str) and fused.name not in FASTER_THAN_CUDNN:
-        if _cudnn_obstacle(like.device) is None:
+        if _cudnn_obstacle(like) is None:
             return Plan("cudnn", f"{_CUDNN.format(fused.name)}; no Triton kernel has been measured to be faster")
         if obstacle is not None:
             return Plan("torch-fused", f"Triton's kernels cannot run this: {obstacle}; {_FUSED.format(fused.name)}")
@@ -121,10 +122,10 @@ def _choose_for_gpu(
     return Plan("torch", f"{reason}; nor can cuDNN: {fused}" if isinstance(fused, str) else reason)
 
 
-def _choose_newton(asked: str, trace: Trace, like: Tensor, precision: Precision | str) -> Plan:
+def _choose_newton(asked: str, trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> Plan:
     """Newton's iterations by kernels where they can run, else by torch's operations."""
     obstacle = _newton_obstacle(asked, like, precision)
-    without_kernels = None if isinstance(precision, str) else _device_obstacle(like.device, precision.dtype)
+    without_kernels = None if isinstance(precision, str) else _place_obstacle(like, precision.dtype)
     if asked == "triton" and obstacle is None:
         obstacle = without_kernels
     if obstacle is not None or isinstance(precision, str):
@@ -138,7 +139,7 @@ def _choose_newton(asked: str, trace: Trace, like: Tensor, precision: Precision 
     return Plan("newton", "; ".join(["all steps at once", *notes]))
 
 
-def _newton_obstacle(asked: str, like: Tensor, precision: Precision | str) -> str | None:
+def _newton_obstacle(asked: str, like: Tensor | OnChip, precision: Precision | str) -> str | None:
     """Why Newton's iterations cannot be done in a call; None where they can."""
     if asked not in ("auto", "triton"):
         return f"backend {asked!r}"
@@ -166,8 +167,9 @@ FASTER_THAN_CUDNN: frozenset[str] = frozenset()
 that cuDNN is the floor: no layer that takes the place of torch.nn's is slower than that."""
 
 
-def _kernel_notes(like: Tensor, precision: Precision | str) -> list[str]:
+def _kernel_notes(like: Tensor | OnChip, precision: Precision | str) -> list[str]:
     place = "this GPU" if like.device.type == "cuda" else "Triton's interpreter"
+    place = like.chip.name if isinstance(like, OnChip) else place
     return [f"kernels for {place}", *([] if isinstance(precision, str) or not precision.note else [precision.note])]
 
 
@@ -191,7 +193,7 @@ def _refuse(asked: str, name: str, obstacle: str) -> NoReturn:
     )
 
 
-def _obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | None:
+def _obstacle(trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> str | None:
     """Why the compiled engine cannot run a cell on such tensors; None where it can."""
     if like.device.type != "cpu":
         return f"the tensors are on {like.device.type}"
@@ -202,13 +204,18 @@ def _obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | N
     return _mode_obstacle(like) or _unplannable(trace)
 
 
-def _gpu_obstacle(trace: Trace, like: Tensor, precision: Precision | str) -> str | None:
+def _gpu_obstacle(trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> str | None:
     """Why Triton's kernels cannot run a cell on such tensors; None where they can."""
     if isinstance(precision, str):
         return precision
     if precision.products == "int8":
         return "layers of weights in int8 run on a CPU"
-    return _device_obstacle(like.device, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
+    return _place_obstacle(like, precision.dtype) or _mode_obstacle(like) or _unplannable(trace)
+
+
+def _place_obstacle(like: Tensor | OnChip, dtype: torch.dtype) -> str | None:
+    """Why kernels cannot run where tensors are; None where they can."""
+    return obstacle_on_every_gpu(dtype) if isinstance(like, OnChip) else _device_obstacle(like.device, dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -216,9 +223,13 @@ def _device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     return device_obstacle(device, dtype)
 
 
+def _cudnn_obstacle(like: Tensor | OnChip) -> str | None:
+    """Why cuDNN computes nothing for such tensors; None where it may."""
+    return None if isinstance(like, OnChip) else _cudnn_device_obstacle(like.device)
+
+
 @torch.compiler.assume_constant_result
-def _cudnn_obstacle(device: torch.device) -> str | None:
-    """Why cuDNN computes nothing on a device; None where it may."""
+def _cudnn_device_obstacle(device: torch.device) -> str | None:
     if device.type != "cuda":
         return f"the tensors are on {device.type}"
     if not torch.backends.cudnn.is_available():
@@ -226,12 +237,12 @@ def _cudnn_obstacle(device: torch.device) -> str | None:
     return None if torch.backends.cudnn.enabled else "torch.backends.cudnn.enabled is False"
 
 
-def _mode_obstacle(like: Tensor) -> str | None:
+def _mode_obstacle(like: Tensor | OnChip) -> str | None:
     """Why kernels cannot run in the modes of torch that are at work; None where they can."""
     if torch.compiler.is_compiling():
         if is_derived_by_transform():
             return "torch.compile is tracing a derivative by torch.func"
-    elif type(like) not in TENSORS and not is_simulated(like):
+    elif not isinstance(like, OnChip) and type(like) not in TENSORS and not is_simulated(like):
         return f"the tensors are {type(like).__name__}s"
     if is_forward_mode():
         return "forward-mode differentiation is at work"

@@ -13,14 +13,24 @@ from gatewright.backends.llvm.parallel.work_partition import partition_work
 from gatewright.backends.llvm.runtime.amx_support import amx_support
 from gatewright.backends.llvm.runtime.engine import Engine, KernelOrigin
 from gatewright.backends.llvm.runtime.runner import contention
+from gatewright.backends.triton.chips import Chip
+from gatewright.backends.triton.load import is_interpreted
 from gatewright.backends.triton.newton import NewtonReport
+from gatewright.backends.triton.program_run import ProgramRun
+from gatewright.backends.triton.run_kernels import loop_kernels, resident_obstacle
 from gatewright.nn.backends import Plan
-from gatewright.nn.engine.differentiable import Differentiable, OperandDtype, differentiable
+from gatewright.nn.engine.differentiable import Differentiable, EngineName, OperandDtype, differentiable
+from gatewright.nn.engine.operation_of_trace import device_run
 from gatewright.schedule.program import Phase, Program, Stage
 from gatewright.threads import get_num_threads
 from gatewright.trace import Trace, Var, recurrence
 
-_PASSES = {Phase.BEFORE: "before the loop", Phase.LOOP: "in the loop", Phase.AFTER: "after the loop"}
+_PASSES = {
+    Phase.BEFORE: "before the loop",
+    Phase.SCAN: "in scans",
+    Phase.LOOP: "in the loop",
+    Phase.AFTER: "after the loop",
+}
 _WIDTH = 17  # of the first column
 
 
@@ -76,10 +86,16 @@ class LayerPlan(Plan):
     Between two stages every unit of a row waits for the others. A loop that a scan could compute is marked; the engine
     keeps the loop, since it does the least work. The numbers are those of a training step in each direction
     of the first layer; the sums go over all rows and steps. `program` and `gradient` are the Programs behind the
-    summary. Where another backend runs they are None, and the summary is the first line alone. Layers with int8
+    summary. Where neither of our engines runs they are None, and the summary is the first line alone. Layers with int8
     products have no gradient. With bfloat16 `products`, a single step of up to `float32_steps` rows multiplies in
     float32. Where Newton's iterations solve all steps, `newton_reports` tell how the last call went, a line for each
     direction of each level.
+
+    On a `chip` Triton's kernels run. Then the summary also tells whether the loop is resident, one launch for all
+    steps, and what it takes, or why it is not; to find out, kernels are compiled that are not on disk yet.
+
+          the loop         resident: 134 registers a thread, 0 bytes spilled, 76 KiB of shared memory, 4 warps
+          its loop         2 kernels a step; as one for all steps, its matrices take 768 KiB of shared memory, and ...
     """
 
     trace: Trace
@@ -88,15 +104,20 @@ class LayerPlan(Plan):
     products: OperandDtype = None
     float32_steps: int = 0
     newton_reports: tuple[NewtonReport, ...] = ()
+    chip: Chip | None = None
 
     @cached_property
     def program(self) -> Program | None:
         """The forward run."""
+        if self.backend == "triton":
+            return self.run().program
         return self.engine().program if self.backend == "llvm" else None
 
     @cached_property
     def gradient(self) -> Program | None:
         """The gradient by the output."""
+        if self.backend == "triton":
+            return self.run(gradient=True).program
         return self.engine(gradient=True).program if self.backend == "llvm" and self.products != "int8" else None
 
     @cached_property
@@ -105,7 +126,7 @@ class LayerPlan(Plan):
         if self.gradient is None:
             return {}
         spec = self._spec(0, self.products)
-        pair = spec.engines(spec.output_state).pair
+        pair = spec.pair(spec.output_state)
         values = (value for name, value in pair.forward.emits if name in pair.saved)
         return {value.name: prod(bind(value.shape, spec.sizes)) for value in values if isinstance(value, Var)}
 
@@ -145,8 +166,9 @@ class LayerPlan(Plan):
             if Phase.LOOP in done and recurrence(self.program.trace).is_parallel:
                 done[Phase.LOOP] += "; elementwise, a scan may compute it"
             lines += [f"  {_PASSES[phase]:{_WIDTH}}{text}" for phase, text in done.items()]
+            lines += self._form(gradient=False)
         if self.gradient:
-            lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}"]
+            lines += [f"  {'gradient':{_WIDTH}}{_gradient_done(self.gradient)}", *self._form(gradient=True)]
             lines += [f"  {'saved for it':{_WIDTH}}{self._saved()}"]
         return "\n".join(lines)
 
@@ -155,8 +177,20 @@ class LayerPlan(Plan):
         spec = self._spec(layer, self.products)
         return spec.whole_gradient if gradient else spec.inference
 
-    def _spec(self, layer: int, products: OperandDtype) -> Differentiable:
-        return differentiable(self.trace, self.sizes[layer], self.dtype, products=products)
+    def run(self, layer: int = 0, *, gradient: bool = False) -> ProgramRun:
+        """What Triton's kernels run of a layer, or of its gradient by the output."""
+        return device_run(self._spec(layer, self.products, "triton"), gradient=gradient)
+
+    def _spec(self, layer: int, products: OperandDtype, engine: EngineName = "llvm") -> Differentiable:
+        return differentiable(self.trace, self.sizes[layer], self.dtype, products=products, engine=engine)
+
+    def _form(self, *, gradient: bool) -> list[str]:
+        """How the kernels of a loop are launched, and why."""
+        run = self.run(gradient=gradient) if self.chip else None
+        if run is None or self.chip is None or not run.program.loop:
+            return []
+        what = "its loop" if gradient else "the loop"
+        return [f"  {what:{_WIDTH}}{_form(run, self.chip)}"]
 
     def _saved(self) -> str:
         hidden, total = self.sizes[0][HIDDEN], sum(self.saved.values())
@@ -166,9 +200,20 @@ class LayerPlan(Plan):
         def counted(numbers: int) -> str:
             return f"{numbers // hidden} x {hidden}" if numbers % hidden == 0 else str(numbers)
 
-        narrow = sum(self.saved[name] for name in self._spec(0, self.products).narrow_values)
+        narrow_values = self._spec(0, self.products).narrow_values if self.backend == "llvm" else ()
+        narrow = sum(self.saved[name] for name in narrow_values)
         of_these = f", {counted(narrow)} of them in bfloat16" if narrow else ""
         return f"{counted(total)} numbers a step and row{of_these}, and the states"
+
+
+def _form(run: ProgramRun, chip: Chip) -> str:
+    """How the loop of a run is launched on a chip, and why."""
+    obstacle = resident_obstacle(run, chip)
+    if obstacle:
+        return f"{_counted(len(run.stepped.groups), 'kernel', 'kernels')} a step; as one for all steps, {obstacle}"
+    if is_interpreted():
+        return "resident, if it compiles without spills: Triton's interpreter is on"
+    return f"resident: {loop_kernels(run, chip, 1)[0].resources}"
 
 
 def _gradient_done(program: Program) -> str:

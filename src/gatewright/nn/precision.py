@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gatewright.backends.llvm.emit.vector_type import Products
+from gatewright.backends.triton.chips import OnChip
 from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import same_equations
@@ -51,7 +52,7 @@ class Precision(NamedTuple):
 
 
 def precision_of(
-    layer: LayerInterface, like: Tensor, states: Sequence[Tensor] = (), *, packed: bool = False
+    layer: LayerInterface, like: Tensor | OnChip, states: Sequence[Tensor] = (), *, packed: bool = False
 ) -> Precision | str:
     """The dtypes of a call with such an input, perhaps `packed`, and such initial states; or why the engine has none
     for it."""
@@ -77,7 +78,7 @@ def is_autocast(device: torch.device) -> bool:
     return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
 
 
-def runs_on_gpu(layer: LayerInterface, like: Tensor) -> bool:
+def runs_on_gpu(layer: LayerInterface, like: Tensor | OnChip) -> bool:
     """Whether kernels for a GPU would run a layer, there or in the interpreter."""
     return like.device.type == "cuda" or layer.backend == "triton"
 
@@ -108,7 +109,9 @@ def precision_of_product(operands: Sequence[Tensor]) -> Precision | None:
     return Precision(dtype, None, (dtype,)) if dtype in DTYPES else None
 
 
-def _under_autocast(layer: LayerInterface, like: Tensor, states: Sequence[Tensor], *, packed: bool) -> Precision | str:
+def _under_autocast(
+    layer: LayerInterface, like: Tensor | OnChip, states: Sequence[Tensor], *, packed: bool
+) -> Precision | str:
     device = like.device.type
     narrow = torch.get_autocast_dtype(device)
     parameter = next(iter(layer.parameters()), like)

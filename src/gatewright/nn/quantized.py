@@ -127,8 +127,13 @@ class QuantizedRecurrent(Recurrent):
     def flatten_parameters(self) -> None:
         """Does nothing, as for every layer on the CPU; programs call it before each forward."""
 
-    def plan(self) -> LayerPlan:
-        """What runs this layer, and how; print it."""
+    def plan(self, chip: str | None = None) -> LayerPlan:
+        """What runs this layer, and how; print it.
+
+        Raises OptionError for a `chip`: no kernels for GPUs multiply weights in int8.
+        """
+        if chip is not None:
+            raise OptionError("a quantised layer runs on a CPU", expected="plan()", got=f"plan({chip!r})")
         with torch.device("cpu"):
             planned = super().plan()
         reason = f"compiled for this processor; {_PLANNED}"

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import HIDDEN, INPUT, bind
 from gatewright.backends.base import check_relabels
+from gatewright.backends.triton.chips import OnChip, chip_named, chip_of
 from gatewright.backends.triton.newton import Newton, NewtonReport
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
@@ -21,16 +22,16 @@ from gatewright.nn import init as initialisers
 from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
 from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
 from gatewright.nn.calls.layer_call import (
-    MOST_NARROW_ROWS,
     call_fast,
     call_fast_packed,
     call_generic,
-    runs_as_step,
 )
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
 from gatewright.nn.engine.differentiable import OperandDtype
+from gatewright.nn.kernel_listing import KernelListing
+from gatewright.nn.layer_plans import layer_plan
 from gatewright.nn.modes import is_simulated
 from gatewright.nn.options import (
     as_cell,
@@ -43,9 +44,9 @@ from gatewright.nn.options import (
 )
 from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
-from gatewright.nn.precision import NARROW, precision_of
+from gatewright.nn.precision import precision_of
 from gatewright.nn.sequence import repack
-from gatewright.nn.source import Source, source_of
+from gatewright.nn.source import Source, listing_of, source_of
 from gatewright.nn.torch_fused import Fused
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
@@ -237,32 +238,49 @@ class Recurrent(nn.Module, NotebookDisplay):
                     views[key if key not in views else f"{key} (2)"] = view
         return views
 
-    def plan(self) -> LayerPlan:
-        """Which backend runs this layer where its parameters are now, why, and what it does; print it."""
+    def plan(self, chip: str | None = None) -> LayerPlan:
+        """Which backend runs this layer where its parameters are now, why, and what it does; print it.
+
+        With the name of a `chip`, such as "sm_90" or "gfx942", it is the plan on such a GPU, which need not be there.
+        """
         like = next(self.parameters(), torch.empty(0))
-        sizes = tuple(self.sizes(layer) for layer in range(self.num_layers))
-        precision = precision_of(self, like)
-        plan = backends.choose(self.backend, self.trace, like, partial(fused_or_reason, self), precision, self.newton)
-        if plan.backend != "llvm" or isinstance(precision, str):
-            reports = self.newton_reports if plan.backend == "newton" else ()
-            return LayerPlan(plan.backend, plan.reason, self.trace, sizes, like.dtype, newton_reports=reports)
-        reason, float32_steps = plan.reason, 0
-        is_converted = like.dtype in NARROW or torch.is_autocast_enabled("cpu")
-        if precision.products == "bfloat16" and is_converted and runs_as_step(self, MOST_NARROW_ROWS):
-            float32_steps = MOST_NARROW_ROWS
-            reason += f"; single steps of at most {float32_steps} rows in float32"
-        dtypes = (precision.dtype, precision.products, float32_steps)
-        return LayerPlan(plan.backend, reason, self.trace, sizes, *dtypes)
+        return layer_plan(self, self.backend, like if chip is None else OnChip(like.dtype, chip_named(chip)))
+
+    @overload
+    def source(
+        self, backend: Literal["llvm"] = "llvm", *, gradient: bool = ..., layer: int = ..., steps: int = ...,
+        batch: int = ..., chip: None = ...
+    ) -> Source: ...  # fmt: skip
+
+    @overload
+    def source(
+        self, backend: Literal["triton"], *, gradient: bool = ..., layer: int = ..., steps: int = ...,
+        batch: int = ..., chip: str | None = ...
+    ) -> KernelListing: ...  # fmt: skip
 
     def source(
-        self, backend: str = "llvm", *, gradient: bool = False, layer: int = 0, steps: int = 100, batch: int = 1
-    ) -> Source:
+        self,
+        backend: str = "llvm",
+        *,
+        gradient: bool = False,
+        layer: int = 0,
+        steps: int = 100,
+        batch: int = 1,
+        chip: str | None = None,
+    ) -> Source | KernelListing:
         """The code that runs a layer, or its gradient: `print(layer.source())`, or its `program`, `ir`, `assembly`.
 
-        It is the code for `steps` steps of `batch` rows: tiles depend on them. Raises OptionError if the layer runs on
-        another backend.
+        It is the code for `steps` steps of `batch` rows: tiles depend on them. For "triton" it is what the kernels are
+        on a `chip`, such as "sm_90" or "gfx942": without one on the GPU at hand, else on an H100. No GPU is needed. Its
+        string has the text of every kernel with the registers and the shared memory that it takes; `assembly` is PTX.
+        Raises OptionError if the layer runs on another backend, or kernels for GPUs cannot run it.
         """
-        return source_of(self.plan(), backend, gradient=gradient, layer=layer, steps=steps, batch=batch)
+        if backend != "triton":
+            return source_of(self.plan(), backend, gradient=gradient, layer=layer, steps=steps, batch=batch)
+        like = next(self.parameters(), torch.empty(0))
+        place = chip_of(like.device) if chip is None else chip_named(chip)
+        plan = layer_plan(self, "triton", OnChip(like.dtype, place))
+        return listing_of(plan, place, gradient=gradient, layer=layer, steps=steps, batch=batch)
 
     def forward(
         self,

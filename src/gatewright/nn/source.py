@@ -1,11 +1,14 @@
-"""The code that a layer runs: the Program of a sequence, its kernels as LLVM IR, and as assembly."""
+"""The code that a layer runs: the Program of a sequence, its kernels in the language of their generator, assembly."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from gatewright.backends.llvm.codegen.kernels import Kernels
 from gatewright.backends.llvm.jit.machine_code import Library
+from gatewright.backends.triton.chips import Chip
+from gatewright.backends.triton.run_kernels import kernels_of
 from gatewright.errors import OptionError
+from gatewright.nn.kernel_listing import KernelListing
 from gatewright.nn.plans import LayerPlan
 from gatewright.schedule.text import to_text
 
@@ -58,21 +61,38 @@ def source_of(plan: LayerPlan, backend: str, *, gradient: bool, layer: int, step
 
     Raises OptionError for a backend that generates none, and for a layer that another one runs.
     """
-    if not 0 <= layer < len(plan.sizes):
-        raise OptionError("there is no such layer", expected=f"from 0 to {len(plan.sizes) - 1}", got=repr(layer))
+    _check_level(plan, layer)
     if backend != "llvm":
         raise OptionError(
             f"there is no source for backend {backend!r}",
-            expected="'llvm', the one that generates code",
+            expected="'llvm' or 'triton', those that generate code",
             got=repr(backend),
             do="print(gw.trace.to_text(layer.trace)) shows the equations that every backend runs",
         )
     if plan.backend != "llvm":
-        raise OptionError(
-            "no code is generated for this layer, so that there is none to show",
-            expected="a layer that the compiled engine runs",
-            got=f"{plan.backend}: {plan.reason}",
-        )
+        raise _nothing_to_show("a layer that the compiled engine runs", plan)
     engine = plan.engine(layer, gradient=gradient)
     packs = engine.prefers_packing(steps, batch)
     return Source(engine.program.trace.name, *engine.kernels(steps, batch, packs=packs))
+
+
+def listing_of(plan: LayerPlan, chip: Chip, *, gradient: bool, layer: int, steps: int, batch: int) -> KernelListing:
+    """The kernels of a layer, or of its gradient, on a chip.
+
+    Raises OptionError for a layer that has no loop of Triton's kernels.
+    """
+    _check_level(plan, layer)
+    if plan.backend != "triton":
+        raise _nothing_to_show("a layer that Triton's kernels run", plan)
+    run = plan.run(layer, gradient=gradient)
+    return KernelListing(run.program.trace.name, chip, kernels_of(run, chip, steps, batch), run.program)
+
+
+def _check_level(plan: LayerPlan, layer: int) -> None:
+    if not 0 <= layer < len(plan.sizes):
+        raise OptionError("there is no such layer", expected=f"from 0 to {len(plan.sizes) - 1}", got=repr(layer))
+
+
+def _nothing_to_show(expected: str, plan: LayerPlan) -> OptionError:
+    problem = "no code is generated for this layer, so that there is none to show"
+    return OptionError(problem, expected=expected, got=f"{plan.backend}: {plan.reason}")

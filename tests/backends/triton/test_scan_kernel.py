@@ -279,7 +279,7 @@ stages = {
 spilled = {}
 for name, stage in stages.items():
     text = scan_text(stage, {"hidden": 1024})
-    constants = {"C": chunk_of(stage), "BH": FEATURES, "BACKWARDS": True, "RAGGED": True, "PHASE": 0, "spans": None}
+    constants = {"C": chunk_of(stage), "BH": FEATURES, "BACKWARDS": True, "RAGGED": True, "PHASE": 0}
     options = LaunchOptions(constants, WARPS)
     for target in ("sm_90", "gfx942"):
         compiled = compile_kernel(text, CHIPS[target], KernelPrecision(), options)

@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch
 
+from gatewright.errors import OptionError
+
 KIB = 1024
 
 
@@ -26,6 +28,19 @@ class Chip:
     shared_bytes: int
     registers: int
     processors: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnChip:
+    """Stands for tensors on a chip that need not be there: it tells what a plan asks of a tensor."""
+
+    dtype: torch.dtype
+    chip: Chip
+
+    @property
+    def device(self) -> torch.device:
+        """Any that torch calls CUDA."""
+        return torch.device("cuda")
 
 
 CHIPS = {
@@ -59,3 +74,13 @@ def chip_of(device: torch.device) -> Chip:
     name, shared = f"sm_{architecture}", properties.shared_memory_per_block_optin
     known = CHIPS.get(name) or Chip(name, "cuda", architecture, 32, shared, 255, count)
     return replace(known, processors=count)
+
+
+def chip_named(name: str) -> Chip:
+    """The chip of a name.
+
+    Raises OptionError for one that is not known.
+    """
+    if name not in CHIPS:
+        raise OptionError("there is no such chip", expected=f"one of {', '.join(CHIPS)}", got=repr(name))
+    return CHIPS[name]

@@ -38,6 +38,7 @@ class KernelText:
     - `constants`: the constexpr parameters that the text fixes, with their values.
     - `by_table`: the kernel takes no pointers. Its first parameter is a table with the addresses of the arrays, and the
       constants E0, E1, ... are the types of their elements, in the order of `arguments`.
+    - `workspace`: the pointers that a launch makes itself, with the dtypes of what they point to.
     """
 
     name: str
@@ -45,3 +46,4 @@ class KernelText:
     arguments: tuple[Argument, ...]
     constants: Mapping[str, int | bool | str] = field(default_factory=dict[str, int | bool | str])
     by_table: bool = False
+    workspace: Mapping[str, str] = field(default_factory=dict[str, str])

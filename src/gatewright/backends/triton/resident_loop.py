@@ -5,12 +5,12 @@ from math import prod
 
 from torch import Tensor
 
-from gatewright.backends.triton.chips import Chip, chip_of
-from gatewright.backends.triton.choice import first_that_fits
+from gatewright.backends.triton.chips import KIB, Chip, chip_of
+from gatewright.backends.triton.choice import first_that_fits, resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind
 from gatewright.backends.triton.launch import on_device, pointers
-from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.resident_kernel import resident_text
 from gatewright.backends.triton.resources import LaunchOptions, Memory, constants_of
 from gatewright.backends.triton.writer import padded
@@ -74,10 +74,23 @@ class ResidentLoop:
         candidates = list(self.candidates(ragged=ragged))
         if chip is None:
             return candidates[0]
-        if chip.backend == "cuda":  # for AMD's chips Triton keeps matrices in registers
-            candidates = [one for one in candidates if self.least_shared_bytes(one, memory) <= chip.shared_bytes]
+        room = _room(chip)[0]
+        candidates = [one for one in candidates if self.least_bytes(one, memory) <= room]
+        if is_interpreted():  # nothing can be compiled: the bound decides
+            return candidates[0] if candidates else None
         fitting = first_that_fits(self.kernel, chip, self.precision, candidates, memory)
         return fitting[0] if fitting else None
+
+    def obstacle_on(self, chip: Chip, memory: Memory) -> str:
+        """Why the kernel does not fit on a chip; empty where it does."""
+        if self.options_on(chip, memory) is not None:
+            return ""
+        last = list(self.candidates(ragged=memory.get(LENGTHS) is not None))[-1]
+        least, (room, kind) = self.least_bytes(last, memory), _room(chip)
+        if least > room:
+            return f"its matrices take {least / KIB:.0f} KiB of {kind}, and {chip.name} has {room / KIB:.0f}"
+        taken = resources_of(self.kernel, chip, self.precision, last, memory)
+        return f"compiled for {chip.name} it takes {taken}"
 
     def candidates(self, *, ragged: bool) -> Iterator[LaunchOptions]:
         """Options in the order of preference: loads ahead of their steps first, then few elements of a thread."""
@@ -93,9 +106,9 @@ class ResidentLoop:
                 constants = {"BACKWARDS": self.backwards, "RAGGED": ragged, "BM": rows, "STAGES": stages}
                 yield LaunchOptions(constants, count)
 
-    def least_shared_bytes(self, options: LaunchOptions, memory: Memory) -> int:
-        """What matrices and loads that are ahead take of an NVIDIA chip's shared memory: a bound that saves compiling
-        in vain."""
+    def least_bytes(self, options: LaunchOptions, memory: Memory) -> int:
+        """What matrices and loads that are ahead take of shared memory, or of AMD's registers: a bound that saves
+        compiling in vain."""
         stored = {store.name for stage in self.program.loop for store in stage.stores}
         stages, rows = options.constants["STAGES"], options.constants["BM"]
         total = 0
@@ -107,3 +120,11 @@ class ResidentLoop:
             elif argument.kind is ArgumentKind.SEQUENCE and argument.name not in stored:
                 total += elements * rows * (stages - 1) * BYTES[memory.get(argument) or "float32"]
         return total
+
+
+def _room(chip: Chip) -> tuple[int, str]:
+    """The bytes of a processor in which matrices stay through all steps, and what that memory is."""
+    if chip.backend == "cuda":
+        return chip.shared_bytes, "shared memory"
+    # Triton keeps them in registers of AMD's chips: a compute unit has four files, each for the lanes of a wave
+    return 4 * chip.registers * chip.lanes * 4, "registers"

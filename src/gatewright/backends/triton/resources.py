@@ -14,7 +14,14 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, Kerne
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.errors import OptionError
 
-_POINTERS = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16", "int32": "*i32"}
+_POINTERS = {
+    "float32": "*fp32",
+    "float64": "*fp64",
+    "bfloat16": "*bf16",
+    "float16": "*fp16",
+    "int32": "*i32",
+    "int64": "*i64",
+}
 Memory = Mapping[Argument, str | None]
 """The dtypes of arrays that are not float32; None of an array that is left out."""
 _WHOLE_NUMBERS = (ArgumentKind.LENGTHS, ArgumentKind.COUNTERS)
@@ -96,10 +103,13 @@ def compile_kernel(
     names: list[str] = function.arg_names
     values: dict[str, Any] = {**text.constants, **constants_of(precision), **options.constants}
     values = {name: value for name, value in values.items() if name in names}
-    typed = {name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)}
+    typed: dict[str, str | None] = {
+        name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)
+    }
     if text.by_table:
         values |= {f"E{number}": _element(argument, memory or {}) for number, argument in enumerate(text.arguments)}
-        typed = {names[0]: "*i64"}
+        typed = {}
+    typed |= {name: _POINTERS[dtype] for name, dtype in text.workspace.items()}
     pointers = {name: pointer for name, pointer in typed.items() if pointer is not None}
     values |= {name: None for name in typed if name not in pointers}
     signature = {name: "constexpr" if name in values else pointers.get(name, "i32") for name in names}

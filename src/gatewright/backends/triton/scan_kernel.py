@@ -149,7 +149,7 @@ class _ScanWriter:
         head = [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(parameters), "):"]
         joins = sorted({names.count for names in self.names}) if role == "scan" else []
         text = self.writer.text([*(line for count in joins for line in _join(count)), *head], body)
-        return KernelText(name, text, tuple(self.writer.arguments))
+        return KernelText(name, text, tuple(self.writer.arguments), workspace={"spans": "float32"})
 
     def _program(self) -> Iterator[str]:
         """Which row and features a program of the grid has."""

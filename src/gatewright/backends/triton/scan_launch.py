@@ -34,7 +34,8 @@ _LARGEST_OFFSET = 2**31 - 1  # offsets within a chunk are int32
 class ScanKernel:
     """The kernels of a stage of scans, for tensors of any length and batch.
 
-    `arguments` are the pointers. `chunk` and `features` are the steps and features of a tile.
+    `text` scans, and `carry_text` is between the phases of spans. `arguments` are the pointers. `chunk` and `features`
+    are the steps and features of a tile.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class ScanKernel:
         tile = INTERPRETED_TILE if is_interpreted() else (chunk_of(scan), FEATURES)
         self.chunk = chunk or tile[0]
         self.features = (features or tile[1]) if scan.shape else 1
-        self._text, self._carry_text = scan_text(scan, sizes), carry_text(scan, sizes)
-        self.arguments: tuple[Argument, ...] = self._text.arguments
+        self.text, self.carry_text = scan_text(scan, sizes), carry_text(scan, sizes)
+        self.arguments: tuple[Argument, ...] = self.text.arguments
 
     def run(
         self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int, *, spans: int | None = None
@@ -79,9 +80,9 @@ class ScanKernel:
             dtype = getattr(torch, self.precision.numbers)
             memory = torch.empty((spans, self.scan.span_values, batch, self.size), dtype=dtype, device=first.device)
             self._launch(ScanPhase.TOTALS, arrays, memory, grid, steps, length)
-            starts = pointers(self._carry_text.arguments, arrays)
+            starts = pointers(self.carry_text.arguments, arrays)
             number = element_type(dtype)
-            kernel(self._carry_text)[grid[:2]](
+            kernel(self.carry_text)[grid[:2]](
                 *starts, memory, spans, batch, A=number, BH=self.features, **LaunchOptions(warps=1).keywords()
             )
             self._launch(ScanPhase.RESULTS, arrays, memory, grid, steps, length)
@@ -103,7 +104,7 @@ class ScanKernel:
         chunk = self.chunk
         while chunk > 1 and chunk * batch * self.size > _LARGEST_OFFSET:
             chunk //= 2
-        kernel(self._text)[grid](
+        kernel(self.text)[grid](
             *pointers(self.arguments, arrays),
             memory,
             steps,

@@ -23,6 +23,7 @@ from gatewright.trace.ir import Var
 
 STEP_SLOT, STEPS_SLOT, FIRST_ADDRESS = 0, 1, 2
 """The table: the steps taken so far, their number in all, then the addresses of arrays."""
+_TABLE = {"table": "int64"}
 
 
 def step_text(
@@ -73,7 +74,7 @@ def step_text(
         ),
     ]
     head = kernel_head(name, ["table"], numbers)
-    return KernelText(name, kernel_writer.text(head, body), arguments, by_table=True)
+    return KernelText(name, kernel_writer.text(head, body), arguments, by_table=True, workspace=_TABLE)
 
 
 def _from_table(slot: int, element: str) -> str:
@@ -112,7 +113,7 @@ def begin_text(
     numbers = ["T", "B", *constants("BACKWARDS", "RAGGED", "BM", "BN")]
     head = kernel_head(name, [*parameters.values(), "table"], numbers)
     text = KernelWriter(sizes).text(head, body)
-    return KernelText(name, text, tuple(parameters))
+    return KernelText(name, text, tuple(parameters), workspace=_TABLE)
 
 
 def start_lines(
@@ -152,6 +153,7 @@ def advance(table, count):
     tl.store(table + {STEP_SLOT}, tl.load(table + {STEP_SLOT}) + count)
 ''',
     (),
+    workspace=_TABLE,
 )
 
 

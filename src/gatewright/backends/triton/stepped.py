@@ -32,6 +32,8 @@ from gatewright.backends.triton.step_kernel import (
 from gatewright.backends.triton.tiles import grid_of, step_tile
 from gatewright.schedule.program import Program
 
+BEGIN_TILE = LaunchOptions({"BM": 4, "BN": 128})
+"""Of the kernel before the first step."""
 SHAPES_KEPT = 64
 """Numbers of rows, dtypes and devices for which it is known how kernels are launched."""
 
@@ -126,8 +128,7 @@ class SteppedLoop:
 
     def _begin(self, arrays: Mapping[Argument, Tensor], table: Tensor, steps: int, batch: int) -> None:
         widest = max((self.sizes[state.shape[0]] for state in self.carried if state.shape), default=1)
-        tile = LaunchOptions({"BM": 4, "BN": 128})
-        grid = (-(-batch // tile.constants["BM"]), -(-widest // tile.constants["BN"]))
+        grid = (-(-batch // BEGIN_TILE.constants["BM"]), -(-widest // BEGIN_TILE.constants["BN"]))
         ragged = LENGTHS in arrays
         kernel(self.begin)[grid](
             *pointers(self.begin.arguments, arrays),
@@ -136,7 +137,7 @@ class SteppedLoop:
             batch,
             BACKWARDS=self.backwards,
             RAGGED=ragged,
-            **tile.keywords(),
+            **BEGIN_TILE.keywords(),
         )
 
     def _launch(self, kernels: Sequence[_StepKernel], table: Tensor, count: int, batch: int) -> None:

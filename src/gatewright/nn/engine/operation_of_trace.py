@@ -1,7 +1,8 @@
-"""The operation of a Trace by itself, with a tensor for each of its parameters."""
+"""The operation of a Trace by itself, with a tensor for each of its parameters; what kernels for GPUs run of it."""
 
 from functools import lru_cache
 
+from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.nn.engine.device_operation import DeviceOperation
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.newton_operation import NewtonOperation
@@ -23,3 +24,13 @@ def device_operation(spec: Differentiable, layout: Layout, *, whole_states: bool
     """The operation by Triton's kernels: a loop, or Newton's iterations."""
     kind = DeviceOperation if spec.newton is None else NewtonOperation
     return kind(spec, layout, whole_states=whole_states)
+
+
+def device_run(spec: Differentiable, *, gradient: bool = False) -> ProgramRun:
+    """What Triton's kernels run of a trace, or of its gradient by the output with all of its results."""
+    operation = operation_of_trace(spec)
+    assert isinstance(operation, DeviceOperation)
+    if not gradient:
+        return operation.run_of("inference")
+    backward = spec.pair(spec.output_state).backward
+    return operation.run_of((spec.output_state, frozenset(name for name, _ in (*backward.emits, *backward.sums))))

@@ -1,0 +1,116 @@
+"""`layer.source("triton")`, and plans for chips that are not there. What is compiled, is so in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import gatewright as gw
+from gatewright.errors import OptionError
+
+# Without Triton's interpreter, which is on in this process.
+COMPILED = """
+import json
+import gatewright as gw
+
+layer = gw.nn.Recurrent("gru", 8, 64)
+listing = layer.source("triton", chip="sm_90", batch=32)
+kernels = [(one.place, one.text.name, str(one.resources)) for one in listing.kernels]
+print(json.dumps({
+    "kernels": kernels, "text": str(listing), "assembly": listing.assembly, "plan": str(layer.plan("sm_90")),
+    "wide": gw.nn.Recurrent("gru", 8, 512).source("triton", chip="gfx942").kernels[1].place,
+}))
+"""
+
+
+def test_texts_with_what_they_take_and_assembly() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    places = [(place, name) for place, name, _ in found["kernels"]]
+    assert places == [("before the loop", "lines_0"), ("the loop, once", "gru_loop")]
+    for _, name, taken in found["kernels"]:
+        assert " registers a thread, 0 bytes spilled, " in taken
+        assert f"def {name}(" in found["text"]
+        assert f"{name}, " in found["assembly"]
+        assert f"; sm_90: {taken}" in found["text"]
+        assert f".entry {name}(" in found["assembly"]
+    resident = f"  the loop         resident: {found['kernels'][1][2]}"
+    assert resident in found["plan"].splitlines()
+    assert found["wide"] == "before the first step"
+
+
+def test_in_the_interpreter_texts_alone() -> None:
+    listing = gw.nn.Recurrent("gru", 3, 5).source("triton", chip="sm_90")
+    assert repr(listing).startswith("KernelListing(name='gru', chip=Chip(name='sm_90', ")
+    assert listing.program.startswith('program "gru"\n')
+    headings = [line for line in str(listing).splitlines() if line.startswith("# ----")]
+    why = "not compiled: Triton's interpreter is on, unset TRITON_INTERPRET and start Python again"
+    assert headings == [
+        "# ---- gru: the program",
+        f"# ---- lines_0, before the loop; sm_90: {why}",
+        f"# ---- gru_loop, the loop, once; sm_90: {why}",
+    ]
+    assert "# BACKWARDS=False, RAGGED=False, BM=16, STAGES=3" in str(listing).splitlines()
+    with pytest.raises(OptionError, match="unset TRITON_INTERPRET"):
+        _ = listing.assembly
+
+
+def places(cell: str, hidden: int, **options: object) -> list[tuple[str, str]]:
+    listing = gw.nn.Recurrent(cell, 8, hidden).source("triton", **options)
+    return [(kernel.place, kernel.text.name) for kernel in listing.kernels]
+
+
+def test_the_loop_has_the_form_that_is_chosen() -> None:
+    assert places("gru", 256) == [
+        ("before the loop", "lines_0"),
+        ("before the first step", "begin"),
+        ("the loop, every step", "stage_0"),
+        ("the loop, every step", "stage_1"),
+        ("after several steps", "advance"),
+    ]
+    assert places("gru", 64, gradient=True) == [("the loop, once", "d_gru_loop"), ("after the loop", "lines_0")]
+    assert places("mingru", 8, steps=64, batch=4) == [("scan", "scan_mingru")]
+    assert places("mingru", 8, steps=4096) == [
+        ("scan in 16 spans, totals", "scan_mingru"),
+        ("scan in 16 spans, between them", "carry_mingru"),
+        ("scan in 16 spans, results", "scan_mingru"),
+    ]
+
+
+def test_a_plan_for_a_chip_says_why_a_loop_is_not_resident() -> None:
+    reason = "cuDNN cannot: the equations are not those of torch.nn's RNN, GRU or LSTM"
+    wide = "as one for all steps, its matrices take 768 KiB of shared memory, and sm_80 has 163"
+    assert str(gw.nn.Recurrent("gru", 8, 256).plan("sm_80")).splitlines() == [
+        f"triton: kernels for sm_80; products in tf32; {reason}",
+        "  before the loop  3 products, 1 stage",
+        "  in the loop      3 products, 2 stages",
+        f"  the loop         2 kernels a step; {wide}",
+        "  gradient         3 products in the loop; 3 products, 9 sums after it",
+        f"  its loop         3 kernels a step; {wide}",
+        "  saved for it     3 x 256 numbers a step and row, and the states",
+    ]
+    narrow = str(gw.nn.Recurrent("gru", 8, 32).plan("sm_80")).splitlines()
+    assert narrow[3] == "  the loop         resident, if it compiles without spills: Triton's interpreter is on"
+    scanned = str(gw.nn.Recurrent("mingru", 8, 32).plan("gfx942")).splitlines()
+    assert scanned[2] == "  in scans         no products, 1 stage"
+    assert gw.nn.GRU(8, 32).plan("sm_90").backend == "cudnn"
+
+
+def test_what_has_no_kernels_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = gw.nn.Recurrent("gru", 3, 5)
+    with pytest.raises(OptionError) as raised:
+        layer.plan("sm_70")
+    assert str(raised.value) == (
+        "there is no such chip\n  expected: one of sm_80, sm_86, sm_89, sm_90, sm_100, sm_120, gfx942\n  got: 'sm_70'"
+    )
+    with pytest.raises(OptionError, match="there is no such layer\n  expected: from 0 to 0\n"):
+        layer.source("triton", layer=1)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(OptionError, match="kernels for GPUs compute in float32, and the dtype is float64"):
+        layer.double().source("triton")
