@@ -18,7 +18,7 @@ from gatewright.nn.calls.fused_call import fused_or_reason
 from gatewright.nn.precision import precision_of
 
 INPUT, HIDDEN = 2, 3
-BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives go operation by operation"
+BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives are Triton's kernels"
 BY_TORCH = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 NO_GRU = "the equations are not those of torch.nn's RNN, GRU or LSTM"
 
@@ -36,7 +36,7 @@ def on_cuda(dtype: torch.dtype = torch.float32) -> Any:
 
 
 def plan_of(layer: Recurrent, like: Any, **options: bool) -> str:
-    find_fused = partial(fused_or_reason, layer, **options)
+    find_fused = partial(fused_or_reason, layer, like, **options)
     return str(backends.choose(layer.backend, layer.trace, like, find_fused, precision_of(layer, like)))
 
 
@@ -80,6 +80,48 @@ def test_what_auto_takes_for_a_graph() -> None:
         assert plan_of(gw.nn.GRU(INPUT, HIDDEN), like, unread_lengths=True) == (
             f"{by_triton}: it needs the values of lengths, which a graph does not know"
         )
+
+
+@pytest.mark.usefixtures("gpu")
+def test_transforms_and_wide_numbers_beside_cudnn() -> None:
+    plans: list[str] = []
+    layer = gw.nn.GRU(INPUT, HIDDEN)
+    torch.func.vmap(lambda x: (plans.append(plan_of(layer, on_cuda())), x)[1])(torch.ones(2))
+    assert plans == ["triton: kernels for this GPU; products in tf32; cuDNN cannot: torch.func is at work"]
+    assert plan_of(layer, on_cuda(torch.float64)) == (
+        "cudnn: torch.gru runs it by cuDNN; second derivatives go operation by operation; no Triton kernel has been "
+        "measured to be faster"
+    )
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("products", ["bfloat16", "tf32x3"])
+def test_cudnn_has_not_the_products_that_a_layer_asks_for(products: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = gw.nn.GRU(INPUT, HIDDEN)
+    layer.products = products
+    why = f"it has no products in {products}"
+    assert plan_of(layer, on_cuda()) == f"triton: kernels for this GPU; products in {products}; cuDNN cannot: {why}"
+    layer.backend = "cudnn"
+    with pytest.raises(OptionError, match=f"\n  got: {why}\n"):
+        plan_of(layer, on_cuda())
+    assert plan_of(layer, on_cuda(torch.bfloat16)).startswith("cudnn: ")  # all numbers are in that dtype
+    layer.products = "tf32"
+    assert plan_of(layer, on_cuda()).startswith("cudnn: ")
+    layer.products = products
+    monkeypatch.setattr("gatewright.nn.precision.is_autocast", lambda device: True)  # it decides the products then
+    assert plan_of(layer, on_cuda()).startswith("cudnn: ")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_checkpoints_are_tritons_where_a_gradient_may_be_taken() -> None:
+    layer = gw.nn.GRU(INPUT, HIDDEN)
+    layer.checkpoint = True
+    assert plan_of(layer, on_cuda()) == (
+        "triton: kernels for this GPU; products in tf32; cuDNN cannot: it computes no saved values again, as "
+        "checkpoint= asks"
+    )
+    with torch.no_grad():
+        assert plan_of(layer, on_cuda()).startswith("cudnn: ")
 
 
 @pytest.mark.usefixtures("gpu")

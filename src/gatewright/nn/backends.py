@@ -72,7 +72,9 @@ def choose(
         fused = (_cudnn_obstacle(like) if asked == "cudnn" else None) or find_fused()
         if isinstance(fused, str):
             _refuse(asked, trace.name, fused)
-        return Plan(asked, f"asked for by name: {(_CUDNN if asked == 'cudnn' else _FUSED).format(fused.name)}")
+        by_cudnn = _cudnn_obstacle(like) is None
+        found = _by_cudnn(fused, trace, like, precision) if by_cudnn else _FUSED.format(fused.name)
+        return Plan(asked, f"asked for by name: {found}")
     if asked == "triton" or (asked == "auto" and like.device.type == "cuda"):
         return _choose_for_gpu(asked, trace, like, find_fused, precision)
     return _choose_for_cpu(asked, trace, like, find_fused, precision)
@@ -112,7 +114,8 @@ def _choose_for_gpu(
     fused = find_fused()
     if not isinstance(fused, str) and fused.name not in FASTER_THAN_CUDNN:
         if _cudnn_obstacle(like) is None:
-            return Plan("cudnn", f"{_CUDNN.format(fused.name)}; no Triton kernel has been measured to be faster")
+            reason = _by_cudnn(fused, trace, like, precision)
+            return Plan("cudnn", f"{reason}; no Triton kernel has been measured to be faster")
         if obstacle is not None:
             return Plan("torch-fused", f"Triton's kernels cannot run this: {obstacle}; {_FUSED.format(fused.name)}")
     if obstacle is None:
@@ -173,7 +176,17 @@ def _kernel_notes(like: Tensor | OnChip, precision: Precision | str) -> list[str
     return [f"kernels for {place}", *([] if isinstance(precision, str) or not precision.note else [precision.note])]
 
 
-_CUDNN = "torch.{} runs it by cuDNN; second derivatives go operation by operation"
+def differentiable_backend(trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> str:
+    """What computes a gradient of one of torch's functions that is to be differentiated itself: cuDNN has none."""
+    return "triton" if like.device.type == "cuda" and _gpu_obstacle(trace, like, precision) is None else "torch"
+
+
+def _by_cudnn(fused: Fused, trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> str:
+    by_kernels = differentiable_backend(trace, like, precision) == "triton"
+    second = "are Triton's kernels" if by_kernels else "go operation by operation"
+    return f"torch.{fused.name} runs it by cuDNN; second derivatives {second}"
+
+
 _FUSED = "torch.{} runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
 _EXPECTED = {
     "llvm": "float32, float64, bfloat16 or float16 on the CPU, derivatives in reverse mode",

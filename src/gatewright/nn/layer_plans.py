@@ -21,7 +21,7 @@ def layer_plan(layer: LayerInterface, asked: str, like: Tensor | OnChip) -> Laye
     """
     sizes = tuple(layer.sizes(level) for level in range(layer.num_layers))
     precision = precision_of(layer, like)
-    plan = backends.choose(asked, layer.trace, like, partial(fused_or_reason, layer), precision, layer.newton)
+    plan = backends.choose(asked, layer.trace, like, partial(fused_or_reason, layer, like), precision, layer.newton)
     if plan.backend not in backends.ENGINES or isinstance(precision, str):
         reports = layer.newton_reports if plan.backend == "newton" else ()
         return LayerPlan(plan.backend, plan.reason, layer.trace, sizes, like.dtype, newton_reports=reports)

@@ -73,6 +73,14 @@ def precision_of(
     return Precision(dtype, products, results)
 
 
+def products_beyond_torch(layer: LayerInterface, like: Tensor | OnChip) -> OperandDtype:
+    """The dtype that the layer's option asks for on a GPU, and that torch's functions do not round operands to; None
+    where they compute what was asked for."""
+    if like.device.type != "cuda" or like.dtype != torch.float32 or is_autocast(like.device):
+        return None
+    return None if layer.products == "tf32" and tf32_is_allowed() else layer.products
+
+
 def is_autocast(device: torch.device) -> bool:
     """Whether autocast is on for a device; never on one that knows none, such as meta."""
     return device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)

@@ -336,6 +336,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         find_fused = partial(
             fused_or_reason,
             self,
+            like,
             mask=mask is not None,
             gates=bool(return_gates),
             resets=resets is not None,
@@ -354,7 +355,7 @@ class Recurrent(nn.Module, NotebookDisplay):
             backends.check_checkpoint(plan.backend, self.trace, [like, *states, *chain.from_iterable(packed)])
         fused = find_fused() if stay_packed else None
         if isinstance(fused, Fused):
-            results = call_fused(self, fused, arguments, packed)
+            results = call_fused(self, fused, arguments, packed, precision)
         else:
             computed = (
                 precision if plan.backend in (*backends.ENGINES, "newton") and not isinstance(precision, str) else None

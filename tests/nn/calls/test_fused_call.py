@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 import gatewright as gw
 from gatewright.errors import GatewrightError, OptionError
 from gatewright.nn import Recurrent
+from gatewright.nn.calls import fused_call
 from tests.parity.assertions import assert_parity
 
 STEPS, BATCH, INPUT, HIDDEN = 4, 3, 2, 3
@@ -94,6 +95,31 @@ def test_derivatives_of_every_order(kind: str, lengths: list[int] | None) -> Non
     for order in (1, 2):
         got, want = (differentiated(layer, order=order, lengths=rows) for layer in (ours, eager))
         assert_parity(got, want, dtype="float64", steps=STEPS * order)
+
+
+@pytest.mark.parametrize(("kind", "lengths", "order"), [("RNN", None, 3), ("LSTM", [2, 3, 1, 3], 2)])
+def test_derivatives_of_a_gradient_by_tritons_kernels(
+    kind: str, lengths: list[int] | None, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where cuDNN has no second derivatives. In Triton's interpreter here."""
+    asked: list[Any] = []
+    monkeypatch.setattr(fused_call, "differentiable_backend", lambda *call: asked.append(call) or "triton")
+    ours, eager = (twins(kind, backend, dtype=torch.float64)[1] for backend in ("torch-fused", "torch"))
+    eager.load_state_dict(ours.state_dict())
+    got, want = (differentiated(layer, order=order, lengths=lengths) for layer in (ours, eager))
+    assert asked
+    assert_parity(got, want, dtype="float64", steps=STEPS * order)
+
+
+def test_a_packed_sequence_by_tritons_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_call, "differentiable_backend", lambda *call: "triton")
+    ours, eager = (twins("RNN", backend)[1] for backend in ("torch-fused", "torch"))
+    eager.load_state_dict(ours.state_dict())
+    packed, found = inputs()["packed"], []
+    for layer in (ours, eager):
+        (by_first,) = torch.autograd.grad(called(layer, packed)[0].sin().sum(), layer.weight_hh_l0, create_graph=True)
+        found.append(torch.autograd.grad(by_first.square().sum(), list(layer.parameters())))
+    assert_parity(found[0], found[1], dtype="float32", steps=2 * STEPS)
 
 
 def test_lengths_are_a_packed_sequence() -> None:

@@ -8,17 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from gatewright.backends.triton.chips import OnChip
+from gatewright.nn.backends import differentiable_backend
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.layer_call import LayerResults, call_generic
 from gatewright.nn.calls.second_derivatives import TwiceDifferentiable
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_derived_by_transform, is_transformed
+from gatewright.nn.precision import Precision, products_beyond_torch
 from gatewright.nn.sequence import RaggedRows, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 
 
 def fused_or_reason(
     layer: LayerInterface,
+    like: Tensor | OnChip,
     *,
     mask: bool = False,
     gates: bool = False,
@@ -26,7 +30,7 @@ def fused_or_reason(
     empty: bool = False,
     unread_lengths: bool = False,
 ) -> Fused | str:
-    """Torch's function for a call of a layer, or why there is none.
+    """Torch's function for a call of a layer on tensors such as `like`, or why there is none.
 
     `unread_lengths`: there are lengths, and a graph or FakeTensorMode does not know their values.
     """
@@ -51,13 +55,23 @@ def fused_or_reason(
         return "the equations are not those of torch.nn's RNN, GRU or LSTM"
     if fused.name == "lstm" and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16:
         return "torch.lstm does not run under autocast to float16 on the CPU"
-    return fused
+    if layer.checkpoint and like.device.type == "cuda" and torch.is_grad_enabled():
+        return "it computes no saved values again, as checkpoint= asks"
+    products = products_beyond_torch(layer, like)
+    return f"it has no products in {products}" if products else fused
 
 
 def call_fused(
-    layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]
+    layer: LayerInterface,
+    fused: Fused,
+    arguments: CallArguments,
+    packed: Sequence[Sequence[Tensor]],
+    precision: Precision | str,
 ) -> LayerResults:
-    """Run all levels and directions of a layer by torch's function; `packed` are the parameters of every direction."""
+    """Run all levels and directions of a layer by torch's function; `packed` are the parameters of every direction.
+
+    A gradient that is differentiated itself is computed in `precision` by Triton's kernels, where those can run.
+    """
     if torch.compiler.is_compiling():  # the graph holds torch's function itself, not the autograd function around it
         return LayerResults(*_run(layer, fused, arguments, packed), {})
     states = arguments.states or (None,) * len(layer.trace.states)
@@ -73,7 +87,7 @@ def call_fused(
         return (output, *finals)
 
     def run_operations(tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        results = _run_operations(layer, *split(tensors))
+        results = _run_differentiably(layer, *split(tensors), precision)
         return (results.output, *results.finals)
 
     tensors = (arguments.values, *states, *(tensor for direction in packed for tensor in direction))
@@ -102,13 +116,16 @@ def _run(layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: 
     return ragged.fill_padding(output), ends
 
 
-def _run_operations(
-    layer: LayerInterface, arguments: CallArguments, packed: Sequence[Sequence[Tensor]]
+def _run_differentiably(
+    layer: LayerInterface, arguments: CallArguments, packed: Sequence[Sequence[Tensor]], precision: Precision | str
 ) -> LayerResults:
-    """The same operation by operation: that gradient can be differentiated."""
+    """The same by Triton's kernels, or operation by operation: that gradient can be differentiated."""
+    backend = differentiable_backend(layer.trace, arguments.values, precision)
+    computed = precision if backend == "triton" and not isinstance(precision, str) else None
     if arguments.packed is None:
-        return call_generic(layer, "torch", arguments, packed)
+        return call_generic(layer, backend, arguments, packed, precision=computed)
     values, lengths = unpack(PackedSequence(arguments.values, *arguments.packed[1:]))
     ragged = RaggedRows(lengths.to(values.device), values.shape[0])
-    results = call_generic(layer, "torch", replace(arguments, values=values, ragged=ragged), packed)
+    padded = replace(arguments, values=values, ragged=ragged)
+    results = call_generic(layer, backend, padded, packed, precision=computed)
     return results._replace(output=repack(results.output, arguments.packed).data)
