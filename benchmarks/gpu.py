@@ -1,84 +1,146 @@
-"""How fast layers run on a GPU, beside cuDNN and torch, operation by operation.
+"""How fast layers run on a GPU, beside cuDNN and torch: everything that a first run on a new GPU should tell.
 
     python -m benchmarks.gpu [--quick] [--minutes N] [--only SECTION,...] [--out FILE]
 
-- layers: cells by units, rows, steps and dtype; the forward run, a training step, a second derivative. A method is
-  timed only if its numbers agree with those of torch in float64.
-- forms: the loop of a GRU and an LSTM in each form of kernel, in microseconds a step: the table by which a form is
-  chosen.
-- scan: a linear recurrence of 8 rows, 1,536 units and 4,096 steps, for which accelerated-scan publishes 0.714 ms.
-- networks: tokens a second of a text model of The Time Machine's size, for which Dive into Deep Learning published
-  14,693 and 194,937 on a GPU of 2020.
+A method is timed only if its numbers agree with those of torch in float64, or of a peer that does. Sections, the most
+valuable first; each has a part of the time, and what one leaves over the next ones have:
 
-Cases are in the order of their importance; those for which no time is left are named in the result. With --quick all is
-small: whether it works, not how fast. Where there is no GPU, --quick runs in Triton's interpreter (TRITON_INTERPRET=1).
+- layers: GRU and LSTM by units and dtype, forward and training, beside cuDNN.
+- forms: the loop of a GRU and an LSTM by each form of kernel: the table by which a form is chosen.
+- networks: tokens a second of a text model of The Time Machine's size.
+- scan: a linear recurrence of 8 rows, 1,536 units and 4,096 steps.
+- newton: diagonal cells by Newton's iterations beside their loop.
+- variations: cells that cuDNN does not have. twice: second derivatives.
+- extents: few and many rows, few and many steps, exact float32, and the shapes that others publish.
+- random: what dropout and zoneout cost.
+- starts: the first call of a process, with kernels compiled and with kernels from disk.
+- compiled: beside a step that torch.compile has compiled.
+
+Kernels are compiled first, by several processes. Each case runs in a process that may crash or hang without harm to the
+others, and the result is written after each. With --quick all is small: whether it works, not how fast. Where there is
+no GPU, --quick runs in Triton's interpreter (TRITON_INTERPRET=1).
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import command
 from benchmarks.files import save
+from benchmarks.gpu_worker import Job, Worker, cases
 from benchmarks.setup import tell
 
-if TYPE_CHECKING:
-    from benchmarks.gpu_device import BenchmarkDevice
-    from benchmarks.names import Record
-
 RESULT = Path(__file__).resolve().parent.parent / "docs" / "gpu.json"
-SECTIONS = ("layers", "forms", "scan", "networks")
-PUBLISHED = {
-    "FlashRNN 2024: LSTM, H100, 16 rows, 1,024 steps, forward, us a step": {"64 units": 1.9, "128 units": 3.2},
-    "FlashRNN 2024: cuDNN float16, the same, forward": {"768 units": 2.0},
-    "FlashRNN 2024: the same, forward and backward": {"fused": 13.3, "cuDNN": 5.1},
-    "accelerated-scan: (8, 1536, 4096), forward, ms": {"A100": 0.714},
-    "Dive into Deep Learning 2020: The Time Machine, tokens a second": {"from scratch": 14693, "concise": 194937},
+SECTIONS = {
+    "layers": 0.24,
+    "forms": 0.14,
+    "networks": 0.04,
+    "scan": 0.03,
+    "newton": 0.07,
+    "variations": 0.10,
+    "twice": 0.05,
+    "extents": 0.09,
+    "random": 0.04,
+    "starts": 0.08,
+    "compiled": 0.12,
 }
-"""Figures of others, and what they were measured for."""
-
-Case = tuple[str, Callable[[], "Record"]]
+"""Each with its part of the time."""
+COMPILED_FIRST = ("layers", "forms", "variations", "extents")
+PREPARATION = 0.15
+"""The part of the time in which kernels may be compiled before anything is measured."""
+MOST_PROCESSES = 12
+CASE_SECONDS = 60.0
+"""What a case may take before its process is ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the result."""
     options = _parser().parse_args(arguments)
-    from benchmarks.gpu_device import BenchmarkDevice, Clock
+    _require_device(quick=options.quick)
+    from benchmarks.gpu_arithmetic import PUBLISHED
 
-    clock = Clock(60 * options.minutes)
+    result: dict[str, Any] = {"published": PUBLISHED, "sections": {}, "left_out": []}
+    began, whole = time.monotonic(), 60 * options.minutes
+    worker = Worker(quick=options.quick)
     try:
-        on = BenchmarkDevice.present(quick=options.quick)
-    except RuntimeError as error:
-        sys.exit(f"python -m benchmarks.gpu: {error}")
-    result: dict[str, Any] = {"device": on.description(), "published": PUBLISHED, "sections": {}, "left_out": []}
-    for section in options.only:
-        records = result["sections"].setdefault(section, list["Record"]())
-        for title, measure in _cases(section, on, quick=options.quick):
-            if clock.is_over:
-                result["left_out"].append(f"{section}: {title}")
-                continue
-            records.append(measure())
-            save(options.out, result)  # what was measured is kept, whatever happens next
+        result["device"] = worker.measure(("device", 0, False), CASE_SECONDS)
+        save(options.out, result)
+        tell(f"on {result['device'].get('name', result['device'])}")
+        end = began + PREPARATION * whole
+        result["prepared"] = prepare(options.only, quick=options.quick, end=end)
+        for section in options.only:
+            end += SECTIONS[section] / sum(SECTIONS[one] for one in options.only) * (1 - PREPARATION) * whole
+            for record in measured(worker, section, quick=options.quick, end=end, left_out=result["left_out"]):
+                result["sections"].setdefault(section, []).append(record)
+                result["seconds"] = round(time.monotonic() - began, 1)
+                save(options.out, result)  # what was measured is kept, whatever happens next
+    finally:
+        worker.stop()
     save(options.out, result)
     if result["left_out"]:
         tell(f"no time was left for {len(result['left_out'])} cases: --minutes gives more")
 
 
-def _cases(section: str, on: "BenchmarkDevice", *, quick: bool) -> Iterator[Case]:
-    from benchmarks import gpu_layers, gpu_loops, gpu_networks
+def measured(worker: Worker, section: str, *, quick: bool, end: float, left_out: list[str]) -> Iterator[dict[str, Any]]:
+    """The records of a section, as far as there is time until `end`."""
+    for number, case in enumerate(cases(section, quick)):
+        title = str(case)
+        if time.monotonic() > end:
+            left_out.append(f"{section}: {title}")
+            continue
+        record = worker.measure((section, number, False), CASE_SECONDS)
+        if "error" in record:
+            record = {"case": title, **record}
+            tell(f"{section}: {title}: {record['error']}")
+        yield record
 
-    if section == "layers":
-        for case in gpu_layers.layer_cases(quick=quick):
-            yield case.title, lambda case=case: gpu_layers.measured_layer(case, on)
-    elif section == "forms":
-        for form in gpu_loops.form_cases(quick=quick):
-            yield form.title, lambda form=form: gpu_loops.measured_forms(form, on)
-    elif section == "scan":
-        yield "scan", lambda: gpu_loops.measured_scan(on, quick=quick)
-    else:
-        yield "text", lambda: gpu_networks.measured_text(on, quick=quick)
+
+def prepare(sections: Sequence[str], *, quick: bool, end: float) -> dict[str, Any]:
+    """Compile the kernels of cases, several at a time, until `end`: how many, and what went wrong."""
+    began = time.monotonic()
+    jobs: list[Job] = [
+        (section, number, True)
+        for section in sections
+        if section in COMPILED_FIRST
+        for number in range(1 if quick else len(cases(section, quick)))
+    ]
+    count = 1 if quick else max(1, min(MOST_PROCESSES, (os.cpu_count() or 4) - 2, len(jobs)))
+    todo, errors, done = iter(jobs), list[str](), list[Job]()
+
+    def work() -> None:
+        worker = Worker(quick=quick)
+        try:
+            for job in todo:  # a generator of a list: one thread takes each job
+                if time.monotonic() > end:
+                    return
+                record = worker.measure(job, CASE_SECONDS)
+                done.append(job)
+                if "error" in record:
+                    errors.append(f"{job[0]}: {cases(job[0], quick)[job[1]]}: {record['error']}")
+        finally:
+            worker.stop()
+
+    with ThreadPoolExecutor(count) as threads:
+        for future in [threads.submit(work) for _ in range(count if jobs else 0)]:
+            future.result()
+    seconds = round(time.monotonic() - began, 1)
+    tell(f"kernels of {len(done)} of {len(jobs)} cases compiled in {seconds} s by {count} processes")
+    return {"cases": len(done), "of": len(jobs), "seconds": seconds, "processes": count, "errors": errors}
+
+
+def _require_device(*, quick: bool) -> None:
+    """End the program where there is nothing to measure on."""
+    from benchmarks.gpu_device import BenchmarkDevice
+
+    try:
+        BenchmarkDevice.present(quick=quick)
+    except RuntimeError as error:
+        sys.exit(f"python -m benchmarks.gpu: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:

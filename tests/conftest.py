@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # a shell starts what runs in the background deaf to interrupts, and its children inherit that
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("-m") == "gpu":  # before any test module imports triton, which reads it
+        os.environ["TRITON_INTERPRET"] = "0"
     config.stash[_GOLDEN_KEY] = GoldenFiles(GOLDEN, update=config.getoption("--update-golden"))
 
 

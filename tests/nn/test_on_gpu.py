@@ -1,0 +1,238 @@
+"""Layers by Triton's kernels in float32 against the CPU engine in float64: on a GPU under `pytest -m gpu`.
+
+Without a GPU the first case of each test runs in Triton's interpreter, so that the tests themselves are tested.
+"""
+
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import gatewright as gw
+from benchmarks.gpu_device import allow_tf32
+from benchmarks.gpu_newton import diagonal_gru, diagonal_lstm
+from gatewright import cells
+from gatewright.nn import Recurrent
+from tests.parity.assertions import assert_parity
+
+pytestmark = pytest.mark.gpu
+IS_GPU = os.environ["TRITON_INTERPRET"] == "0"
+NO_GPU = "needs a CUDA device, and torch finds none: pytest -m gpu runs this test where there is one"
+T = TypeVar("T")
+
+
+def some(cases: Sequence[T]) -> Sequence[T]:
+    """All on a GPU, the first one in the interpreter."""
+    return cases if IS_GPU else cases[:1]
+
+
+@pytest.fixture
+def device() -> Iterator[torch.device]:
+    """Where kernels run, with products in float32."""
+    if IS_GPU and not torch.cuda.is_available():
+        pytest.skip(NO_GPU)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    allow_tf32(allowed=False)
+    yield torch.device("cuda" if IS_GPU else "cpu")
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture
+def cuda(device: torch.device) -> torch.device:
+    """A CUDA device, for what no CPU has."""
+    if device.type != "cuda":
+        pytest.skip(NO_GPU)
+    return device
+
+
+LAYERS: Mapping[str, dict[str, Any]] = {
+    "gru": {},
+    "gru(after)": {"cell": cells.gru(reset="after"), "bidirectional": True},
+    "lstm": {"num_layers": 2},
+    "lstm_peephole": {"bidirectional": True},
+    "layer_norm(gru)": {"cell": gw.layer_norm(cells.gru)},
+    "layer_norm(lstm)": {"cell": gw.layer_norm(cells.lstm)},
+    "zoneout(lstm)": {"cell": gw.zoneout(0.3)(cells.lstm)},
+    "mingru": {"num_layers": 2},
+    "minlstm": {},
+    "sru": {"bidirectional": True},
+    "qrnn": {},
+    "hgrn": {},
+    "indrnn": {},
+    "slstm": {},
+    "rhn": {},
+    "ligru": {},
+    "mut1": {},
+    "lem": {},
+}
+EXTENTS = [(24, 7, 5), (40, 33, 20), (300, 9, 70), (24, 0, 5), (24, 1, 1), (128, 70, 33)]
+"""Units, steps and rows: of one tile and of several, not multiples of anything."""
+
+
+def layer_of(name: str, units: int, device: torch.device, **options: Any) -> Recurrent:
+    torch.manual_seed(0)
+    settings = {"cell": name, "backend": "triton", **LAYERS.get(name, {}), **options}
+    return Recurrent(settings.pop("cell"), units, units, **settings).to(device).eval()
+
+
+def on_cpu(layer: Recurrent) -> Recurrent:
+    """The same layer by the CPU engine, in float64."""
+    other = copy.deepcopy(layer).cpu().double()
+    other.backend, other.newton = "auto", None
+    return other
+
+
+def numbers(layer: Recurrent, x: Tensor, *, order: int = 1, **options: Any) -> list[np.ndarray]:
+    """The results of a call, and its derivatives of an order by everything."""
+    x = x.to(next(layer.parameters())).requires_grad_()
+    output, finals, *_ = layer(x, **options)
+    results = [output, *(finals if isinstance(finals, tuple) else [finals])]
+    found, leaves = results, [x, *layer.parameters()]
+    for number in range(order):
+        loss = sum(((part.square() + part.sin()).sum() for part in found), x.new_zeros(()))
+        again = number + 1 < order
+        found = torch.autograd.grad(loss, leaves, create_graph=again, allow_unused=True, materialize_grads=True)
+    return [tensor.detach().cpu().numpy() for tensor in (*results, *(found if order else ()))]
+
+
+def check(layer: Recurrent, x: Tensor, *, order: int = 1, **options: Any) -> None:
+    """Hold a layer to the CPU engine in float64."""
+    with np.errstate(all="ignore"):
+        got = numbers(layer, x, order=order, **options)
+    want = numbers(on_cpu(layer), x, order=order, **options)
+    want = [array.astype(np.float32) for array in want]
+    width = 4 * layer.hidden_size * max(x.shape[1], 1)  # terms of a gradient's sums
+    assert_parity(got, want, dtype="float32", steps=max(len(x), 1) * order, width=width, cell=layer.trace.name)
+
+
+@pytest.mark.parametrize("name", some(list(LAYERS)))
+def test_layers(name: str, device: torch.device) -> None:
+    units, steps, rows = EXTENTS[0]
+    lengths = [steps, 0, 3, *range(1, rows - 2)]
+    check(layer_of(name, units, device), torch.randn(steps, rows, units), lengths=lengths)
+
+
+@pytest.mark.parametrize("extent", some(EXTENTS))
+@pytest.mark.parametrize("name", some(["gru", "gru(after)", "lstm", "layer_norm(lstm)", "mingru"]))
+def test_extents(name: str, extent: tuple[int, int, int], device: torch.device) -> None:
+    units, steps, rows = extent if IS_GPU else (5, 3, 2)
+    check(layer_of(name, units, device), torch.randn(steps, rows, units))
+
+
+@pytest.mark.parametrize("name", some(["gru", "gru(after)", "lstm", "layer_norm(gru)", "mingru", "indrnn"]))
+def test_second_derivatives(name: str, device: torch.device) -> None:
+    units = 24 if IS_GPU else 3
+    check(layer_of(name, units, device), torch.randn(5, 3, units), order=2, lengths=[5, 2, 0])
+
+
+@pytest.mark.parametrize("name", some(["mingru", "minlstm", "sru"]))
+def test_long_scans_in_spans(name: str, device: torch.device) -> None:
+    steps, units = (5000, 64) if IS_GPU else (9, 3)
+    check(layer_of(name, units, device, num_layers=1, bidirectional=False), torch.randn(steps, 1, units))
+
+
+@pytest.mark.parametrize("cell", some([diagonal_gru, diagonal_lstm, cells.indrnn]))
+def test_newton_s_iterations(cell: gw.Cell, device: torch.device) -> None:
+    steps, units = (700, 64) if IS_GPU else (4, 3)
+    layer = layer_of("", units, device, cell=cell, newton=gw.nn.Newton(tolerance=1e-5))
+    check(layer, torch.randn(steps, 3, units), lengths=[steps, 2, 0])
+    assert layer.newton_reports[0].iterations > 1
+    assert "kernels for" in str(layer.plan())
+
+
+@pytest.mark.parametrize("dtype", some([torch.bfloat16, torch.float16]))
+@pytest.mark.parametrize("name", some(["gru", "lstm", "own"]))
+def test_narrow_products(name: str, dtype: torch.dtype, device: torch.device) -> None:
+    units = 128 if IS_GPU else 3
+    layer = layer_of("gru" if name == "own" else name, units, device, num_layers=1)
+    x = torch.randn(5, 3, units)
+    exact = on_cpu(layer)(x.double())[0]
+    with np.errstate(all="ignore"), torch.no_grad():
+        layer.products = "bfloat16" if dtype == torch.bfloat16 else "float16"
+        torch.testing.assert_close(layer(x.to(device))[0].cpu().double(), exact, rtol=0.05, atol=0.05)
+
+
+def test_tf32(cuda: torch.device) -> None:
+    layer, x = layer_of("gru", 64, cuda), torch.randn(20, 33, 64)
+    exact = on_cpu(layer)(x.double())[0]
+    strict = layer(x.to(cuda))[0].cpu().double()
+    allow_tf32(allowed=True)
+    assert "products in tf32" in str(layer.plan())
+    rounded = layer(x.to(cuda))[0].cpu().double()
+    torch.testing.assert_close(rounded, exact, rtol=1e-2, atol=1e-2)
+    assert (strict - exact).abs().max() < (rounded - exact).abs().max()
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_cudnn_runs(kind: str, order: int, cuda: torch.device) -> None:
+    """Its results are cuDNN's, its second derivatives ours."""
+    layer = getattr(gw.nn, kind)(24, 24, backend="cudnn").to(cuda)
+    assert layer.plan().backend == "cudnn"
+    check(layer, torch.randn(7, 5, 24), order=order)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
+def test_streams_and_graphs_of_the_caller(name: str, cuda: torch.device) -> None:
+    layer, x = layer_of(name, 300, cuda), torch.randn(40, 20, 300, device=cuda)
+    with torch.no_grad():
+        want = layer(x)[0]
+        assert torch.equal(layer(x)[0], want)  # by graphs of steps from the second call on
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                layer(x)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            recorded = layer(x)[0]
+        graph.replay()
+        torch.cuda.synchronize()
+    assert torch.equal(recorded, want)
+
+
+@pytest.mark.parametrize("name", some(["gru", "mingru"]))
+def test_the_same_bits_each_time(name: str, device: torch.device) -> None:
+    units = 128 if IS_GPU else 3
+    layer, x = layer_of(name, units, device), torch.randn(5, 3, units)
+    with np.errstate(all="ignore"):
+        first, second = numbers(layer, x), numbers(layer, x)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
+def test_compiled_by_torch(name: str, cuda: torch.device) -> None:
+    layer, x = layer_of(name, 64, cuda), torch.randn(9, 5, 64, device=cuda, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True)
+    for run in (layer, compiled):
+        output = run(x)[0]
+        (by_x,) = torch.autograd.grad(output.square().sum(), x)
+        if run is layer:
+            want = output, by_x
+    torch.testing.assert_close((output, by_x), want, rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_and_zoneout_are_drawn_again_in_the_gradient(device: torch.device) -> None:
+    """A directional derivative of one draw is that of its gradient."""
+    units = 32 if IS_GPU else 3
+    layer = layer_of("", units, device, cell=gw.zoneout(0.3)(gw.recurrent_dropout(0.3)(cells.gru))).train()
+    x, direction = torch.randn(5, 3, units, device=device), torch.randn(5, 3, units, device=device)
+
+    def loss(x: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return layer(x)[0].double().square().sum()
+
+    with np.errstate(all="ignore") if not IS_GPU else nullcontext():
+        (by_x,) = torch.autograd.grad(loss(x.requires_grad_()), x)
+        with torch.no_grad():
+            step = 1e-2
+            slope = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+    torch.testing.assert_close((by_x * direction).sum().double(), slope, rtol=2e-2, atol=1e-3)
