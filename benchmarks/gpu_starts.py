@@ -81,7 +81,7 @@ def main() -> None:
         case = LayerCase(cell, int(units), rows, steps, dtype, mode)
         layer, x = problem(case, on)
         with_backend(layer, "triton")
-        float(x.sum())  # waits for the device
+        float(x.detach().sum())  # waits for the device
         began = time.perf_counter()
         float(results_of(layer, x, case, precision_of_case(case, on))[0].sum())
         seconds[mode] = round(time.perf_counter() - began, 4)
