@@ -19,7 +19,6 @@ WITHOUT_PYTHON = {
     "docs/commands.md",
     "docs/decisions.md",
     "docs/exercises.md",
-    "docs/gpu.md",
     "docs/guides/many-machines.md",
     "docs/parallel.md",
     "docs/results.md",
