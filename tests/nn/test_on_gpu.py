@@ -155,7 +155,9 @@ def test_narrow_products(name: str, dtype: torch.dtype, device: torch.device) ->
     exact = on_cpu(layer)(x.double())[0]
     with np.errstate(all="ignore"), torch.no_grad():
         layer.products = "bfloat16" if dtype == torch.bfloat16 else "float16"
-        torch.testing.assert_close(layer(x.to(device))[0].cpu().double(), exact, rtol=0.05, atol=0.05)
+        got = layer(x.to(device))[0].cpu().double()
+    tolerance = 4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(got, exact, rtol=tolerance, atol=tolerance)
 
 
 def test_tf32(cuda: torch.device) -> None:
@@ -165,7 +167,8 @@ def test_tf32(cuda: torch.device) -> None:
     allow_tf32(allowed=True)
     assert "products in tf32" in str(layer.plan())
     rounded = layer(x.to(cuda))[0].cpu().double()
-    torch.testing.assert_close(rounded, exact, rtol=1e-2, atol=1e-2)
+    eps = 2**-10
+    torch.testing.assert_close(rounded, exact, rtol=4 * eps, atol=4 * eps)
     assert (strict - exact).abs().max() < (rounded - exact).abs().max()
 
 
@@ -235,4 +238,4 @@ def test_dropout_and_zoneout_are_drawn_again_in_the_gradient(device: torch.devic
         with torch.no_grad():
             step = 1e-2
             slope = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
-    torch.testing.assert_close((by_x * direction).sum().double(), slope, rtol=2e-2, atol=1e-3)
+    torch.testing.assert_close((by_x * direction).sum().double(), slope, rtol=5e-3, atol=1e-3)
