@@ -26,6 +26,7 @@ CASES: Mapping[str, SectionOfCases] = {
     "device": SectionOfCases(lambda quick: ["device"], lambda case, on: on.description()),
     "layers": _layers(gpu_layers.main_cases),
     "forms": SectionOfCases(gpu_loops.form_cases, gpu_loops.measured_forms, gpu_loops.prepared_forms),
+    "persistent": SectionOfCases(gpu_loops.persistent_cases, gpu_loops.measured_forms),
     "networks": SectionOfCases(lambda quick: ["text"], lambda case, on: gpu_networks.measured_text(on)),
     "scan": SectionOfCases(gpu_loops.scan_cases, gpu_loops.measured_scan),
     "newton": SectionOfCases(gpu_newton.newton_cases, gpu_newton.measured_newton),

@@ -39,6 +39,7 @@ class FormCase:
     units: int
     rows: int
     dtype: str
+    forms: tuple[str, ...] = ("stepped", "resident")
 
     def __str__(self) -> str:
         """What it is, in words."""
@@ -57,6 +58,17 @@ def form_cases(quick: bool) -> Iterator[FormCase]:
     yield from (FormCase("lstm", "inference", units, 32, "bfloat16") for units in (64, 128, 256, 512, 1024))
 
 
+def persistent_cases(quick: bool) -> Iterator[FormCase]:
+    """The form whose programs wait for each other, which may be for ever, beside the stepped one."""
+    if quick:
+        yield FormCase("gru", "inference", 16, 3, "tf32", ("stepped", "persistent"))
+        return
+    for run in ("inference", "gradient"):
+        for units in (256, 512, 1024, 128):
+            for rows in (32, 1):
+                yield FormCase("gru", run, units, rows, "bfloat16", ("stepped", "persistent"))
+
+
 class _Problem:
     """A loop's Program, and random numbers for it."""
 
@@ -69,8 +81,10 @@ class _Problem:
 
     def loop(self, form: str) -> Any:
         """The loop in a form of kernel."""
-        is_gradient = self.case.run == "gradient"
-        return FORMS[form](self.program, self.sizes, PRECISIONS[self.case.dtype], backwards=is_gradient)
+        options: dict[str, Any] = {"backwards": self.case.run == "gradient"}
+        if form == "persistent" and self.on.device.type != "cuda":
+            options["programs"] = 1  # the interpreter runs one after the other: two would wait for ever
+        return FORMS[form](self.program, self.sizes, PRECISIONS[self.case.dtype], **options)
 
     def arrays(self, loop: Any) -> dict[Argument, Tensor]:
         """What the loop reads and writes; the same numbers for every form."""
@@ -78,7 +92,7 @@ class _Problem:
 
 
 def prepared_forms(case: FormCase, on: BenchmarkDevice) -> Record:
-    """Compile the kernels of all forms, but for the one that may wait for ever."""
+    """Compile the kernels of both forms."""
     problem = _Problem(case, on, steps=2)
     for form in ("stepped", "resident"):
         loop = problem.loop(form)
@@ -95,9 +109,7 @@ def measured_forms(case: FormCase, on: BenchmarkDevice) -> Record:
     problem = _Problem(case, on, steps)
     record: Record = {**asdict(case), "steps": steps, "us_a_step": {}, "difference": {}, "absent": {}}
     calls, expected = dict[str, Callable[[], object]](), dict[Argument, Tensor]()
-    for form in ("stepped", "resident", "persistent"):
-        if form == "persistent" and on.device.type != "cuda":
-            continue  # its programs wait for one another: the interpreter runs one after the other
+    for form in case.forms:
         try:
             loop = problem.loop(form)
             arrays = problem.arrays(loop)

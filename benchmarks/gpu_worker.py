@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.names import Record
 
-START_SECONDS = 120.0
+NO_ANSWER = "no answer"
+START_SECONDS = 45.0
 """What a process may take beside its first case: it imports torch and opens the device."""
 Job = tuple[str, int, bool]
 """The section and the number of a case; whether its kernels are only compiled."""
@@ -37,7 +38,7 @@ class Worker:
             self._pipe.send(job)
             if not self._pipe.poll(seconds):
                 self.stop()
-                return {"error": f"no answer in {seconds:.0f} seconds: the process was ended"}
+                return {"error": f"{NO_ANSWER} in {seconds:.0f} seconds: the process was ended"}
             record, is_usable = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(10)

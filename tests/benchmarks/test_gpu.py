@@ -82,6 +82,8 @@ def test_loops_scans_and_networks(on: BenchmarkDevice) -> None:
     forms = measured("forms", on)
     assert set(forms["us_a_step"]) == {"stepped", "resident"}, forms["absent"]
     assert answer(("forms", 0, True), on) == {}
+    persistent = measured("persistent", on)
+    assert set(persistent["us_a_step"]) == {"stepped", "persistent"}, persistent["absent"]
     assert set(measured("scan", on)["ms"]) == {"scan", "torch"}
     text = measured("networks", on)
     assert {"torch.nn", "Gatewright, triton", "Gatewright, torch"} <= set(text["runs"]), text["absent"]
@@ -171,6 +173,15 @@ def test_nothing_begins_when_the_time_is_over() -> None:
     worker = Worker(quick=True)
     assert list(gpu.measured(worker, "scan", quick=True, end=time.monotonic() - 1, left_out=left_out)) == []
     assert left_out == ["scan: scan of 2 rows, 16 units, 5 steps, float32"]
+
+
+def test_a_section_that_hangs_twice_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, left_out = Worker(quick=True), list[str]()
+    monkeypatch.setattr(gpu, "cases", lambda section, quick: ["a", "b", "c"])
+    monkeypatch.setattr(worker, "measure", lambda job, seconds: {"error": f"{gpu_worker.NO_ANSWER} in 1 second"})
+    records = gpu.measured(worker, "forms", quick=True, end=time.monotonic() + 60, left_out=left_out)
+    assert [record["case"] for record in records] == ["a", "b"]
+    assert left_out == ["forms: c"]
 
 
 def test_a_process_that_dies_or_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
