@@ -165,9 +165,7 @@ def gradient(
     sizes = infer_sizes(trace, {**inputs, **params, **before}, dict.fromkeys([*inputs, *before], 2))
     random = _noise_sequences(trace, noises, sizes, steps, batch)
     seeds = {seed(name): value for name, value in d_outputs.items()}
-    sequences = {
-        name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **random, **seeds}.items()
-    }
+    sequences = {name: np.asarray(a, forward.output.dtype) for name, a in {**inputs, **before, **seeds}.items()}
     backward = derivative(trace, tuple(d_outputs))
     carried = {adjoint(name): value for name, value in (d_finals or {}).items()}
     cut = truncate or max(steps, 1)
@@ -176,7 +174,8 @@ def gradient(
     for start in reversed(range(0, max(steps, 1), cut)):
         piece = {name: array[start : start + cut] for name, array in sequences.items()}
         left = None if lengths is None else [min(max(int(length) - start, 0), cut) for length in lengths]
-        result = run(backward, piece, params, carried, lengths=left, backwards=True)
+        drawn = {name: array[start : start + cut] for name, array in random.items()}
+        result = run(backward, piece, params, carried, lengths=left, noises=drawn, backwards=True)
         carried = {} if truncate and start else result.finals
         for name, array in emitted.items():
             array[start : start + cut] = result.emits[adjoint(name)]

@@ -70,9 +70,10 @@ def run(
 def draw(trace: Trace, sizes: Mapping[str, int], steps: int, batch: int, like: Tensor) -> dict[str, Tensor]:
     """Draw every random value of a cell for a whole sequence with torch's generator: (time, batch, features)."""
     drawn: dict[str, Tensor] = {}
+    numbers = like.dtype if like.dtype.itemsize >= 4 else torch.float32  # narrower ones would round the probability
     for noise in trace.noises:
         shape = (steps if noise.per == Redraw.STEP else 1, batch, *bind(noise.var.shape, sizes))
-        values = torch.rand(shape, dtype=like.dtype, device=like.device) < noise.probability
+        values = torch.rand(shape, dtype=numbers, device=like.device) < noise.probability
         drawn[noise.var.name] = values.to(like.dtype).expand(steps, *shape[1:])
     return drawn
 

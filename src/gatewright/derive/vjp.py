@@ -2,8 +2,9 @@
 
 The gradient of a cell is a cell run backwards in time. What it is given and what it gives is told by name:
 
-- inputs: the step's own inputs; the states before the step, under their own names; the random values that were drawn;
-  `d(h.out)`, what the loss says of the value of `h` that this step gave out;
+- inputs: the step's own inputs; the states before the step, under their own names; `d(h.out)`, what the loss says of
+  the value of `h` that this step gave out;
+- random values: those that the step was given, under their own names;
 - states: `d(h)`, the adjoint of state h, carried from the step after;
 - emits `d(x)` for every input; sums `d(W.r)` for every parameter.
 """
@@ -35,7 +36,6 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     order = _order(trace, seen)
     step = Replay(trace, adjoint(trace.name, order))
     tracer, leaves = step.tracer, step.leaves
-    tracer.noises.clear()  # what was drawn is an input of the gradient
     seeds = {name: tracer.leaf(seed(name, order), value.shape) for name, value in _given_out(trace, seen)}
     carried = {state.name: tracer.leaf(adjoint(state.name, order), state.shape) for state in trace.states}
     summed = {name: tracer.leaf(adjoint(name, order), value.shape) for name, value in _flowing(trace.sums)}
@@ -54,12 +54,11 @@ def vjp(trace: Trace, outputs: Iterable[str] | None = None) -> Trace:
     for equation in reversed(trace.equations):
         with tracer.at(equation.where):
             adjoints.through(step.symbol(equation.target), step.operands(equation.args))
-    noises = [noise.var for noise in trace.noises]
     return simplify(
         finish_trace(
             tracer,
             adjoint(trace.name, order),
-            inputs=[*(leaves[v.name] for v in (*trace.inputs, *trace.states, *noises)), *seeds.values()],
+            inputs=[*(leaves[v.name] for v in (*trace.inputs, *trace.states)), *seeds.values()],
             states=carried.values(),
             params=tracer.params.values(),
             next_states=[adjoints.of(leaves[state.name]) for state in trace.states],

@@ -11,7 +11,7 @@ from gatewright.trace.ir import Atom, Equation, Literal, Var
 
 _IN_A_STAGE = ELEMENTWISE | {Op.EXPAND, Op.RELABEL}
 _KEPT = frozenset({Storage.SEQUENCE, Storage.ROW})
-_GIVEN = frozenset({Storage.INPUT, Storage.STATE, Storage.SHARED})
+_GIVEN = frozenset({Storage.INPUT, Storage.RANDOM, Storage.STATE, Storage.SHARED})
 
 
 class ProgramError(GatewrightError, RuntimeError):

@@ -119,7 +119,7 @@ class ProgramInterpreter:
         return array[shift : shift + self.steps] if whole else array[t + shift]
 
     def _array(self, name: str, storage: Storage) -> tuple[Array, int]:
-        if storage is Storage.INPUT:
+        if storage in (Storage.INPUT, Storage.RANDOM):
             return self.inputs[name], 0
         if storage is Storage.STATE:
             return self.states[name], self.before

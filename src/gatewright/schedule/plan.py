@@ -166,7 +166,7 @@ class _StagePlanner:
     def _storage(self, once: Iterable[Var]) -> dict[str, Storage]:
         trace = self.trace
         storage = dict.fromkeys((v.name for v in trace.inputs), Storage.INPUT)
-        storage |= dict.fromkeys((noise.var.name for noise in trace.noises), Storage.INPUT)
+        storage |= dict.fromkeys((noise.var.name for noise in trace.noises), Storage.RANDOM)
         storage |= dict.fromkeys((v.name for v in trace.states), Storage.STATE)
         storage |= dict.fromkeys((v.name for v in once), Storage.SHARED)
         readers: dict[str, set[Phase]] = {}

@@ -28,6 +28,7 @@ class Storage(StrEnum):
     """Where a value is found."""
 
     INPUT = "input"  # given for every step: (time, batch, ...)
+    RANDOM = "random"  # drawn for every step: given like an input, or drawn where it is read
     STATE = "state"  # carried, as it was before the step: (time + 1, batch, ...) has a slot before and after each step
     NEW = "new"  # the new value of a state, found in the slot after the step
     SEQUENCE = "sequence"  # computed and kept for every step: (time, batch, ...)
@@ -151,6 +152,10 @@ class Program:
     epilogue: tuple[Equation, ...]  # of sums and parameters only, once
     sums: tuple[tuple[str, Atom], ...]
     scan: tuple[Stage, ...] = ()
+
+    def probability(self, name: str) -> float:
+        """With which a random value is 1."""
+        return next(noise.probability for noise in self.trace.noises if noise.var.name == name)
 
     def passes(self) -> Iterator[tuple[Phase, tuple[Stage, ...]]]:
         """The passes, in the order in which they run."""

@@ -19,6 +19,7 @@ from gatewright.backends.triton.resident_kernel import resident_text
 from gatewright.backends.triton.resources import LaunchOptions
 from gatewright.schedule.interpret import ProgramInterpreter
 from gatewright.schedule.plan import plan
+from tests.backends.triton.drawn import seeds_of
 from tests.schedule.running import Given, Results, after, compute
 
 BM = 16
@@ -68,6 +69,8 @@ class ResidentLoop(ProgramInterpreter):
             return start if start.any() else None
         if kind is ArgumentKind.SEQUENCE:
             return np.ascontiguousarray(self.inputs[name]) if name in self.inputs else self.sequences[name]
+        if kind is ArgumentKind.SEEDS:
+            return seeds_of(self.program.trace, self.steps, self.batch)[name]
         if kind is ArgumentKind.LENGTHS:
             return None if self.lengths is None else np.array(self.lengths, np.int32)
         return np.ascontiguousarray(self.shared[name])

@@ -4,9 +4,9 @@ import numpy as np
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.trace import Trace
+from tests.backends.triton.drawn import draw
 from tests.backends.triton.test_resident_kernel import RAGGED, SINGLE, TESTED, check, check_lengths, traces
 from tests.parity.matrix import CELLS, sizes_for
-from tests.schedule.running import draw
 
 WIDE = {"hidden": 50, "projection": 24, "hidden_rank": 8}
 

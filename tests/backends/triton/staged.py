@@ -20,9 +20,10 @@ from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Product, Program
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
+from tests.backends.triton.drawn import draw, seeds_of
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, sizes_for
-from tests.schedule.running import Given, Results, after, compute, draw, oracle
+from tests.schedule.running import Given, Results, after, compute, oracle
 
 DOUBLE = KernelPrecision("float64", "float64")
 SINGLE = KernelPrecision("float32", "float32")
@@ -87,6 +88,8 @@ class StagedInterpreter(ProgramInterpreter):
             for kind, named in kinds.items()
             for name, array in named.items()
         }
+        for name, seeds in seeds_of(self.program.trace, self.steps, self.batch).items():
+            arrays[Argument(ArgumentKind.SEEDS, name)] = torch.from_numpy(seeds)
         if self.lengths is not None:
             arrays[LENGTHS] = torch.tensor(self.lengths, dtype=torch.int32)
         return arrays

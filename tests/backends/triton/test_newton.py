@@ -29,8 +29,9 @@ from gatewright.schedule.linearized import linearized, unit_recurrence
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
+from tests.backends.triton.drawn import draw
 from tests.parity.assertions import assert_parity
-from tests.schedule.running import Given, after, draw, oracle
+from tests.schedule.running import Given, after, oracle
 
 DOUBLE = KernelPrecision("float64", "float64")
 

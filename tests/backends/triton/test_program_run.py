@@ -16,16 +16,18 @@ from gatewright.errors import ShapeError
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Choices, Program, Time
 from gatewright.trace import Trace, simplify, trace_cell
+from tests.backends.triton.drawn import draw, seeds_of
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, MODELS, sizes_for
-from tests.schedule.running import Given, Results, after, draw, oracle
+from tests.schedule.running import Given, Results, after, oracle
 
 DOUBLE = KernelPrecision("float64", "float64")
 KINDS = [*sorted(MODELS), "gru", "lstm", "all at once", "layer_norm(lstm)"]
 
 
 def tensors_of(given: Given) -> tuple[dict[str, torch.Tensor], ...]:
-    groups = (given.sequences, given.params, given.states)
+    seeds = seeds_of(given.trace, given.steps, given.batch)
+    groups = ({**given.inputs, **seeds}, given.params, given.states)
     return tuple({name: torch.tensor(array) for name, array in group.items()} for group in groups)
 
 
@@ -117,7 +119,10 @@ def test_rows_that_end_early(name: str, time: Time, form: LoopForm, rng: np.rand
         program = plan(trace, Choices(time=time))
         inputs, params, states = tensors_of(given)
         over = torch.arange(7)[:, None] >= torch.tensor(lengths)
-        inputs = {name: x.masked_fill(over[(..., *[None] * (x.dim() - 2))], float("nan")) for name, x in inputs.items()}
+        inputs = {
+            name: x.masked_fill(over[(..., *[None] * (x.dim() - 2))], float("nan") if x.is_floating_point() else -1)
+            for name, x in inputs.items()
+        }
         run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
         result = run.run(inputs, params, states, torch.tensor(lengths, dtype=torch.int32), form=form)
         sums = {name: torch.zeros_like(total) for name, total in result.sums.items()}

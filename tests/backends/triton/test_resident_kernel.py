@@ -18,10 +18,11 @@ from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
 from tests.backends import odd_cells
+from tests.backends.triton.drawn import draw
 from tests.backends.triton.loops import DOUBLE, loop_of
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, MODELS, sizes_for
-from tests.schedule.running import Given, draw, oracle
+from tests.schedule.running import Given, oracle
 
 SINGLE = KernelPrecision("float32", "float32")
 TRANSFORMED = ["all at once", "layer_norm(lstm)", "masked(gru)", "masked(slstm)", "zoneout(sru)", "residual(lstm)"]

@@ -24,9 +24,10 @@ from gatewright.schedule.program import Choices, Program, Stage, Storage, Store,
 from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, Var, simplify, trace_cell
 from gatewright.trace.ir import Atom
+from tests.backends.triton.drawn import draw
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, sizes_for
-from tests.schedule.running import Given, after, draw, oracle
+from tests.schedule.running import Given, after, oracle
 from tests.schedule.test_scan import IN_CATALOGUE, MADE
 
 DOUBLE = KernelPrecision("float64", "float64")

@@ -11,6 +11,7 @@ from gatewright.backends.triton.pass_kernels import PassKernels
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Program
+from tests.backends.triton.drawn import draw
 from tests.backends.triton.staged import (
     DOUBLE,
     SINGLE,
@@ -22,7 +23,7 @@ from tests.backends.triton.staged import (
 )
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import sizes_for
-from tests.schedule.running import Given, draw, oracle
+from tests.schedule.running import Given, oracle
 
 # Axes of several sizes, scalars, reductions, a product of what a product gives, several states, noise.
 NAMES = ("gru", "lstm_projected", "slstm", "lem", "layer_norm(gru)", "masked(lstm)", "all at once", "indrnn")

@@ -7,10 +7,11 @@ import gatewright as gw
 from gatewright.backends.triton.writer import KernelNames, KernelWriter, identifier, padded
 from gatewright.lang.ops import Op
 from gatewright.trace import Equation, Literal, Var, simplify, trace_cell
+from tests.backends.triton.drawn import draw
 from tests.backends.triton.loops import DOUBLE, loop_of
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import sizes_for
-from tests.schedule.running import draw, oracle
+from tests.schedule.running import oracle
 
 UNITS = ("hidden",)
 

@@ -17,7 +17,8 @@ def cell_lines(trace: Trace) -> tuple[Line, ...]:
     trace = named(trace)
     names = written_names(trace)
     spell = Speller(trace, names)
-    lines = [_draw(noise, names[noise.var.name]) for noise in trace.noises]
+    drawn = () if trace.order else trace.noises  # a gradient has what the step drew
+    lines = [_draw(noise, names[noise.var.name]) for noise in drawn]
     lines += [
         Line(names[e.target.name], spell.result(e.target.name)) for e in trace.equations if e.target.name in names
     ]

@@ -9,6 +9,7 @@ class ArgumentKind(StrEnum):
     """What a pointer of a kernel points to. All arrays are contiguous; `...` is the value's own shape."""
 
     SEQUENCE = "sequence"  # given or kept for every step: (time, batch, ...)
+    SEEDS = "seeds"  # of a random value, for every row and step: (time, batch), int64
     STATE = "state"  # a state before and after every step: (time + 1, batch, ...)
     START = "start"  # a state before the first step that is taken: (batch, ...)
     ROW = "row"  # kept within one step: (batch, ...)

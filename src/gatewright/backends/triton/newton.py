@@ -31,6 +31,7 @@ from gatewright.backends.triton.newton_iteration import (
 )
 from gatewright.backends.triton.program_memory import widened
 from gatewright.backends.triton.program_run import ProgramRun, ProgramTensors
+from gatewright.backends.triton.random_values import with_drawn
 from gatewright.errors import ConvergenceError, OptionError, TraceError
 from gatewright.schedule.linearized import linearized, unit_recurrence
 from gatewright.schedule.plan import plan
@@ -188,7 +189,8 @@ class NewtonSolver:
         known = self.known.run(inputs, params, {}, lengths).emits if self.step.known.emits else {}
         like = next(iter(inputs.values()))
         steps, batch = like.shape[:2]
-        values = {name: tensor.contiguous() for name, tensor in {**inputs, **known}.items()}
+        given = with_drawn(self.trace, self.sizes, inputs, self.dtype)
+        values = {name: tensor.contiguous() for name, tensor in {**given, **known}.items()}
         run = _Run(self, values, params, options)
         first = {state.name: self._start(state, starts, batch, like.device) for state in self.step.states}
         states, report = run.windows(first, steps, lengths)

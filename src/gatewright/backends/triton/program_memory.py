@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gatewright.axes import bind
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.random_values import drawn
 from gatewright.schedule.program import Program, Stage, Storage, Store
 from gatewright.trace.ir import Atom, Literal, Var
 
@@ -102,6 +103,9 @@ class ProgramMemory:
             return self.shared[name]
         if storage is Storage.ROW:
             return self.rows[name]
+        if storage is Storage.RANDOM:
+            seeds = self.inputs[name] if t is None else self.inputs[name][t]
+            return drawn(seeds, self._shape(value), self.program.probability(name), self.dtype)
         if storage is Storage.INPUT:
             array, shift = self.inputs[name], 0
         elif storage is Storage.STATE:
@@ -158,7 +162,7 @@ class ProgramMemory:
     def _argument(self, argument: Argument) -> Tensor | None:
         name = argument.name
         match argument.kind:
-            case ArgumentKind.SEQUENCE:
+            case ArgumentKind.SEQUENCE | ArgumentKind.SEEDS:
                 if name in self.inputs:
                     return self.inputs[name].contiguous()
                 if name not in self.sequences:

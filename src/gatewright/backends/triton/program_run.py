@@ -127,8 +127,8 @@ class ProgramRun:
         """Run all passes, the loop in the given form. By default it is resident where its matrices fit on the chip, and
         stepped elsewhere; where no kernel can run, torch's operations do.
 
-        - `inputs` (time, batch, ...) with random values, `params` (...), in the dtype of the numbers. What stands in
-          padding reaches nothing.
+        - `inputs` (time, batch, ...), `params` (...), in the dtype of the numbers. What stands in padding reaches
+          nothing. Of random values `inputs` has the seeds (time, batch); see `random_values`.
         - `starts` (batch, ...): the states before the first step that is taken; None is zeros.
         - `lengths` (batch,), int32, on the device: the number of steps that each row takes. Backwards in time, a row
           begins at its last step.

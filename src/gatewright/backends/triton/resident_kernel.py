@@ -21,6 +21,7 @@ CONSTANTS = ("BACKWARDS", "RAGGED", "BM", "A", "D", "P", "EMULATED")
 
 _POINTED_TO = {
     ArgumentKind.SEQUENCE: (("T", "B"), "{}"),
+    ArgumentKind.SEEDS: (("T", "B"), "what {} is drawn from"),
     ArgumentKind.STATE: (("T + 1", "B"), "{} before and after every step"),
     ArgumentKind.START: (("B",), "{} before the first step, or None"),
     ArgumentKind.SHARED: ((), "{}"),
@@ -83,7 +84,8 @@ class _ResidentWriter:
         """A line for each pointer, which says what it points to."""
         sizes = self.writer.sizes
         for argument, parameter in self.writer.arguments.items():
-            shape = tuple(str(sizes[axis]) for axis in self.program.shapes.get(argument.name, ()))
+            axes = () if argument.kind is ArgumentKind.SEEDS else self.program.shapes.get(argument.name, ())
+            shape = tuple(str(sizes[axis]) for axis in axes)
             lead, comment = _POINTED_TO[argument.kind]
             about = loaded_comment(self.program, argument.name)
             yield f"{parameter},  # {comment.format(about)}: ({', '.join((*lead, *shape))})"
@@ -144,6 +146,9 @@ class _ResidentWriter:
         if storage is Storage.SHARED:
             writer.shared_vector(value, self.once)
             return
+        if storage is Storage.RANDOM:
+            self._draw(value)
+            return
         kind, source, shift = ArgumentKind.SEQUENCE, value.name, "at"
         if storage is Storage.STATE:  # known before the loop: a scan has computed it
             kind, shift = ArgumentKind.STATE, "(at + B if BACKWARDS else at)"
@@ -162,6 +167,16 @@ class _ResidentWriter:
             f"{name} = tl.load({pointer} + {shift} * {size} + {offsets}, mask={mask}, other=0.0).to(A)  # {comment}"
         )
         writer.tiles[value.name] = writer.named(name, value)
+
+    def _draw(self, value: Var) -> None:
+        """A random value, from the seeds of a step."""
+        writer = self.writer
+        pointer = writer.pointer(ArgumentKind.SEEDS, value.name)
+        seeds = writer.names.of(value.name, "seeds")
+        self.loads.append(
+            f"{seeds} = tl.load({pointer} + at + {writer.tile_offsets(())}, mask=active[:, None], other=0)"
+        )
+        writer.set(value, writer.random_tile(value, seeds, self.program.probability(value.name)))
 
     def _matrix(self, term: Term) -> str:
         """The tile of a matrix, read once; its lines are what the vector has, its lanes what the product has."""

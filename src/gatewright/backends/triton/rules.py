@@ -208,6 +208,21 @@ def product(vectors, matrix, total, A: tl.constexpr, D: tl.constexpr, P: tl.cons
         return tl.dot(vectors.to(D), matrix.to(D), total, input_precision=P, out_dtype=A)
 '''
 
+# The same as `philox` in gatewright.backends.triton.random_values. A product of 64 bits is one instruction on a GPU.
+_BERNOULLI = '''
+@triton.jit
+def bernoulli(seeds, units, LIMIT: tl.constexpr, A: tl.constexpr):
+    """1 with the probability LIMIT / 2**32, else 0, for every seed and unit, by Philox-2x32-10."""
+    key = (seeds >> 32).to(tl.uint32)
+    counter, other = tl.broadcast(units.to(tl.uint32), seeds.to(tl.uint32))
+    for _ in tl.static_range(10):
+        wide = counter.to(tl.uint64) * 0xD256D193
+        counter = (wide >> 32).to(tl.uint32) ^ key ^ other
+        other = wide.to(tl.uint32)
+        key += 0x9E3779B9
+    return tl.where(counter.to(tl.int64) < LIMIT, 1.0, 0.0).to(A)
+'''
+
 FUNCTIONS: Mapping[str, TritonFunction] = {
     "maximum": TritonFunction(_MAXIMUM),
     "minimum": TritonFunction(_MINIMUM),
@@ -219,6 +234,7 @@ FUNCTIONS: Mapping[str, TritonFunction] = {
     "softplus": TritonFunction(_SOFTPLUS, ("maximum",)),
     "hard_sigmoid": TritonFunction(_HARD_SIGMOID, ("maximum", "minimum")),
     "product": TritonFunction(_PRODUCT),
+    "bernoulli": TritonFunction(_BERNOULLI),
 }
 """The functions that expressions call, by name."""
 

@@ -221,6 +221,11 @@ class _ScanWriter:
                 self.writer.shared_vector(value, shared)
                 continue
             pointer = self.writer.pointer(source.kind, source.array)
+            if source.kind is ArgumentKind.SEEDS:
+                address = f"{pointer} + at + {self.writer.tile_offsets(())}"
+                seeds = f"tl.load({address}, mask=active[:, None], other=0)"
+                yield from self._set(value, self.writer.random_tile(value, seeds, source.probability), padding=0.0)
+                continue
             slot = source.kind is ArgumentKind.STATE
             address = self._address(pointer, value, _slot(source.is_after) if slot else "")
             mask = self.writer.tile_mask(value.shape, "active")

@@ -38,11 +38,13 @@ class CoupledScan:
 
 @dataclass(frozen=True, slots=True)
 class ScanSource:
-    """Where a stage finds a value: an array (time, batch, ...), a state before or after each step, or a parameter."""
+    """Where a stage finds a value: an array (time, batch, ...), a state before or after each step, a parameter, or the
+    seeds of a random value that is 1 with a `probability`."""
 
     kind: ArgumentKind
     array: str
     is_after: bool = False
+    probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def scan_stage(program: Program, stage: Stage) -> ScanStage:
         for name, storage in program.storage.items()
         if storage in _KINDS
     }
+    for noise in program.trace.noises:
+        sources[noise.var.name] = ScanSource(ArgumentKind.SEEDS, noise.var.name, probability=noise.probability)
     for product in stage.products:
         sources[product.target.name] = ScanSource(ArgumentKind.SEQUENCE, product_array(product.target.name))
     scans = tuple(CoupledScan((scan.target,), (scan.state,), ((scan.slope,),), (scan.offset,)) for scan in stage.scans)

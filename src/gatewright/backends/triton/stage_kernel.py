@@ -104,6 +104,8 @@ def place_of(program: Program, name: str) -> ValuePlace:
             return ValuePlace(Argument(ArgumentKind.ROW, name), "")
         case Storage.SHARED:
             return ValuePlace(Argument(ArgumentKind.SHARED, name), "")
+        case Storage.RANDOM:
+            return ValuePlace(Argument(ArgumentKind.SEEDS, name), "lead")
         case Storage.INPUT | Storage.SEQUENCE:
             return ValuePlace(Argument(ArgumentKind.SEQUENCE, name), "lead")
 
@@ -219,8 +221,15 @@ class StageWriter:
         place = place_of(self.program, value.name)
         if place.argument.kind is ArgumentKind.SHARED:
             self.kernel.shared_vector(value, self.kernel.lines)
+        elif place.argument.kind is ArgumentKind.SEEDS:
+            drawn = self.kernel.random_tile(value, self._seeds(place), self.program.probability(value.name))
+            self.kernel.set(value, drawn)
         else:
             self._load_from(place, value)
+
+    def _seeds(self, place: ValuePlace) -> str:
+        """The load of the seeds of a tile's rows."""
+        return f"tl.load({self._pointer(place.argument)} + {place.lead} + rows[:, None], mask=active[:, None], other=0)"
 
     def _load_from(self, place: ValuePlace, value: Var) -> None:
         mask = self.kernel.tile_mask(value.shape, "active")
@@ -267,6 +276,10 @@ class StageWriter:
     def _chunk_of_vector(self, vector: Var, size: int, body: list[str]) -> str:
         place = place_of(self.program, vector.name)
         name = self.kernel.names.of(vector.name, "chunk")
+        if place.argument.kind is ArgumentKind.SEEDS:
+            seeds, probability = self._seeds(place), self.program.probability(vector.name)
+            body.append(f"{name} = {self.kernel.random(seeds, probability, 'k', 'in_k')}")
+            return name
         lead = f" + {place.lead} * {size}" if place.lead else ""
         address = f"{self._pointer(place.argument)}{lead} + (rows[:, None] * {size} + k[None, :])"
         mask = "active[:, None] & in_k[None, :]"

@@ -29,7 +29,8 @@ def second(trace: Trace, point: Point) -> Arrays:
     started = {adjoint(adjoint(name)): along[name] for name in names}
     wanted = {value.name for value in twice.inputs}
     inputs = {name: array for name, array in {**operands, **carried, **seeds}.items() if name in wanted}
-    swept = numpy_ref.run(twice, inputs, {**point.params, **summed}, started, lengths=point.lengths)
+    params = {**point.params, **summed}
+    swept = numpy_ref.run(twice, inputs, params, started, lengths=point.lengths, noises=point.noises)
     # The adjoint of a state before a step belongs to the state after the previous step: shift by one step.
     at = {name: swept.emits[adjoint(name)] for name in names}
     later = {name: np.concatenate([array[1:], np.zeros_like(array[:1])]) for name, array in at.items()}
@@ -46,9 +47,11 @@ def _swept_back(trace: Trace, backward: Trace, point: Point) -> tuple[Arrays, Ar
     """The operands of every step of the backward sweep, and the adjoints that it gets from the step after it."""
     forward = numpy_ref.run(trace, point.inputs, point.params, point.states, lengths=point.lengths, noises=point.noises)
     before = {n: np.concatenate([first[None], forward.sequences[n][:-1]]) for n, first in point.states.items()}
-    operands = {**point.inputs, **before, **point.noises, **{seed(n): array for n, array in point.d_outputs.items()}}
+    operands = {**point.inputs, **before, **{seed(n): array for n, array in point.d_outputs.items()}}
     finals = {adjoint(name): array for name, array in point.d_finals.items()}
-    swept = numpy_ref.run(backward, operands, point.params, finals, lengths=point.lengths, backwards=True)
+    swept = numpy_ref.run(
+        backward, operands, point.params, finals, lengths=point.lengths, noises=point.noises, backwards=True
+    )
     return operands, {n: np.concatenate([swept.sequences[n][1:], last[None]]) for n, last in finals.items()}
 
 

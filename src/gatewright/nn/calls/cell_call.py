@@ -9,6 +9,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends import torch_eager
 from gatewright.backends.triton.newton import Newton
+from gatewright.backends.triton.random_values import draw_seeds
 from gatewright.nn.engine import sequence_function
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import EngineName, OperandDtype
@@ -35,7 +36,7 @@ class CellCall:
       anew before the steps where it is not 0.
     - `packed`: the parameters, in the order of the cell's layout.
     - `states`: every initial state by name and in the cell's order, (batch, ...); None is zeros.
-    - `noises`: random values by name, (time, batch, ...); without them their means are used.
+    - `noises`: what `draw` gives for the backend; without them the means of random values are used.
     - `active` (time, batch): rows keep their states where it is False. It includes the ends of ragged rows.
     - `ragged`: rows end before the last step; what is emitted after the end is 0.
     - `gates`: return every gate.
@@ -85,6 +86,15 @@ class CellCall:
     def values(self) -> dict[str, Tensor]:
         """Every value that the equations read, by name."""
         return {**self.sequences, **self.cell.unpack(self.packed), **self.initial_states}
+
+
+def draw(backend: str, cell: PackedCell, like: Tensor) -> dict[str, Tensor]:
+    """Random values by name for a sequence (time, batch, ...): zeros and ones (time, batch, ...), drawn in the same
+    order for every backend, but seeds (time, batch) for Triton's kernels."""
+    steps, batch = like.shape[:2]
+    if backend in ("triton", "newton"):
+        return draw_seeds(cell.trace, steps, batch, like.device)
+    return torch_eager.draw(cell.trace, cell.sizes, steps, batch, like)
 
 
 def run_direction_of(layer: LayerInterface, index: int, backend: str, call: CellCall) -> CellResults:
@@ -174,7 +184,7 @@ def _run_eager(call: CellCall) -> CellResults:
         cell.unpack(call.packed),
         call.initial_states,
         sizes=cell.sizes,
-        noises=call.noises,
+        noises={name: in_time(x) for name, x in call.noises.items()} if call.noises else None,
         active=None if call.active is None else in_time(call.active),
         gates=call.gates,
     )

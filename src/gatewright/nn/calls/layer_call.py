@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewright.backends import torch_eager
 from gatewright.backends.llvm.runtime.engine import MOST_UNPACKED_ROWS
 from gatewright.nn.calls.arguments import CallArguments
-from gatewright.nn.calls.cell_call import CellCall, CellResults, run_direction_of
+from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_direction_of
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
@@ -341,7 +340,7 @@ def call_generic(
             inputs,
             packed[index],
             {name: None if arguments.states is None else arguments.states[n][index] for n, name in enumerate(names)},
-            noises=torch_eager.draw(trace, cell.sizes, steps, batch, values) if layer.training else None,
+            noises=draw(backend, cell, values) if layer.training else None,
             active=arguments.active,
             ragged=arguments.ragged,
             gates=gates,

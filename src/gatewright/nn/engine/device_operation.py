@@ -193,12 +193,14 @@ class DeviceOperation(TraceOperation):
     def _values(self, operands: Operands) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and parameters by the names in the equations."""
         spec = self.spec
-        inputs = {name: self._converted(x) for name, x in zip(self.inputs, operands, strict=False) if x is not None}
+        seeds = {noise.var.name for noise in spec.trace.noises}
+        named = ((name, x) for name, x in zip(self.inputs, operands, strict=False) if x is not None)
+        inputs: dict[str, Tensor] = {name: x if name in seeds else self._converted(x) for name, x in named}
         given = [x for x in operands[self.parameters] if x is not None]  # a number by itself may have no axis
         packed = [self._converted(x.reshape(shape)) for x, shape in zip(given, self.numbering.shapes, strict=True)]
         with torch.no_grad():
             params: dict[str, Tensor] = unpacked(self.layout, packed, spec.trace, spec.sizes)
-        return {name: x for name, x in inputs.items() if x is not None}, params
+        return inputs, params
 
     def _converted(self, tensor: Any) -> Any:
         """A tensor in the dtype of the numbers; None stays None."""

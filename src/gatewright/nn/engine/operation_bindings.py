@@ -97,8 +97,11 @@ class TensorNumbering:
     def operand_shapes(self, steps: int, batch: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         """The name and shape of every operand of a run with a tensor for each parameter."""
         trace, sizes = self.spec.trace, self.spec.sizes
-        for leaf in (*trace.inputs, *(noise.var for noise in trace.noises)):
+        for leaf in trace.inputs:
             yield leaf.name, (steps, batch, *bind(leaf.shape, sizes))
+        for noise in trace.noises:  # Triton's kernels draw it from seeds
+            shape = () if self.spec.engine == "triton" else bind(noise.var.shape, sizes)
+            yield noise.var.name, (steps, batch, *shape)
         for leaf in trace.params:
             yield leaf.name, bind(leaf.shape, sizes)
         for leaf in trace.states:

@@ -18,7 +18,9 @@ from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout
 
 Operands = Sequence[Tensor | None]
-"""Inputs with random values (time, batch, ...), packed parameters, initial states (batch, ...); None is zeros."""
+"""Inputs with random values (time, batch, ...), packed parameters, initial states (batch, ...); None is zeros.
+
+Of random values Triton's kernels are given the seeds (time, batch)."""
 
 
 @dataclass(frozen=True, slots=True)

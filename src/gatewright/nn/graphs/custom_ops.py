@@ -14,8 +14,9 @@ there. (A hash into a registry would be shorter, but the registry of a new proce
 A key with `"products": "bfloat16"` has products whose operands are rounded to that dtype. A key with
 `"engine": "triton"` runs Triton's kernels: on a GPU, or on a CPU in Triton's interpreter. Other keys run on a CPU.
 
-`values` are inputs, random values, parameters and states. The results are states (time + 1, batch, ...), what each step
-emits, what is summed, and, if it saves, what its gradient reads. `values` determine the number of steps and rows.
+`values` are inputs, random values (their seeds, for Triton's kernels), parameters and states. The results are states
+(time + 1, batch, ...), what each step emits, what is summed, and, if it saves, what its gradient reads. `values`
+determine the number of steps and rows.
 """
 
 import json
@@ -31,6 +32,7 @@ from torch._decomp import register_decomposition  # pyright: ignore[reportPrivat
 from torch.utils.flop_counter import register_flop_formula
 
 from gatewright.axes import bind
+from gatewright.backends.triton.random_values import with_drawn
 from gatewright.backends.triton.support import device_obstacle
 from gatewright.errors import OptionError, TraceError
 from gatewright.lang.ops import Op
@@ -228,6 +230,8 @@ def _(key: str, values: list[Tensor]) -> list[Tensor]:
         return _shaped(key, values)  # also called for fake tensors of unknown sizes
     spec = operation(key).ran
     named = dict(zip(spec.operands, values, strict=True))
+    if spec.engine == "triton":
+        named = with_drawn(spec.trace, spec.sizes, named, spec.dtype)
     outputs = run_looped(loop_of(spec, all_states=True), named, scanned)
     first = {name: named[name][None] for name in outputs.finals}
     order = -1 if spec.backwards else 1

@@ -23,7 +23,7 @@ class BufferId(NamedTuple):
 
 def outside_buffers(program: Program) -> list[BufferId]:
     """The buffers that a caller gives, first in the table: what goes in, the states, and what is emitted."""
-    kinds = (Storage.INPUT, Storage.SHARED, Storage.STATE)
+    kinds = (Storage.INPUT, Storage.RANDOM, Storage.SHARED, Storage.STATE)
     names = [name for name, storage in program.storage.items() if storage in kinds]
     return [BufferId(program.storage[name], name) for name in (*names, *_emitted(program))]
 

@@ -42,7 +42,7 @@ PACK = "pack"
 PAIR = "pair"
 WHOLE = "whole"
 _OPERATIONS_PER_EQUATION = 16
-_PASSED_ON = (Storage.INPUT, Storage.STATE, Storage.SEQUENCE)  # buffers with room for every step
+_PASSED_ON = (Storage.INPUT, Storage.RANDOM, Storage.STATE, Storage.SEQUENCE)  # buffers with room for every step
 
 
 @dataclass(frozen=True)

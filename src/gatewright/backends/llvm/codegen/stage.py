@@ -22,7 +22,7 @@ from gatewright.schedule.narrow import NarrowForm
 from gatewright.schedule.program import Reduction, Stage, Storage
 from gatewright.trace.ir import Equation, Literal, Var
 
-_FAR = (Storage.INPUT, Storage.SEQUENCE)
+_FAR = (Storage.INPUT, Storage.RANDOM, Storage.SEQUENCE)
 """What is worth a prefetch: every step uses another part of it. States were just computed, and are in a cache."""
 
 
