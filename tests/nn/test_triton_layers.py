@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gatewright as gw
 from gatewright import cells
-from gatewright.lang import zoneout
 from gatewright.nn import Recurrent
 from tests.parity.assertions import assert_parity
 
@@ -175,13 +174,6 @@ def test_nothing_of_the_padding_reaches_a_result() -> None:
         found.append([output, last, *torch.autograd.grad(output, [leaf, *layer.parameters()], flow)])
     for clean, bad in zip(*found, strict=True):
         assert torch.equal(clean, bad)
-
-
-def test_dropout_and_zoneout_draw_the_numbers_of_the_cpu_engine() -> None:
-    engine, triton = twins(recurrent(zoneout(0.4)(cells.lstm)), num_layers=2, dropout=0.3)
-    got, want = called(triton, order=1), called(engine, order=1)
-    assert_parity(got, want, dtype="float64", steps=STEPS)
-    assert not torch.equal(got[0], called(triton.eval(), order=0)[0])
 
 
 @pytest.mark.parametrize("extent", [(0, BATCH), (STEPS, 0), (1, 1)])

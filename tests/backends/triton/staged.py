@@ -102,7 +102,9 @@ class StagedInterpreter(ProgramInterpreter):
             terms: list[Tensor] = []
             for term in product.terms:
                 place = place_of(self.program, term.vector.name)
-                vectors = arrays[place.argument][shifts[place.lead] :][: self.steps]
+                is_random = place.argument.kind is ArgumentKind.SEEDS
+                array = torch.from_numpy(self.inputs[term.vector.name]) if is_random else arrays[place.argument]
+                vectors = array[shifts[place.lead] :][: self.steps]
                 matrix = arrays[Argument(ArgumentKind.SHARED, term.matrix)]
                 terms.append(vectors @ (matrix if term.transposed else matrix.mT))
             results.append(sum(terms[1:], terms[0]).contiguous())

@@ -176,7 +176,7 @@ class _ResidentWriter:
         self.loads.append(
             f"{seeds} = tl.load({pointer} + at + {writer.tile_offsets(())}, mask=active[:, None], other=0)"
         )
-        writer.set(value, writer.random_tile(value, seeds, self.program.probability(value.name)))
+        writer.random(value, seeds, self.program.probability(value.name))
 
     def _matrix(self, term: Term) -> str:
         """The tile of a matrix, read once; its lines are what the vector has, its lanes what the product has."""

@@ -224,7 +224,9 @@ class _ScanWriter:
             if source.kind is ArgumentKind.SEEDS:
                 address = f"{pointer} + at + {self.writer.tile_offsets(())}"
                 seeds = f"tl.load({address}, mask=active[:, None], other=0)"
-                yield from self._set(value, self.writer.random_tile(value, seeds, source.probability), padding=0.0)
+                self.writer.lines.clear()
+                self.writer.random(value, seeds, source.probability)
+                yield from self.writer.lines
                 continue
             slot = source.kind is ArgumentKind.STATE
             address = self._address(pointer, value, _slot(source.is_after) if slot else "")

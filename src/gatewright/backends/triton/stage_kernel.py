@@ -222,14 +222,11 @@ class StageWriter:
         if place.argument.kind is ArgumentKind.SHARED:
             self.kernel.shared_vector(value, self.kernel.lines)
         elif place.argument.kind is ArgumentKind.SEEDS:
-            drawn = self.kernel.random_tile(value, self._seeds(place), self.program.probability(value.name))
-            self.kernel.set(value, drawn)
+            address = f"{self._pointer(place.argument)} + {place.lead} + rows[:, None]"
+            seeds = f"tl.load({address}, mask=active[:, None], other=0)"
+            self.kernel.random(value, seeds, self.program.probability(value.name))
         else:
             self._load_from(place, value)
-
-    def _seeds(self, place: ValuePlace) -> str:
-        """The load of the seeds of a tile's rows."""
-        return f"tl.load({self._pointer(place.argument)} + {place.lead} + rows[:, None], mask=active[:, None], other=0)"
 
     def _load_from(self, place: ValuePlace, value: Var) -> None:
         mask = self.kernel.tile_mask(value.shape, "active")
@@ -276,10 +273,6 @@ class StageWriter:
     def _chunk_of_vector(self, vector: Var, size: int, body: list[str]) -> str:
         place = place_of(self.program, vector.name)
         name = self.kernel.names.of(vector.name, "chunk")
-        if place.argument.kind is ArgumentKind.SEEDS:
-            seeds, probability = self._seeds(place), self.program.probability(vector.name)
-            body.append(f"{name} = {self.kernel.random(seeds, probability, 'k', 'in_k')}")
-            return name
         lead = f" + {place.lead} * {size}" if place.lead else ""
         address = f"{self._pointer(place.argument)}{lead} + (rows[:, None] * {size} + k[None, :])"
         mask = "active[:, None] & in_k[None, :]"

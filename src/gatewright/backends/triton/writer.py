@@ -253,17 +253,14 @@ class KernelWriter:
         lines.append(f"{name} = tl.load({pointer} + {axis.index}{masked}).to(A)[None, :]  # {value.name}")
         self.tiles[value.name] = KernelTile(TritonExpression(name), rows=False, axis=axis.name)
 
-    def random(self, seeds: str, probability: float, units: str = "", mask: str = "") -> str:
-        """What is drawn from the seeds of rows for the units of an axis, or for one: a tile of zeros and ones."""
+    def random(self, value: Var, seeds: str, probability: float) -> None:
+        """Draw a value from the seeds of rows: a tile of zeros and ones, 0 in padded lanes."""
         self.functions.add("bernoulli")
-        unit = f"{units}[None, :]" if units else "tl.zeros((1, 1), tl.int32)"
-        text = f"bernoulli({seeds}, {unit}, {limit(probability)}, A)"
-        return f"tl.where({mask}[None, :], {text}, 0.0)" if mask else text
-
-    def random_tile(self, value: Var, seeds: str, probability: float) -> str:
-        """What is drawn for a value from the seeds of rows; 0 in padded lanes."""
         axis = self.axis(value.shape[0]) if value.shape else None
-        return self.random(seeds, probability, axis.index, axis.mask) if axis else self.random(seeds, probability)
+        units = f"{axis.index}[None, :]" if axis else "tl.zeros((1, 1), tl.int32)"
+        text = f"bernoulli({seeds}, {units}, {limit(probability)}, A)"
+        masked = f"tl.where({axis.mask}[None, :], {text}, 0.0)" if axis and axis.mask else text
+        self.set(value, masked, comment=f"1 with the probability {probability}")
 
     def reduction(self, reduction: Reduction) -> None:
         """A scalar of each row: the sum or the mean over features."""
