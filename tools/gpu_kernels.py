@@ -28,10 +28,17 @@ from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.resources import Resources
 from gatewright.backends.triton.run_kernels import loop_kernels, resident_obstacle
 from gatewright.cells import CATALOGUE
+from gatewright.lang import recurrent_dropout, zoneout
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import simplify, trace_cell
 
+DRAWING = {
+    "zoneout(gru)": zoneout(0.1)(CATALOGUE["gru"]),
+    "recurrent_dropout(lstm)": recurrent_dropout(0.3, per="step")(CATALOGUE["lstm"]),
+}
+"""Cells whose kernels draw random values."""
+CELLS = CATALOGUE | DRAWING
 LONGEST = 10.0
 """Seconds that one kernel may take to compile."""
 DEFAULT_CHIPS = ("sm_80", "sm_90", "sm_100", "gfx942")
@@ -86,17 +93,17 @@ def fewer_cases() -> Iterator[LoopCase]:
 
 
 def models() -> list[str]:
-    """Of the cells with the same operations and as many states the one with the longest step."""
+    """Of the cells with the same operations and as many states the one with the longest step; and those that draw."""
     traces = {name: trace_cell(cell) for name, cell in CATALOGUE.items()}
     longest: dict[object, str] = {}
     for name, trace in sorted(traces.items(), key=lambda item: len(item[1].equations)):
         longest[frozenset(equation.op for equation in trace.equations), len(trace.states)] = name
-    return sorted(longest.values())
+    return [*sorted(longest.values()), *DRAWING]
 
 
 def compiled(case: LoopCase) -> CompiledLoop | None:
     """Compile the loop of a case; None for a cell without one."""
-    step = simplify(trace_cell(CATALOGUE[case.cell]))
+    step = simplify(trace_cell(CELLS[case.cell]))
     pair = save(step, (step.states[0].name,))
     trace = {"inference": step, "saving": pair.forward, "gradient": pair.backward}[case.run]
     program = plan(trace)
@@ -132,7 +139,7 @@ def table(loops: Iterable[CompiledLoop]) -> str:
 def main() -> int:
     """Compile, tell what is wrong, and write the table."""
     options = _parser().parse_args()
-    names = options.cells or sorted(CATALOGUE)
+    names = options.cells or sorted(CELLS)
     wanted = fewer_cases() if options.check else cases(options.chips, names)
     loops: list[CompiledLoop] = []
     failed = 0
@@ -158,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_kernels", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--chips", type=listed, default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}")
-    parser.add_argument("--cells", type=listed, default=[], help="names of the catalogue (default: all)")
+    parser.add_argument(
+        "--cells", type=listed, default=[], help="names of cells (default: all)"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile")
     parser.add_argument("--check", action="store_true", help="compile less: see above")
     parser.add_argument("--out", type=Path, help="write the table of what kernels take")

@@ -39,11 +39,11 @@ def gradient_of(
         plan(pair.forward, choices),
     )  # fmt: skip
     before = {name: np.concatenate([given.states[name][None], after])[:-1] for name, after in forward["states"].items()}
-    known = {**given.inputs, **given.noises, **before, **forward["emits"], **{seed(name): seeds[name] for name in seen}}
+    known = {**given.inputs, **before, **forward["emits"], **{seed(name): seeds[name] for name in seen}}
     backward = interpreted(
         Given(
             pair.backward, given.sizes, given.steps, given.batch,
-            {value.name: known[value.name] for value in pair.backward.inputs}, {}, given.params,
+            {value.name: known[value.name] for value in pair.backward.inputs}, given.noises, given.params,
             {adjoint(name): final for name, final in given.d_finals.items()}, backwards=True,
         ),
         plan(pair.backward, choices),
