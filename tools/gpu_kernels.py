@@ -38,7 +38,7 @@ DRAWING = {
     "recurrent_dropout(lstm)": recurrent_dropout(0.3, per="step")(CATALOGUE["lstm"]),
 }
 """Cells whose kernels draw random values."""
-CELLS = CATALOGUE | DRAWING
+CELLS = {**CATALOGUE, **DRAWING}
 LONGEST = 10.0
 """Seconds that one kernel may take to compile."""
 DEFAULT_CHIPS = ("sm_80", "sm_90", "sm_100", "gfx942")
@@ -165,9 +165,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_kernels", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--chips", type=listed, default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}")
-    parser.add_argument(
-        "--cells", type=listed, default=[], help="names of cells (default: all)"
-    )
+    parser.add_argument("--cells", type=listed, default=[], help="names of cells (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile")
     parser.add_argument("--check", action="store_true", help="compile less: see above")
     parser.add_argument("--out", type=Path, help="write the table of what kernels take")
