@@ -24,7 +24,7 @@ from gatewright.schedule.program import Choices, Program, Stage, Storage, Store,
 from gatewright.schedule.residuals import save
 from gatewright.trace import Literal, Trace, Var, simplify, trace_cell
 from gatewright.trace.ir import Atom
-from tests.backends.triton.drawn import draw
+from tests.backends.triton.drawn import draw, seeds_of
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, sizes_for
 from tests.schedule.running import Given, after, oracle
@@ -203,7 +203,8 @@ def ran(given: Given, program: Program, lengths: list[int] | None = None) -> dic
 
     run = ProgramRun(program, given.sizes, DOUBLE, backwards=given.backwards)
     ends = None if lengths is None else torch.tensor(lengths, dtype=torch.int32)
-    result = run.run(tensors(given.sequences), tensors(given.params), tensors(given.states), ends, form="resident")
+    sequences = {**given.inputs, **seeds_of(given.trace, given.steps, given.batch)}
+    result = run.run(tensors(sequences), tensors(given.params), tensors(given.states), ends, form="resident")
     groups = {"states": result.states, "emits": result.emits, "sums": result.sums}
     return {key: {name: tensor.numpy() for name, tensor in group.items()} for key, group in groups.items()}
 
