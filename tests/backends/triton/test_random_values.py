@@ -167,7 +167,7 @@ def ran(given: Given, form: LoopForm | None, program: Program | None = None) -> 
     return {"states": states, **dict(zip(("emits", "sums"), found, strict=True))}
 
 
-def hold(given: Given, got: Results) -> None:
+def check(given: Given, got: Results) -> None:
     assert_parity(
         got, oracle(given), dtype="float64", steps=given.steps, width=256, cell=given.trace.name, backend="triton"
     )
@@ -180,7 +180,7 @@ def test_every_form_draws_the_same_forward_backward_and_twice(
 ) -> None:
     for trace in traces(name).values():
         given = draw(trace, sizes_for(trace), 3, 2, rng)
-        hold(given, ran(given, form))
+        check(given, ran(given, form))
 
 
 @pytest.mark.parametrize("name", ["zoneout", "odd"])
@@ -201,7 +201,7 @@ def test_scans_draw_the_same_in_all_spans(
         program = plan(trace, Choices(time=Time.SCAN))
         assert program.scan
         given = draw(trace, sizes_for(trace), 9, 2, rng)
-        hold(given, ran(given, None, program))
+        check(given, ran(given, None, program))
 
 
 def test_newtons_iterations_draw_the_same(rng: np.random.Generator) -> None:
@@ -237,7 +237,7 @@ def test_other_probabilities_than_those_of_the_trace_would_show(rng: np.random.G
     given = draw(traces("zoneout")["saving"], sizes_for(traces("zoneout")["saving"]), 3, 2, rng)
     flipped = replace(given, noises={name: 1 - array for name, array in given.noises.items()})
     with pytest.raises(AssertionError):
-        hold(flipped, ran(given, "resident"))
+        check(flipped, ran(given, "resident"))
 
 
 def test_nothing_is_stored_for_random_values() -> None:
