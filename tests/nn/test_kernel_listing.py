@@ -17,10 +17,12 @@ import gatewright as gw
 
 layer = gw.nn.Recurrent("gru", 8, 64)
 listing = layer.source("triton", chip="sm_90", batch=32)
+drawing = gw.nn.Recurrent(gw.zoneout(0.1)(gw.cells.gru), 8, 64).source("triton", chip="sm_90")
 kernels = [(one.place, one.text.name, str(one.resources)) for one in listing.kernels]
 print(json.dumps({
     "kernels": kernels, "text": str(listing), "assembly": listing.assembly, "plan": str(layer.plan("sm_90")),
     "wide": gw.nn.Recurrent("gru", 8, 512).source("triton", chip="gfx942").kernels[1].place,
+    "drawing": str(drawing.kernels[1].resources),
 }))
 """
 
@@ -42,6 +44,7 @@ def test_texts_with_what_they_take_and_assembly() -> None:
         assert f".entry {name}(" in found["assembly"]
     resident = f"  the loop         resident: {found['kernels'][1][2]}"
     assert resident in found["plan"].splitlines()
+    assert " registers a thread, 0 bytes spilled, " in found["drawing"]
     assert found["wide"] == "before the first step"
 
 

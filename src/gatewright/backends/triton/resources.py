@@ -24,7 +24,8 @@ _POINTERS = {
 }
 Memory = Mapping[Argument, str | None]
 """The dtypes of arrays that are not float32; None of an array that is left out."""
-_WHOLE_NUMBERS = {ArgumentKind.LENGTHS: "int32", ArgumentKind.COUNTERS: "int32", ArgumentKind.SEEDS: "int64"}
+WHOLE_NUMBERS = {ArgumentKind.LENGTHS: "int32", ArgumentKind.COUNTERS: "int32", ArgumentKind.SEEDS: "int64"}
+"""The dtypes of arrays that have no numbers of the Program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def constants_of(precision: KernelPrecision) -> dict[str, Any]:
 
 
 def _pointer(argument: Argument, memory: Memory) -> str | None:
-    dtype = memory.get(argument, _WHOLE_NUMBERS.get(argument.kind, "float32"))
+    dtype = memory.get(argument, WHOLE_NUMBERS.get(argument.kind, "float32"))
     return None if dtype is None else _POINTERS[dtype]
 
 
@@ -146,7 +147,7 @@ def _element(argument: Argument, memory: Memory) -> Any:
     """The type of the elements of an array whose address a table holds; an array that is left out has any type."""
     import triton.language as tl
 
-    return getattr(tl, memory.get(argument) or _WHOLE_NUMBERS.get(argument.kind, "float32"))
+    return getattr(tl, memory.get(argument) or WHOLE_NUMBERS.get(argument.kind, "float32"))
 
 
 def _of_cubin(compiled: Any, warps: int) -> Resources:

@@ -11,7 +11,7 @@ from gatewright.backends.triton.choice import resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.program_run import ProgramRun
-from gatewright.backends.triton.resources import LaunchOptions, Memory, Resources, compile_kernel
+from gatewright.backends.triton.resources import WHOLE_NUMBERS, LaunchOptions, Memory, Resources, compile_kernel
 from gatewright.backends.triton.scan_kernel import ScanPhase
 from gatewright.backends.triton.scan_launch import FEATURES, WARPS, ScanKernel, chunk_of, number_of_spans
 from gatewright.backends.triton.scan_stage import scan_stage
@@ -126,4 +126,5 @@ class _Kernels:
 
 
 def _memory(arguments: Iterable[Argument], precision: KernelPrecision) -> Memory:
-    return {argument: None if argument.kind in _ABSENT else precision.numbers for argument in arguments}
+    dtypes = {one: WHOLE_NUMBERS.get(one.kind, precision.numbers) for one in arguments}
+    return {argument: None if argument.kind in _ABSENT else dtype for argument, dtype in dtypes.items()}
