@@ -19,7 +19,7 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
-from gatewright.nn.calls.arguments import CallArguments, no_tensor, read_arguments
+from gatewright.nn.calls.arguments import CallArguments, check_input, no_tensor, read_arguments
 from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
 from gatewright.nn.calls.layer_call import (
     call_fast,
@@ -332,6 +332,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         like = input.data if isinstance(input, PackedSequence) else input
         if not isinstance(like, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise no_tensor(self, input)
+        check_input(self, like)
         empty = not torch.compiler.is_compiling() and not like.numel()  # a graph serves any number of steps
         find_fused = partial(
             fused_or_reason,

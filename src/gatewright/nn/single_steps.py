@@ -14,7 +14,7 @@ from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
-from gatewright.nn.calls.arguments import check_devices
+from gatewright.nn.calls.arguments import check_dense, check_devices
 from gatewright.nn.calls.cell_call import CellCall, run_cell
 from gatewright.nn.calls.recorded import no_script
 from gatewright.nn.calls.step_call import call_step
@@ -112,6 +112,8 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         if hx is None:
             hx = [input.new_zeros(*input.shape[:-1], self.hidden_size)] * (len(names) - 1)
         tensors = [input, *([hx] if isinstance(hx, Tensor) else hx)]
+        for name, tensor in zip(names, tensors, strict=False):
+            check_dense(type(self).__name__, name, tensor)
         sizes = [self.input_size, *[self.hidden_size] * (len(names) - 1)]
         wanted = [(*input.shape[:-1], size) for size in sizes]
         fits = input.dim() in (1, 2) and [tuple(tensor.shape) for tensor in tensors] == wanted

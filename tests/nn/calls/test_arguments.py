@@ -302,3 +302,30 @@ def test_a_step_has_its_tensors_on_one_device(backend: str) -> None:
     cell = gw.nn.GRUCell(INPUT, HIDDEN, backend=backend)
     with pytest.raises(ShapeError, match="x, weight_ih, weight_hh, bias_ih, bias_hh on cpu; h on meta"):
         cell(torch.zeros(BATCH, INPUT), torch.zeros(BATCH, HIDDEN, device="meta"))
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("backend", ["auto", "llvm", "triton", "torch", "torch-fused"])
+def test_tensors_that_are_not_dense(backend: str) -> None:
+    layer, x = gw.nn.GRU(2, 3, backend=backend), torch.ones(4, 1, 2)
+    given = {
+        "a tensor of layout torch.sparse_coo\n  do: .to_dense() makes it dense": (x.to_sparse(),),
+        "a quantized tensor, torch.qint8\n  do: .dequantize() makes it dense": (
+            torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+        ),
+        "a nested tensor\n  do: torch.nested.to_padded_tensor(x, 0.0), with the lengths of the rows as lengths=": (
+            torch.nested.nested_tensor([x[:, 0], x[:2, 0]]),
+        ),
+    }
+    for told, arguments in given.items():
+        with pytest.raises(ShapeError) as raised:
+            layer(*arguments)
+        assert str(raised.value) == (
+            f'GRU(gru(reset="after")) was given an input that is not dense\n  expected: a dense tensor\n  got: {told}'
+        )
+    with pytest.raises(ShapeError, match="an initial state h that is not dense"):
+        layer(x, torch.ones(1, 1, 3).to_sparse())
+    if backend in ("llvm", "triton"):
+        cell = gw.nn.GRUCell(2, 3, backend=backend)
+        with pytest.raises(ShapeError, match="GRUCell was given x that is not dense"):
+            cell(x[0].to_sparse())

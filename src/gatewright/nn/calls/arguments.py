@@ -67,7 +67,6 @@ def read_arguments(
             got=f"shape {tuple(values.shape if isinstance(input, PackedSequence) else input.shape)}",
             do="check input_size and batch_first",
         )
-    _check_dtype(layer, "an input", values)
     ragged = None
     if lengths is not None:
         # a copy, since the gradient reads them again
@@ -88,6 +87,25 @@ def read_arguments(
         packed=input if isinstance(input, PackedSequence) else None,
         batched=batched,
     )
+
+
+def check_input(layer: LayerInterface, values: Tensor) -> None:
+    """Raise ShapeError for an input that no backend reads: not dense, or of another dtype than the parameters."""
+    check_dense(_name(layer), "an input", values)
+    _check_dtype(layer, "an input", values)
+
+
+def check_dense(name: str, what: str, tensor: Tensor) -> None:
+    """Hold that the numbers of a tensor are in memory, each in its place."""
+    if tensor.is_nested:
+        got, do = "a nested tensor", "torch.nested.to_padded_tensor(x, 0.0), with the lengths of the rows as lengths="
+    elif tensor.is_quantized:
+        got, do = f"a quantized tensor, {tensor.dtype}", ".dequantize() makes it dense"
+    elif tensor.layout != torch.strided:
+        got, do = f"a tensor of layout {tensor.layout}", ".to_dense() makes it dense"
+    else:
+        return
+    raise ShapeError(f"{name} was given {what} that is not dense", expected="a dense tensor", got=got, do=do)
 
 
 def _check_dtype(layer: LayerInterface, what: str, tensor: Tensor) -> None:
@@ -165,6 +183,7 @@ def _states(
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     sizes = layer.sizes()
     for declared, state in zip(layer.trace.states, states, strict=True):
+        check_dense(_name(layer), f"an initial state {declared.name}", state)
         shape = (rows, *((batch,) if batched else ()), *bind(declared.shape, sizes))
         if tuple(state.shape) != shape:
             raise ShapeError(

@@ -16,6 +16,7 @@ from gatewright.backends.llvm.runtime.engine import MOST_UNPACKED_ROWS
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_direction_of
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
+from gatewright.nn.calls.step_call import STRIDED
 from gatewright.nn.dropout import drop
 from gatewright.nn.embedding import lookups
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
@@ -67,7 +68,13 @@ def call_fast(
     The results have the axes of the input, batch first or not.
     """
     is_plain_batch = type(input) is Tensor and input.dim() == 3 and input.is_cpu and is_plain(autocast=True)
-    if not is_plain_batch or input.shape[-1] != layer.input_size or not _is_for_engine(layer):
+    if (
+        not is_plain_batch
+        or input.is_nested
+        or input.layout is not STRIDED
+        or input.shape[-1] != layer.input_size
+        or not _is_for_engine(layer)
+    ):
         return None
     fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not fits:
@@ -304,7 +311,12 @@ def _initial_states(
         return None
     for state, shape in zip(states, shapes, strict=True):
         fits = isinstance(state, Tensor) and state.is_cpu and state.dtype is values.dtype  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not fits or state.shape != (count, values.shape[1], *shape):
+        if (
+            not fits
+            or state.is_nested
+            or state.layout is not STRIDED
+            or state.shape != (count, values.shape[1], *shape)
+        ):
             return None
     return [[state[index] for state in states] for index in range(count)]
 

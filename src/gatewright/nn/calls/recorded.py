@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.overrides import has_torch_function_unary  # pyright: ignore[reportUnknownVariableType]
 
 from gatewright.errors import GatewrightError
-from gatewright.nn.calls.arguments import read_arguments
+from gatewright.nn.calls.arguments import check_input, read_arguments
 from gatewright.nn.graphs.looped import unrecorded
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import Fused, fused_of, run_fused
@@ -45,6 +45,7 @@ def _trace(
 ) -> Any:
     """Run a call so that what torch.jit.trace records serves any number of steps and rows."""
     with unrecorded():
+        check_input(layer, input.data if isinstance(input, PackedSequence) else input)
         read_arguments(layer, input, hx, options["lengths"], options["mask"], options["resets"])
     fused = _fused_for_trace(layer, input) if plain else None
     if fused and isinstance(input, PackedSequence):

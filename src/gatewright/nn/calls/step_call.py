@@ -13,6 +13,8 @@ from gatewright.nn.engine.differentiable import DTYPES
 from gatewright.nn.engine.step_operation import StepOperation
 from gatewright.nn.packed_cell import PackedCell
 
+STRIDED = torch.strided  # to look it up at every call takes longer
+
 
 def call_step(
     cell: PackedCell, packed: Sequence[Tensor], input: Tensor, hx: Tensor | Sequence[Tensor] | None
@@ -22,7 +24,7 @@ def call_step(
     Call it only where `gatewright.nn.modes.is_plain()` holds. None for what only the generic path serves, which also
     raises the errors for arguments that do not fit.
     """
-    if type(input) is not Tensor or not input.is_cpu:
+    if type(input) is not Tensor or not input.is_cpu or input.is_nested or input.layout is not STRIDED:
         return None
     shape, dtype = input.shape, input.dtype
     if dtype not in DTYPES or not (shape and shape[0]):
@@ -53,6 +55,8 @@ def _states_of(
         return None
     rows = shape[0]
     for state, own in zip(states, shapes):  # noqa: B905 (the keyword takes as long as a check)
-        if type(state) is not Tensor or state.dtype is not dtype or state.shape != (rows, *own) or not state.is_cpu:
+        if type(state) is not Tensor or state.is_nested or state.layout is not STRIDED:
+            return None
+        if state.dtype is not dtype or state.shape != (rows, *own) or not state.is_cpu:
             return None
     return states
