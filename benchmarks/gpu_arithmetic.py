@@ -61,8 +61,8 @@ STEPPED_CASES = (
 )
 SCANS = (
     ("a scan of given slopes and offsets, (8, 1536, 4096)", (8, 1536, 4096), 2, 1),
-    ("minGRU from its saved gates; its gradient, (8, 1536, 4096)", (8, 1536, 4096), 2, 1),
-    ("minLSTM's gradient, (8, 1536, 4096)", (8, 1536, 4096), 3, 1),
+    ("a scan of minGRU's gates, (8, 1536, 4096)", (8, 1536, 4096), 2, 1),
+    ("a scan of three given arrays, (8, 1536, 4096)", (8, 1536, 4096), 3, 1),
     ("the first line in spans, (1, 256, 65536)", (1, 256, 65536), 4, 1),
 )
 """What is scanned, its extent, and the arrays that are read and written."""

@@ -1,9 +1,10 @@
-"""Compiles the loops of all cells for GPUs that need not be there, and checks that they fit.
+"""Compiles the loops and scans of all cells for GPUs that need not be there, and checks that they fit.
 
     python -m tools.gpu_kernels [--chips sm_80,sm_90,...] [--cells gru,lstm] [--jobs N] [--out FILE]
 
 For each cell these are the kernels of inference, of the run that saves for the gradient, and of the gradient, at 64
-units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form does not fit.
+units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form does not fit;
+of cells that are parallel in time the kernels of scans, for whole rows and for spans of them.
 It is an error if a kernel spills, needs more shared memory than there is, or takes more than ten seconds to compile.
 With --out the table is written as Markdown.
 
@@ -26,12 +27,13 @@ from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.resources import Resources
-from gatewright.backends.triton.run_kernels import loop_kernels, resident_obstacle
+from gatewright.backends.triton.run_kernels import loop_kernels, resident_obstacle, scan_kernels
 from gatewright.cells import CATALOGUE
 from gatewright.lang import recurrent_dropout, zoneout
+from gatewright.nn.engine.device_operation import without_loop
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
-from gatewright.trace import simplify, trace_cell
+from gatewright.trace import recurrence, simplify, trace_cell
 
 DRAWING = {
     "zoneout(gru)": zoneout(0.1)(CATALOGUE["gru"]),
@@ -97,25 +99,26 @@ def models() -> list[str]:
     traces = {name: trace_cell(cell) for name, cell in CATALOGUE.items()}
     longest: dict[object, str] = {}
     for name, trace in sorted(traces.items(), key=lambda item: len(item[1].equations)):
-        longest[frozenset(equation.op for equation in trace.equations), len(trace.states)] = name
+        kind = (frozenset(equation.op for equation in trace.equations), len(trace.states))
+        longest[kind, recurrence(trace).is_parallel] = name
     return [*sorted(longest.values()), *DRAWING]
 
 
 def compiled(case: LoopCase) -> CompiledLoop | None:
-    """Compile the loop of a case; None for a cell without one."""
+    """Compile the loop of a case, or the scans in its place."""
     step = simplify(trace_cell(CELLS[case.cell]))
     pair = save(step, (step.states[0].name,))
     trace = {"inference": step, "saving": pair.forward, "gradient": pair.backward}[case.run]
-    program = plan(trace)
-    if not program.loop:
-        return None
+    program = without_loop(plan(trace))
     sizes = {axis: 16 if "rank" in axis else case.units for leaf in trace.leaves() for axis in leaf.shape}
     precision, chip = PRECISIONS[case.units], CHIPS[case.chip]
     run = ProgramRun(program, sizes, precision, backwards=case.run == "gradient")
     began = time.perf_counter()
-    kernels = loop_kernels(run, chip, ROWS)
-    form = "stepped" if resident_obstacle(run, chip) else "resident"
-    slowest = time.perf_counter() - began if form == "resident" else 0.0  # it is compiled to be chosen
+    kernels = loop_kernels(run, chip, ROWS) if program.loop else scan_kernels(run, chip)
+    if not kernels:
+        return None
+    form = "scans" if program.scan else "stepped" if resident_obstacle(run, chip) else "resident"
+    slowest = 0.0 if form == "stepped" else time.perf_counter() - began  # they are compiled to be chosen
     for kernel in kernels:
         began = time.perf_counter()
         _ = kernel.resources
@@ -153,7 +156,8 @@ def main() -> int:
                 case = loop.case
                 sys.stderr.write(f"{case.cell}, {case.run}, {case.units} units, {loop.form}: {problem}\n")
     stepped = sum(loop.form == "stepped" for loop in loops)
-    sys.stdout.write(f"{len(loops)} loops, {stepped} of them stepped, {failed} problems\n")
+    scans = sum(loop.form == "scans" for loop in loops)
+    sys.stdout.write(f"{len(loops)} loops, {stepped} of them stepped, {scans} by scans, {failed} problems\n")
     if options.out:
         options.out.write_text(table(loops))
     return 1 if failed or not loops else 0

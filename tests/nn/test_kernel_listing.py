@@ -77,7 +77,7 @@ def test_the_loop_has_the_form_that_is_chosen() -> None:
         ("the loop, every step", "stage_1"),
         ("after several steps", "advance"),
     ]
-    assert places("gru", 64, gradient=True) == [("the loop, once", "d_gru_loop"), ("after the loop", "lines_0")]
+    assert places("gru", 64, gradient=True) == [("the loop, once", "d_gru_loop")]
     assert places("mingru", 8, steps=64, batch=4) == [("scan", "scan_mingru")]
     assert places("mingru", 8, steps=4096) == [
         ("scan in 16 spans, totals", "scan_mingru"),

@@ -108,6 +108,8 @@ class StagedInterpreter(ProgramInterpreter):
                 matrix = arrays[Argument(ArgumentKind.SHARED, term.matrix)]
                 terms.append(vectors @ (matrix if term.transposed else matrix.mT))
             results.append(sum(terms[1:], terms[0]).contiguous())
+            if product.target.name in self.sequences:
+                torch.from_numpy(self.sequences[product.target.name]).copy_(results[-1])
         return results
 
 

@@ -13,8 +13,9 @@ from gatewright.backends.triton.persistent_kernel import persistent_text
 from gatewright.backends.triton.program_run import LoopForm, ProgramRun
 from gatewright.backends.triton.resident_kernel import resident_text
 from gatewright.backends.triton.scan_kernel import carry_text, scan_text
-from gatewright.backends.triton.scan_stage import scan_stage
+from gatewright.backends.triton.scan_stage import ScanStage, scan_stage
 from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.schedule.fused import FusedScan, program_parts
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Choices, Program, Time
 from gatewright.trace import Trace, simplify, trace_cell
@@ -54,8 +55,11 @@ def stepped_texts(program: Program) -> list[KernelText]:
 
 
 def scan_texts(program: Program) -> list[KernelText]:
-    scans = [scan_stage(program, stage) for stage in program.scan if stage.scans]
-    return [text(scan, SIZES) for scan in scans for text in (scan_text, carry_text)]
+    return [text(scan, SIZES) for scan in fused_scans(program) for text in (scan_text, carry_text)]
+
+
+def fused_scans(program: Program) -> list[ScanStage]:
+    return [scan_stage(program, part) for part in program_parts(program) if isinstance(part, FusedScan)]
 
 
 FORMS: dict[LoopForm | None, tuple[gw.Cell, Choices, Callable[[Program], list[KernelText]]]] = {
@@ -70,8 +74,8 @@ def hostile(trace: Trace, program: Program, texts: list[KernelText]) -> Iterator
     """The trace with the values of its kernels renamed, in turn to every word that stands in their text."""
     words = {word for text in texts for word in re.findall(r"[^\W\d]\w*", text.text)}
     words -= {value.name for value in trace.values()}
-    stages = (*program.loop, *(scan_stage(program, stage).stage for stage in program.scan))
-    targets = [equation.target.name for stage in stages for equation in stage.equations]
+    works = (*program.loop, *fused_scans(program))
+    targets = [equation.target.name for work in works for equation in work.equations]
     assert len(targets) > 3
     left = sorted(words)
     while left:

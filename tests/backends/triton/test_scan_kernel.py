@@ -1,9 +1,5 @@
 """The kernel of scans in Triton's interpreter: the serial loop's numbers, in both forms and both directions of time."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,6 +14,7 @@ from gatewright.backends.triton.scan_kernel import LENGTHS, scan_text
 from gatewright.backends.triton.scan_launch import ScanKernel, number_of_spans
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanSource, ScanStage, scan_stage
 from gatewright.derive import vjp
+from gatewright.schedule.fused import FusedScan, program_parts
 from gatewright.schedule.interpret import scanned
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Choices, Program, Stage, Storage, Store, Time
@@ -235,7 +232,8 @@ def test_programs_with_rows_that_end_early(name: str, rng: np.random.Generator) 
             {name: torch.tensor(array) for name, array in group.items()}
             for group in (given.sequences, given.params, given.states)
         ]
-        want = run.run(*tensors, torch.tensor(lengths, dtype=torch.int32), form="torch")
+        ends = torch.tensor(lengths, dtype=torch.int32)
+        want = run.run(tensors[0], tensors[1], tensors[2], ends, form="torch")
         wanted = {"states": want.states, "emits": want.emits, "sums": want.sums}
         assert_parity(ran(given, program, lengths), wanted, dtype="float64", steps=6, width=256, cell=name)
 
@@ -251,51 +249,5 @@ def test_spans_fill_a_gpu_and_are_not_short() -> None:
 def test_texts(part: str, golden: Callable[[str, str], None]) -> None:
     trace = getattr(save(trace_cell(cells.minlstm)), part)
     program = plan(trace, SCANS)
-    (stage,) = (stage for stage in program.scan if stage.scans)
-    golden(f"triton/minlstm_scan_{part}.txt", scan_text(scan_stage(program, stage), {"hidden": 100}).text)
-
-
-COMPILED = """
-import json
-
-from gatewright import cells
-from gatewright.backends.triton.chips import CHIPS
-from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.newton_iteration import newton_stage
-from gatewright.backends.triton.resources import LaunchOptions, compile_kernel
-from gatewright.backends.triton.scan_kernel import scan_text
-from gatewright.backends.triton.scan_launch import FEATURES, WARPS, chunk_of
-from gatewright.backends.triton.scan_stage import scan_stage
-from gatewright.schedule.linearized import linearized
-from gatewright.schedule.plan import plan
-from gatewright.schedule.program import Choices, Time
-from gatewright.schedule.residuals import save
-from gatewright.trace import simplify, trace_cell
-
-program = plan(save(trace_cell(cells.minlstm)).backward, Choices(time=Time.SCAN))
-unicornn = simplify(trace_cell(cells.unicornn))
-stages = {
-    "scan": scan_stage(program, next(stage for stage in program.scan if stage.scans)),
-    "iteration": newton_stage(linearized(unicornn), frozenset(param.name for param in unicornn.params)),
-}
-spilled = {}
-for name, stage in stages.items():
-    text = scan_text(stage, {"hidden": 1024})
-    constants = {"C": chunk_of(stage), "BH": FEATURES, "BACKWARDS": True, "RAGGED": True, "PHASE": 0}
-    options = LaunchOptions(constants, WARPS)
-    for target in ("sm_90", "gfx942"):
-        compiled = compile_kernel(text, CHIPS[target], KernelPrecision(), options)
-        spilled[f"{name} {target}"] = compiled.resources.spilled_bytes
-print(json.dumps(spilled))
-"""
-
-
-def test_nothing_is_spilled_on_chips_that_are_not_there() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    spilled = json.loads(run.stdout)
-    assert len(spilled) == 4
-    assert set(spilled.values()) == {0}
+    (fused,) = (one for one in program_parts(program) if isinstance(one, FusedScan))
+    golden(f"triton/minlstm_scan_{part}.txt", scan_text(scan_stage(program, fused), {"hidden": 100}).text)

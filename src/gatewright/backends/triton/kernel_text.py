@@ -15,6 +15,7 @@ class ArgumentKind(StrEnum):
     ROW = "row"  # kept within one step: (batch, ...)
     SHARED = "shared"  # a parameter, or computed from parameters only: (...)
     LENGTHS = "lengths"  # the number of steps that each row takes: (batch,), int32
+    SPANS = "spans"  # of scans of pieces of time: (spans, values, batch, ...)
     COUNTERS = "counters"  # of a grid barrier: int32, zero before the launch
 
 

@@ -25,9 +25,15 @@ def element_type(dtype: torch.dtype) -> Any:
 
 
 def pointers(arguments: Iterable[Argument], arrays: Mapping[Argument, Tensor | None]) -> list[Tensor | None]:
-    """The arrays of a kernel's pointers, in order. Only a START and LENGTHS may be absent: they are None then."""
-    optional = (ArgumentKind.START, ArgumentKind.LENGTHS)
+    """The arrays of a kernel's pointers, in order. A START, LENGTHS and SPANS may be absent: they are None then."""
+    optional = (ArgumentKind.START, ArgumentKind.LENGTHS, ArgumentKind.SPANS)
     return [arrays.get(argument) if argument.kind in optional else arrays[argument] for argument in arguments]
+
+
+def memory_of(arguments: Iterable[Argument], arrays: Mapping[Argument, Tensor | None]) -> dict[Argument, str | None]:
+    """The dtypes of the arrays that a kernel is to run on."""
+    found = {argument: arrays.get(argument) for argument in arguments}
+    return {one: None if array is None else str(array.dtype).removeprefix("torch.") for one, array in found.items()}
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:

@@ -1,11 +1,12 @@
 """The passes over all steps at once, but for scans: products by torch, everything else by fused kernels."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import LaunchOptions, constants_of
@@ -14,7 +15,8 @@ from gatewright.backends.triton.tiles import elementwise_tile, grid_of
 from gatewright.schedule.program import Product, Program, Stage
 
 Multiply = Callable[[Sequence[Product]], Sequence[Tensor]]
-"""Compute products for all lines: contiguous tensors (time, batch, features), in order."""
+"""Compute products for all lines: contiguous tensors (time, batch, features), in order. What a stage stores of them is
+kept as it was computed: no kernel copies it."""
 
 
 class PassKernels:
@@ -31,7 +33,7 @@ class PassKernels:
     ) -> None:
         """`stages` are of one pass, none of them with scans."""
         self.sizes, self.precision, self.backwards = sizes, precision, backwards
-        self.groups = stage_groups(stages, sizes, products_loaded=True)
+        self.groups = stage_groups([without_products(stage) for stage in stages], sizes, products_loaded=True)
         self.texts = tuple(
             lines_text(program, group, sizes, f"lines_{number}") for number, group in enumerate(self.groups)
         )
@@ -40,9 +42,10 @@ class PassKernels:
     @property
     def arguments(self) -> tuple[Argument, ...]:
         """The arrays that a caller gives."""
-        products = {product_argument(product) for group in self.groups for product in group.products}
+        products = [product for group in self.groups for product in group.products]
+        computed = {argument for product in products for argument in (product_argument(product), _kept(product))}
         arguments = dict.fromkeys(argument for text in self.texts for argument in text.arguments)
-        return tuple(argument for argument in arguments if argument not in products)
+        return tuple(argument for argument in arguments if argument not in computed)
 
     def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int, multiply: Multiply) -> None:
         """Compute the pass for all rows and steps. `arrays` are those of `arguments`. Without LENGTHS all rows take all
@@ -50,18 +53,17 @@ class PassKernels:
         stage when their vectors are complete.
         """
         lines = steps * batch
-        if not lines:
-            return
+        everything = dict(arrays)
         constants = {
             **constants_of(self.precision), "BACKWARDS": self.backwards,
             "RAGGED": arrays.get(LENGTHS) is not None,
         }  # fmt: skip
         for number, (group, text) in enumerate(zip(self.groups, self.texts, strict=True)):
-            products: dict[Argument, Tensor] = {}
             if group.products:
-                tensors = multiply(group.products)
-                products = {product_argument(one): tensor for one, tensor in zip(group.products, tensors, strict=True)}
-            everything = {**arrays, **products}
+                for product, tensor in zip(group.products, multiply(group.products), strict=True):
+                    everything |= {product_argument(product): tensor, _kept(product): tensor}
+            if not lines or not any(stage.stores for stage in group.stages):
+                continue
             tile, grid = self._layout(number, lines)
             arguments = pointers(text.arguments, everything)
             with on_device(next(array for array in arguments if array is not None)):
@@ -74,3 +76,15 @@ class PassKernels:
             tile = elementwise_tile(group, self.sizes, lines)
             known = self._layouts[number] = (lines, tile, grid_of(tile, group, self.sizes, lines))
         return known[1:]
+
+
+def _kept(product: Product) -> Argument:
+    """The array in which a stage stores a product."""
+    return Argument(ArgumentKind.SEQUENCE, product.target.name)
+
+
+def without_products(stage: Stage) -> Stage:
+    """A stage without the stores of its products."""
+    products = {product.target.name for product in stage.products}
+    stores = (store for store in stage.stores if store.name not in products)
+    return replace(stage, stores=tuple(stores)) if products else stage

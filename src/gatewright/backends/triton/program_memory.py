@@ -54,12 +54,13 @@ class ProgramMemory:
         return (torch.empty if is_written else torch.zeros)(shape, dtype=self.dtype, device=self.device)
 
     def _new_sequences(self) -> dict[str, Tensor]:
-        """Sequences that the loop stores; those whose outer products with one value are summed lie side by side."""
+        """Sequences that the loop stores, and factors of sums; those whose outer products with one value are summed lie
+        side by side."""
         program = self.program
         stored = [store.name for stage in program.loop for store in stage.stores if store.storage is Storage.SEQUENCE]
         groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
         for total in program.row_sums:
-            if total.left.name in stored:
+            if program.storage.get(total.left.name) is Storage.SEQUENCE:
                 right = "" if total.right is None else total.right.name
                 groups.setdefault((right, self._shape(total.left)), []).append(total.left.name)
         sequences: dict[str, Tensor] = {}
@@ -180,8 +181,8 @@ class ProgramMemory:
             case ArgumentKind.ROW:
                 shape = (self.batch, *self._named_shape(name))
                 return self.rows.setdefault(name, torch.empty(shape, dtype=self.dtype, device=self.device))
-            case ArgumentKind.COUNTERS:
-                raise AssertionError("a kernel allocates its counters")
+            case ArgumentKind.COUNTERS | ArgumentKind.SPANS:
+                raise AssertionError("a kernel allocates its counters and its spans")
 
 
 def widened(array: Tensor, rank: int) -> Tensor:

@@ -32,6 +32,7 @@ from gatewright.backends.triton.scan_stage import scan_stage
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.backends.triton.support import device_obstacle
 from gatewright.lang.ops import Op
+from gatewright.schedule.fused import FusedScan, PassPart, program_parts
 from gatewright.schedule.program import Phase, Product, Program, RowSum, Scan, Stage, Storage
 from gatewright.trace.ir import Atom, Equation, Literal, Var
 
@@ -81,7 +82,7 @@ class ProgramRun:
         self.program, self.sizes, self.backwards = program, sizes, backwards
         self.precision = precision or KernelPrecision()
         self.dtype: torch.dtype = getattr(torch, self.precision.numbers)
-        self._passes: dict[Phase, PassKernels] = {}
+        self._passes: dict[int, PassKernels] = {}  # by the id of a part, which lives as long as this
         self._scans: dict[int, ScanKernel] = {}
         self._prepared: dict[tuple[torch.device, int], list[PreparedEquation]] = {}
         self._counted = -1  # the most rows for which `check_extents` was asked
@@ -105,14 +106,25 @@ class ProgramRun:
         """The loop as one kernel whose programs wait for each other. Only a caller chooses it."""
         return PersistentLoop(self.program, self.sizes, self.precision, backwards=self.backwards)
 
-    def pass_kernels(self, phase: Phase) -> PassKernels:
-        """The kernels of a pass over all steps at once."""
-        if phase not in self._passes:
-            stages = dict(self.program.passes())[phase]
-            self._passes[phase] = PassKernels(
-                self.program, stages, self.sizes, self.precision, backwards=self.backwards
+    @cached_property
+    def parts(self) -> tuple[FusedScan | PassPart, ...]:
+        """What is computed one after the other by kernels."""
+        return program_parts(self.program)
+
+    def pass_kernels(self, part: PassPart) -> PassKernels:
+        """The kernels of stages that have no scans, for all steps at once."""
+        if id(part) not in self._passes:
+            self._passes[id(part)] = PassKernels(
+                self.program, part.stages, self.sizes, self.precision, backwards=self.backwards
             )
-        return self._passes[phase]
+        return self._passes[id(part)]
+
+    def scan_kernel(self, part: FusedScan) -> ScanKernel:
+        """The kernel of scans and of what is computed with them."""
+        if id(part) not in self._scans:
+            scan = scan_stage(self.program, part)
+            self._scans[id(part)] = ScanKernel(scan, self.sizes, self.precision, backwards=self.backwards)
+        return self._scans[id(part)]
 
     @torch.no_grad()
     def run(
@@ -148,51 +160,37 @@ class ProgramRun:
         with without_autocast(memory.device), quiet:
             self.compute(program.prologue, memory.shared, memory)
             stages = _TorchStages(self, memory)
-            self._run_pass(Phase.BEFORE, form, stages)
-            self._run_scans(form, stages)
-            self._run_loop(form, stages)
-            self._run_pass(Phase.AFTER, form, stages)
+            if form == "torch":
+                self._run_torch(stages)
+            else:
+                for part in self.parts:
+                    self._run_part(part, form, stages)
             return ProgramTensors(memory.states, self._emits(memory), self._sums(memory))
 
-    def _run_pass(self, phase: Phase, form: LoopForm | None, stages: "_TorchStages") -> None:
-        if form == "torch" or self.program.scan:  # kernels of these passes do not know every value that scans give
-            stages.run(dict(self.program.passes())[phase])
-            return
-        memory, kernels = stages.memory, self.pass_kernels(phase)
-        kernels.run(memory.arguments(kernels.arguments), memory.steps, memory.batch, stages.products)
-
-    def _run_scans(self, form: LoopForm | None, stages: "_TorchStages") -> None:
-        if form == "torch":
-            stages.run(self.program.scan)
-            return
+    def _run_torch(self, stages: "_TorchStages") -> None:
         memory = stages.memory
-        for stage in self.program.scan:
-            if not stage.scans:
-                stages.run([stage])
+        for phase, of_phase in self.program.passes():
+            if phase is not Phase.LOOP:
+                stages.run(of_phase)
                 continue
-            results = zip(stage.products, stages.products(stage.products), strict=True)
-            kernel = self._scan_kernel(stage)
-            kernel.run_in(memory, {product.target.name: result for product, result in results})
-
-    def _scan_kernel(self, stage: Stage) -> ScanKernel:
-        key = id(stage)  # of the Program, which lives as long as this
-        if key not in self._scans:
-            scan = scan_stage(self.program, stage)
-            self._scans[key] = ScanKernel(scan, self.sizes, self.precision, backwards=self.backwards)
-        return self._scans[key]
-
-    def _run_loop(self, form: LoopForm | None, stages: "_TorchStages") -> None:
-        memory = stages.memory
-        if not self.program.loop:
-            return
-        if form == "torch":
             for t in reversed(range(memory.steps)) if self.backwards else range(memory.steps):
                 memory.rows = {}
-                stages.run(self.program.loop, t)
-        else:
+                stages.run(of_phase, t)
+            memory.rows = {}
+
+    def _run_part(self, part: FusedScan | PassPart, form: LoopForm | None, stages: "_TorchStages") -> None:
+        memory = stages.memory
+        if isinstance(part, FusedScan):
+            products = part.stage.products
+            results = zip(products, stages.products(products), strict=True)
+            self.scan_kernel(part).run_in(memory, {product.target.name: result for product, result in results})
+        elif part.phase is Phase.LOOP:
             loop = self._loop(form, memory)
             loop.run(memory.arguments(loop.arguments), memory.steps, memory.batch)
-        memory.rows = {}
+            memory.rows = {}
+        else:
+            kernels = self.pass_kernels(part)
+            kernels.run(memory.arguments(kernels.arguments), memory.steps, memory.batch, stages.products)
 
     def _loop(self, form: LoopForm | None, memory: ProgramMemory) -> LoopKernel:
         if form == "persistent":
@@ -303,12 +301,18 @@ class _TorchStages:
             values[product.target.name] = sum(others, start=first)
 
     def products(self, products: Sequence[Product]) -> list[Tensor]:
-        """Products at all steps, (time, batch, features), each contiguous."""
+        """Products at all steps, (time, batch, features), each contiguous. Those that the Program stores are kept."""
         memory = self.memory
         vectors = {term.vector for product in products for term in product.terms}
         values = {vector.name: memory.load(vector) for vector in vectors}
         self._multiply(products, values)
-        return [values[product.target.name].contiguous() for product in products]
+        results = [values[product.target.name].contiguous() for product in products]
+        for product, result in zip(products, results, strict=True):
+            if memory.program.storage.get(product.target.name) is Storage.SEQUENCE:
+                if memory.active is not None:
+                    result.masked_fill_(~widened(memory.active, result.dim()), 0.0)
+                memory.sequences[product.target.name] = result
+        return results
 
     def _scan(self, scan: Scan, values: Mapping[str, Any]) -> Tensor:
         """The new value of a state at every step."""

@@ -9,7 +9,7 @@ from gatewright.backends.triton.chips import KIB, Chip, chip_of
 from gatewright.backends.triton.choice import first_that_fits, resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind
-from gatewright.backends.triton.launch import on_device, pointers
+from gatewright.backends.triton.launch import memory_of, on_device, pointers
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.resident_kernel import resident_text
 from gatewright.backends.triton.resources import LaunchOptions, Memory, constants_of
@@ -58,10 +58,7 @@ class ResidentLoop:
     def options(self, arrays: Mapping[Argument, Tensor | None]) -> LaunchOptions | None:
         """How it is launched on the device of these arrays; None where it does not fit there."""
         like = next(array for array in arrays.values() if array is not None)
-        memory: dict[Argument, str | None] = {}
-        for argument in self.kernel.arguments:
-            array = arrays.get(argument)
-            memory[argument] = None if array is None else str(array.dtype).removeprefix("torch.")
+        memory = memory_of(self.kernel.arguments, arrays)
         key = (like.device, *memory.values())
         if key not in self._chosen:
             chip = chip_of(like.device) if like.is_cuda else None

@@ -12,12 +12,13 @@ from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.resources import WHOLE_NUMBERS, LaunchOptions, Memory, Resources, compile_kernel
-from gatewright.backends.triton.scan_kernel import ScanPhase
-from gatewright.backends.triton.scan_launch import FEATURES, WARPS, ScanKernel, chunk_of, number_of_spans
+from gatewright.backends.triton.scan_kernel import SPANS, ScanPhase
+from gatewright.backends.triton.scan_launch import FEATURES, ScanKernel, number_of_spans
 from gatewright.backends.triton.scan_stage import scan_stage
 from gatewright.backends.triton.step_kernel import ADVANCE
 from gatewright.backends.triton.stepped import BEGIN_TILE
 from gatewright.backends.triton.tiles import elementwise_tile, step_tile
+from gatewright.schedule.fused import FusedScan, PassPart
 from gatewright.schedule.program import Phase
 
 _ABSENT = (ArgumentKind.LENGTHS, ArgumentKind.START)
@@ -39,7 +40,8 @@ class RunKernel:
     @property
     def memory(self) -> Memory:
         """The dtypes of its arrays; None of those that are left out."""
-        return _memory(self.text.arguments, self.precision)
+        memory = _memory(self.text.arguments, self.precision)
+        return memory | {SPANS: None} if self.options.constants.get("PHASE") == ScanPhase.WHOLE else memory
 
     @cached_property
     def resources(self) -> Resources:
@@ -54,18 +56,18 @@ class RunKernel:
 
 def kernels_of(run: ProgramRun, chip: Chip, steps: int, batch: int) -> tuple[RunKernel, ...]:
     """The kernels of a run, in the order of their launches; a kernel that is launched again is there once."""
-    kernels = _Kernels(run, chip)
-    return (
-        *kernels.of_pass(Phase.BEFORE, steps * batch),
-        *kernels.of_scans(steps, batch),
-        *kernels.of_loop(batch),
-        *kernels.of_pass(Phase.AFTER, steps * batch),
-    )
+    return tuple(_Kernels(run, chip).of_run(steps, batch))
 
 
 def loop_kernels(run: ProgramRun, chip: Chip, batch: int) -> tuple[RunKernel, ...]:
     """The kernels of the loop alone, in the form that is chosen on a chip."""
     return tuple(_Kernels(run, chip).of_loop(batch))
+
+
+def scan_kernels(run: ProgramRun, chip: Chip) -> tuple[RunKernel, ...]:
+    """The kernels of all scans, for whole rows and for spans of time."""
+    kernels, scans = _Kernels(run, chip), (part for part in run.parts if isinstance(part, FusedScan))
+    return tuple(kernel for part in scans for spans in (1, 2) for kernel in kernels.of_scan(part, spans))
 
 
 def resident_obstacle(run: ProgramRun, chip: Chip) -> str:
@@ -82,30 +84,41 @@ class _Kernels:
         every = LaunchOptions({**self.constants, **options.constants}, options.warps, options.stages)
         return RunKernel(place, text, every, self.run.precision, self.chip)
 
-    def of_pass(self, phase: Phase, lines: int) -> Iterator[RunKernel]:
-        """The kernels of a pass over all steps at once; torch computes its products, and all of it beside scans."""
-        if self.run.program.scan or not dict(self.run.program.passes())[phase]:
-            return
-        kernels = self.run.pass_kernels(phase)
-        for group, text in zip(kernels.groups, kernels.texts, strict=True):
-            yield self._kernel(f"{phase} the loop", text, elementwise_tile(group, self.run.sizes, lines))
+    def of_run(self, steps: int, batch: int) -> Iterator[RunKernel]:
+        """All kernels; torch computes the products beside them."""
+        for part in self.run.parts:
+            if isinstance(part, FusedScan):
+                tiles = batch * -(-self._scan(part).size // FEATURES)
+                yield from self.of_scan(part, number_of_spans(tiles, steps, self.chip.processors))
+            elif part.phase is Phase.LOOP:
+                yield from self.of_loop(batch)
+            else:
+                yield from self.of_pass(part, steps * batch)
 
-    def of_scans(self, steps: int, batch: int) -> Iterator[RunKernel]:
-        """The kernels of scans, in spans of time where rows and features are few."""
+    def of_pass(self, part: PassPart, lines: int) -> Iterator[RunKernel]:
+        """The kernels of stages without scans over all steps at once."""
+        kernels = self.run.pass_kernels(part)
+        for group, text in zip(kernels.groups, kernels.texts, strict=True):
+            if any(stage.stores for stage in group.stages):
+                yield self._kernel(f"{part.phase} the loop", text, elementwise_tile(group, self.run.sizes, lines))
+
+    def _scan(self, part: FusedScan) -> ScanKernel:
         run = self.run
-        for stage in (stage for stage in run.program.scan if stage.scans):
-            scan = scan_stage(run.program, stage)
-            chunk = chunk_of(scan)
-            kernel = ScanKernel(scan, run.sizes, run.precision, backwards=run.backwards, chunk=chunk, features=FEATURES)
-            tiles = batch * -(-kernel.size // kernel.features)
-            spans = number_of_spans(tiles, steps, self.chip.processors)
-            for phase in (ScanPhase.WHOLE,) if spans == 1 else (ScanPhase.TOTALS, ScanPhase.RESULTS):
-                constants = {"C": chunk, "BH": kernel.features, "PHASE": int(phase)}
-                place = "scan" if spans == 1 else f"scan in {spans} spans, {phase.name.lower()}"
-                yield self._kernel(place, kernel.text, LaunchOptions(constants, WARPS))
-                if phase is ScanPhase.TOTALS:
-                    carry = LaunchOptions({"BH": kernel.features}, 1)
-                    yield self._kernel(f"scan in {spans} spans, between them", kernel.carry_text, carry)
+        scan = scan_stage(run.program, part)
+        return ScanKernel(scan, run.sizes, run.precision, backwards=run.backwards, features=FEATURES)
+
+    def of_scan(self, part: FusedScan, spans: int) -> Iterator[RunKernel]:
+        """The kernels of scans, in so many spans of time."""
+        kernel = self._scan(part)
+        for phase in (ScanPhase.WHOLE,) if spans == 1 else (ScanPhase.TOTALS, ScanPhase.RESULTS):
+            memory = _memory(kernel.text.arguments, self.run.precision)
+            memory |= {SPANS: None} if phase is ScanPhase.WHOLE else {}
+            options = kernel.options_on(self.chip, memory, phase)
+            place = "scan" if spans == 1 else f"scan in {spans} spans, {phase.name.lower()}"
+            yield self._kernel(place, kernel.text, options)
+            if phase is ScanPhase.TOTALS:
+                carry = LaunchOptions({"BH": kernel.features}, 1)
+                yield self._kernel(f"scan in {spans} spans, between them", kernel.carry_text, carry)
 
     def of_loop(self, batch: int) -> Iterator[RunKernel]:
         """The kernels of the loop: one for all steps where it fits on the chip, else one for each stage and step."""
@@ -125,6 +138,6 @@ class _Kernels:
         yield self._kernel("after several steps", ADVANCE, LaunchOptions())
 
 
-def _memory(arguments: Iterable[Argument], precision: KernelPrecision) -> Memory:
+def _memory(arguments: Iterable[Argument], precision: KernelPrecision) -> dict[Argument, str | None]:
     dtypes = {one: WHOLE_NUMBERS.get(one.kind, precision.numbers) for one in arguments}
     return {argument: None if argument.kind in _ABSENT else dtype for argument, dtype in dtypes.items()}

@@ -2,7 +2,9 @@
 
 A program of the grid has one row and a block of features. It goes over time in chunks: within a chunk the steps are
 joined by `tl.associative_scan`, and the states after one chunk are carried to the next. Equations that the
-coefficients are made of are in the same kernel, so that each sequence is read once and each state is written once.
+coefficients are made of are in the same kernel, and so are those that follow elementwise from the states, so that each
+sequence is read once and each result is written once. A state as it was before each step is the scan's result of the
+line above, or what was carried.
 
 Where rows and features are too few to fill a GPU, and steps are many, time is cut into spans that run at once, in
 three launches: the slopes and offsets of each whole span; from these the states before each span; then every span
@@ -12,17 +14,18 @@ from the states before it. The inputs are read twice then.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 
-from gatewright.backends.triton.kernel_text import LENGTHS, ArgumentKind, KernelText
+from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
 from gatewright.backends.triton.writer import KernelWriter, identifier, indented
-from gatewright.schedule.program import Storage, Store
+from gatewright.schedule.program import Stage, Storage, Store
 from gatewright.trace.ir import Var
 
 # What the kernels call their own parameters and variables.
 _OWN_NAMES = (
-    *("C", "N", "BH", "SPAN", "PHASE", "spans", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero"),
-    *("first", "active", "size"),
+    *("C", "N", "BH", "SPAN", "PHASE", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero"),
+    *("first", "active", "size", "earlier"),
 )
+SPANS = Argument(ArgumentKind.SPANS, "spans")
 
 
 class ScanPhase(IntEnum):
@@ -36,18 +39,18 @@ class ScanPhase(IntEnum):
 def scan_text(scan: ScanStage, sizes: Mapping[str, int]) -> KernelText:
     """The kernel of a stage of scans.
 
-    After the pointers of its arguments it takes `spans`: None, or, in the phases of spans, (spans, n, batch, features)
-    with n = `scan.span_values`. Then come T, B and SPAN, the number of steps of a span. The constexpr parameters are A,
-    C (steps of a chunk), BH (features of a program), BACKWARDS, RAGGED and PHASE. The grid is (batch, blocks of
-    features, spans).
+    Among the pointers of its arguments is SPANS: None, or, in the phases of spans, (spans, n, batch, features) with
+    n = `scan.span_values`. Then come T, B and SPAN, the number of steps of a span. The constexpr parameters are A, C
+    (steps of a chunk), BH (features of a program), BACKWARDS, RAGGED and PHASE. The grid is (batch, blocks of features,
+    spans).
     """
     return _ScanWriter(scan, sizes).kernel()
 
 
 def carry_text(scan: ScanStage, sizes: Mapping[str, int]) -> KernelText:
-    """The kernel between the two phases of spans: the states before each span take the place of the offsets in `spans`.
+    """The kernel between the two phases of spans: the states before each span take the place of the offsets in SPANS.
 
-    It takes the starts of the states, `spans`, the number of spans N, and B. The constexpr parameters are A and BH. The
+    It takes the starts of the states, SPANS, the number of spans N, and B. The constexpr parameters are A and BH. The
     grid is (batch, blocks of features).
     """
     return _ScanWriter(scan, sizes).carry_kernel()
@@ -80,7 +83,9 @@ class _ScanWriter:
             self.writer.names.take(name)
         self.names = [_ScanNames(part, self.writer) for part in scan.scans]
         self.largest = [self.writer.names.take(f"{identifier(part.array)}_largest") for part in scan.magnitudes]
-        axis = self.writer.axis(scan.shape[0], "BH") if scan.shape else None
+        for name in scan.axes() if scan.shape else ():
+            self.writer.axis(name, "BH")
+        axis = self.writer.axis(scan.shape[0]) if scan.shape else None
         self.size = axis.size if axis else 1
         self.width = axis.width if axis else "1"
         self.lanes = axis.index if axis else "tl.arange(0, 1)"
@@ -98,6 +103,7 @@ class _ScanWriter:
             *self._program(),
             "span = tl.program_id(2)",
             "steps = tl.arange(0, C)",
+            *self._earlier(),
             "zero = tl.full((), 0, tl.int64)",
             "n = T",
             "if RAGGED:",
@@ -142,21 +148,25 @@ class _ScanWriter:
         parameters = [
             f"{parameter},  # {argument.kind} {argument.name}" for argument, parameter in self.writer.arguments.items()
         ]
-        parameters.append(f"spans,  # None or (spans, {self.scan.span_values}, batch, {self.size})")
         parameters.append(f"{', '.join(numbers)}, {', '.join(f'{constant}: tl.constexpr' for constant in constants)},")
         # a compiled kernel serves every length and batch
         plain = ", ".join(f'"{number}"' for number in numbers)
         head = [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(parameters), "):"]
         joins = sorted({names.count for names in self.names}) if role == "scan" else []
         text = self.writer.text([*(line for count in joins for line in _join(count)), *head], body)
-        return KernelText(name, text, tuple(self.writer.arguments), workspace={"spans": "float32"})
+        return KernelText(name, text, tuple(self.writer.arguments))
 
     def _program(self) -> Iterator[str]:
         """Which row and features a program of the grid has."""
-        yield "row = tl.program_id(0)"
+        yield "row = tl.program_id(0).to(tl.int64)"
         for axis in self.writer.axes.values():
             yield f"{axis.index} = tl.program_id(1) * BH + tl.arange(0, BH)"
             yield f"{axis.mask} = {axis.index} < {axis.size}"
+
+    def _earlier(self) -> Iterator[str]:
+        """Of each step of a chunk the one before it."""
+        if self.scan.shifted:
+            yield f"earlier = tl.broadcast_to(tl.maximum(steps - 1, 0)[:, None], (C, {self.width}))"
 
     def _starts(self) -> Iterator[str]:
         """The states before the first step: those that are given, or zeros."""
@@ -210,7 +220,10 @@ class _ScanWriter:
         """For each scan, where its numbers are in `spans`."""
         first = 0
         for names in self.names:
-            yield _Place(f"(zero + {span}) * {self.scan.span_values}", first, f"{self.size} + {self.lanes}")
+            pointer = self.writer.pointer(SPANS.kind, SPANS.name)
+            yield _Place(
+                f"{pointer} + (((zero + {span}) * {self.scan.span_values}", first, f"{self.size} + {self.lanes}"
+            )
             first += names.count * (names.count + 1)
 
     def _loads(self, shared: list[str]) -> Iterator[str]:
@@ -248,7 +261,7 @@ class _ScanWriter:
         """The equations of the stage; then slopes and offsets, such that steps which are not taken change nothing."""
         writer = self.writer
         writer.lines.clear()
-        writer.equations(self.scan.stage)
+        writer.equations(self.scan.stage, self.scan.after)
         yield from list(writer.lines)
         for part, names in zip(self.scan.scans, self.names, strict=True):
             for row, column in names.pairs():
@@ -269,6 +282,7 @@ class _ScanWriter:
             yield f"{joined} = tl.associative_scan(({joined}), 0, join_{names.count})"
             for target, name in zip(part.targets, names.offsets, strict=True):
                 yield from self._set(target, name, padding=None)
+            yield from self._shifted(part, names)
             yield from (f"{carry} = {_last(name)}" for carry, name in zip(names.carries, names.offsets, strict=True))
             yield f"if PHASE == {ScanPhase.TOTALS:d}:"
             products = [
@@ -278,9 +292,20 @@ class _ScanWriter:
             totals = ", ".join(names.totals[row][column] for row, column in names.pairs())
             yield from indented([f"{totals} = {', '.join(products)}"])
 
+    def _shifted(self, part: CoupledScan, names: _ScanNames) -> Iterator[str]:
+        """The states of a scan as they were before each step of the chunk."""
+        for state, carry, target in zip(part.states, names.carries, part.targets, strict=True):
+            if state in self.scan.shifted:
+                above = f"tl.gather({self.writer.whole(target, self.scan.shape)}, earlier, 0)"
+                yield from self._set(state, f"tl.where(steps[:, None] == 0, {carry}[None, :], {above})", padding=None)
+
     def _results(self) -> Iterator[str]:
-        """What is stored of a chunk, and its largest magnitudes."""
+        """What follows from the states, what is stored of a chunk, and its largest magnitudes."""
         yield f"if PHASE != {ScanPhase.TOTALS:d}:"
+        self.writer.lines.clear()
+        stage = self.scan.stage
+        self.writer.equations(Stage(stage.axis, (), self.scan.after, stage.stores))
+        yield from indented(list(self.writer.lines))
         yield from indented(self._stored(store) for store in self.scan.stage.stores)
         for name, magnitude in zip(self.largest, self.scan.magnitudes, strict=True):
             value, less = self.writer.whole(magnitude.value, self.scan.shape), magnitude.less
@@ -305,7 +330,7 @@ class _Place:
         self.span, self.first, self.lanes = span, first, lanes
 
     def __call__(self, index: int) -> str:
-        return f"spans + (({self.span} + {self.first + index}) * B + row) * {self.lanes}"
+        return f"{self.span} + {self.first + index}) * B + row) * {self.lanes}"
 
 
 def _slot(is_after: bool) -> str:

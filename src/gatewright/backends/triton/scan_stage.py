@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from gatewright.axes import Shape
 from gatewright.backends.triton.kernel_text import ArgumentKind
+from gatewright.backends.triton.pass_kernels import without_products
+from gatewright.schedule.fused import FusedScan
 from gatewright.schedule.program import Program, Stage, Storage
-from gatewright.trace.ir import Atom, Var
+from gatewright.trace.ir import Atom, Equation, Var
 
 _KINDS = {
     Storage.INPUT: ArgumentKind.SEQUENCE,
@@ -63,9 +65,12 @@ class LargestMagnitude:
 class ScanStage:
     """A stage whose scans may be coupled.
 
-    - `stage`: its equations and stores. What its products give is loaded: it was computed for all steps before.
+    - `stage`: its equations before the scans, and its stores. What its products give is loaded: it was computed for all
+      steps before.
     - `sources`: of what the stage reads and does not compute.
     - `magnitudes`: what is measured of the values that the stage reads or computes.
+    - `after`: the equations that need what the scans give.
+    - `shifted`: the states of the scans that are read as they were before each step.
     """
 
     name: str
@@ -73,6 +78,13 @@ class ScanStage:
     scans: tuple[CoupledScan, ...]
     sources: Mapping[str, ScanSource]
     magnitudes: tuple[LargestMagnitude, ...] = ()
+    after: tuple[Equation, ...] = ()
+    shifted: tuple[Var, ...] = ()
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """All equations."""
+        return (*self.stage.equations, *self.after)
 
     @property
     def states(self) -> tuple[Var, ...]:
@@ -89,15 +101,20 @@ class ScanStage:
         """How many numbers make one step of many, for each row and feature: the slopes and offsets of all scans."""
         return sum(len(scan.states) * (len(scan.states) + 1) for scan in self.scans)
 
+    def axes(self) -> tuple[str, ...]:
+        """The axes of everything that the stage reads and computes: names of one axis."""
+        values = [*self.states, *self.loads(), *(equation.target for equation in self.equations)]
+        return tuple(dict.fromkeys(value.shape[0] for value in values if value.shape))
+
     def loads(self) -> Iterator[Var]:
         """What the stage reads and does not compute, each once."""
         stage = self.stage
-        values = [arg for equation in stage.equations for arg in equation.args]
+        values = [arg for equation in self.equations for arg in equation.args]
         values += [atom for scan in self.scans for atom in scan.coefficients()]
         values += [store.value for store in stage.stores]
         values += [magnitude.value for magnitude in self.magnitudes]
         values += [magnitude.less for magnitude in self.magnitudes if magnitude.less]
-        own = {equation.target.name for equation in stage.equations}
+        own = {equation.target.name for equation in self.equations} | {state.name for state in self.shifted}
         own |= {target.name for scan in self.scans for target in scan.targets}
         for value in dict.fromkeys(values):
             if isinstance(value, Var) and value.name not in own:
@@ -109,8 +126,9 @@ def product_array(name: str) -> str:
     return f"product({name})"
 
 
-def scan_stage(program: Program, stage: Stage) -> ScanStage:
-    """A stage of a Program's pass `scan` that has scans."""
+def scan_stage(program: Program, fused: FusedScan) -> ScanStage:
+    """Scans of a Program, and what is computed with them."""
+    stage = without_products(fused.stage)
     sources = {
         name: ScanSource(_KINDS[storage], program.new_values.get(name, name), storage is Storage.NEW)
         for name, storage in program.storage.items()
@@ -121,4 +139,4 @@ def scan_stage(program: Program, stage: Stage) -> ScanStage:
     for product in stage.products:
         sources[product.target.name] = ScanSource(ArgumentKind.SEQUENCE, product_array(product.target.name))
     scans = tuple(CoupledScan((scan.target,), (scan.state,), ((scan.slope,),), (scan.offset,)) for scan in stage.scans)
-    return ScanStage(program.trace.name, stage, scans, sources)
+    return ScanStage(program.trace.name, stage, scans, sources, after=fused.after, shifted=fused.shifted)

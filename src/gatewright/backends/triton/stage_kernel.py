@@ -47,8 +47,9 @@ class StageGroup:
 
     def axes(self) -> tuple[str, ...]:
         """The axes of what is computed, reduced and read unit by unit; not those along which products add up."""
-        shapes = [value.shape for stage in self.stages for value in _unit_by_unit(stage)]
-        return tuple(dict.fromkeys(shape[0] for shape in shapes if shape))
+        names = [value.shape[0] for stage in self.stages for value in _unit_by_unit(stage) if value.shape]
+        names += [stage.axis for stage in self.stages if stage.axis]  # of a stage that stores numbers alone
+        return tuple(dict.fromkeys(names))
 
 
 def _unit_by_unit(stage: Stage) -> Iterator[Var]:
@@ -157,7 +158,8 @@ class StageWriter:
         """The lines of a group. Of what is kept within a step only the values named in `kept` are stored."""
         kernel = self.kernel
         kernel.lines, kernel.tiles, kernel.axes, kernel.offsets = [], {}, {}, {}
-        for axis in group.axes():
+        stored = (stored_place(self.program, store)[1] for stage in group.stages for store in stage.stores)
+        for axis in dict.fromkeys([*group.axes(), *(shape[0] for shape in stored if shape)]):
             kernel.axis(axis, "" if group.whole else "BN")
         for stage in group.stages:
             computed = {work.target.name for work in stage.works()}

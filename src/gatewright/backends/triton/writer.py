@@ -270,9 +270,11 @@ class KernelWriter:
             text += f" * {1 / size!r}" if size & (size - 1) == 0 else f" / {float(size)!r}"
         self.set(reduction.target, text, padding=None)
 
-    def equations(self, stage: Stage) -> None:
-        """Lines for a stage's equations. What has no name of its own and is used once becomes part of another line."""
-        uses = Counter(value.name for value in stage.reads() if isinstance(value, Var))
+    def equations(self, stage: Stage, later: Sequence[Equation] = ()) -> None:
+        """Lines for a stage's equations. What has no name of its own and is used once becomes part of another line;
+        `later` are equations for which lines will be asked as another stage's."""
+        reads = (*stage.reads(), *(arg for equation in later for arg in equation.args))
+        uses = Counter(value.name for value in reads if isinstance(value, Var))
         stored = {store.value.name for store in stage.stores if isinstance(store.value, Var)}
         needs_name = {
             value.name for work in (*stage.products, *stage.scans) for value in operands(work) if isinstance(value, Var)
