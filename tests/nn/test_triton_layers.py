@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import gatewright as gw
 from gatewright import cells
 from gatewright.nn import Recurrent
+from gatewright.nn.sequence import RaggedRows
 from tests.parity.assertions import assert_parity
 
 INPUT, HIDDEN, STEPS, BATCH = 2, 3, 3, 3
@@ -262,3 +263,22 @@ def test_single_steps(kind: str) -> None:
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(BATCH, INPUT)
     assert_parity(as_list(ours(x)), as_list(theirs(x)), dtype="float32", steps=1)
+
+
+def no_wait(*_: Any) -> None:
+    raise AssertionError("the host waits for a number of the device")
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_the_host_waits_for_no_lengths(checkpoint: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where the lengths are not known to the host: a CUDA graph of a caller could not hold the wait."""
+    engine, triton = twins(recurrent(cells.gru))
+    triton.checkpoint = checkpoint
+    want = called(engine, order=1, lengths=torch.tensor(LENGTHS))
+    monkeypatch.setattr(RaggedRows, "is_known_whole", False)
+    monkeypatch.setattr(RaggedRows, "is_whole", property(no_wait))
+    for name in ("item", "tolist", "__bool__"):
+        monkeypatch.setattr(Tensor, name, no_wait)
+    got = called(triton, order=1, lengths=torch.tensor(LENGTHS))
+    monkeypatch.undo()
+    assert_parity(got, want, dtype="float64", steps=STEPS)

@@ -59,7 +59,7 @@ def _ragged_part(ragged: RaggedRows | None, part: TimeBlock) -> RaggedRows | Non
     if ragged is None:
         return None
     within = RaggedRows((ragged.lengths - part.start).clamp(0, part.steps), part.steps)
-    return None if within.is_whole else within
+    return None if within.is_known_whole else within
 
 
 @dataclass(frozen=True, slots=True)
