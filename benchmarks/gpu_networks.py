@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import gatewright as gw
-from benchmarks.gpu_device import BenchmarkDevice, told
+from benchmarks.gpu_device import BenchmarkDevice, allow_tf32, told
 from benchmarks.names import Record
 from benchmarks.setup import rounded, tell
 
@@ -30,6 +30,7 @@ class CharacterModel(nn.Module):
 
 def measured_text(on: BenchmarkDevice) -> Record:
     """Tokens a second of a whole training step, with clipped gradients and SGD, by each layer."""
+    allow_tf32(allowed=True)
     units, rows, steps = (16, 3, 3) if on.quick else (UNITS, ROWS, STEPS)
     symbols = torch.randint(SYMBOLS, (steps + 1, rows), device=on.device)
     torch.manual_seed(0)

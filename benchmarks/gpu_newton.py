@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import gatewright as gw
-from benchmarks.gpu_device import BenchmarkDevice
+from benchmarks.gpu_device import BenchmarkDevice, allow_tf32
 from benchmarks.gpu_layers import difference
 from benchmarks.names import Record
 from benchmarks.setup import rounded, tell
@@ -67,6 +67,7 @@ def newton_cases(quick: bool) -> Iterator[NewtonCase]:
 
 def measured_newton(case: NewtonCase, on: BenchmarkDevice) -> Record:
     """The seconds of both, and how many iterations there were. Weights are as layers are initialised."""
+    allow_tf32(allowed=True)
     torch.manual_seed(0)
     layer = gw.nn.Recurrent(CELLS[case.cell], case.units, case.units, backend="triton").to(on.device)
     x = torch.randn(case.steps, case.rows, case.units, device=on.device, requires_grad=case.mode == "training")

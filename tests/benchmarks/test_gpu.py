@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from benchmarks.gpu_layers import TOLERANCES, difference
 from benchmarks.gpu_worker import Worker, answer
 from benchmarks.timing import Method
 from tests.benchmarks import dying_worker
+from tests.float32_products import float32_products_kept
 
 
 @dataclass
@@ -40,6 +42,12 @@ class Event:
 
     def elapsed_time(self, end: "Event") -> float:
         return 1e3 * (end.at - self.at)
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    with float32_products_kept():
+        yield
 
 
 @pytest.fixture
@@ -148,14 +156,10 @@ def test_what_is_wrong_is_not_timed() -> None:
 
 
 def test_tf32_is_what_layers_ask_for() -> None:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    try:
-        for allowed in (True, False):
-            allow_tf32(allowed=allowed)
-            assert (torch.backends.cuda.matmul.fp32_precision == "tf32") is allowed
-            assert (torch.backends.cudnn.rnn.fp32_precision == "tf32") is allowed
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    for allowed in (True, False):
+        allow_tf32(allowed=allowed)
+        assert (torch.backends.cuda.matmul.fp32_precision == "tf32") is allowed
+        assert (torch.backends.cudnn.rnn.fp32_precision == "tf32") is allowed
 
 
 def test_the_command_writes_what_it_measures(tmp_path: Path) -> None:

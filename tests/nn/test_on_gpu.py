@@ -19,6 +19,7 @@ from benchmarks.gpu_device import allow_tf32
 from benchmarks.gpu_newton import diagonal_gru, diagonal_lstm
 from gatewright import cells
 from gatewright.nn import Recurrent
+from tests.float32_products import float32_products_kept
 from tests.parity.assertions import assert_parity
 
 pytestmark = pytest.mark.gpu
@@ -37,10 +38,9 @@ def device() -> Iterator[torch.device]:
     """Where kernels run, with products in float32."""
     if IS_GPU and not torch.cuda.is_available():
         pytest.skip(NO_GPU)
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    allow_tf32(allowed=False)
-    yield torch.device("cuda" if IS_GPU else "cpu")
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    with float32_products_kept():
+        allow_tf32(allowed=False)
+        yield torch.device("cuda" if IS_GPU else "cpu")
 
 
 @pytest.fixture
@@ -211,6 +211,7 @@ def test_the_same_bits_each_time(name: str, device: torch.device) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.filterwarnings("ignore")  # Inductor's own, as that tf32 is off
 @pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
 def test_compiled_by_torch(name: str, cuda: torch.device) -> None:
     layer, x = layer_of(name, 64, cuda), torch.randn(9, 5, 64, device=cuda, requires_grad=True)
