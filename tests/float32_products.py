@@ -10,11 +10,11 @@ import torch
 def float32_products_kept() -> Iterator[None]:
     """Put the settings of tf32 back that a test changes: plans of layers follow them.
 
-    cuDNN's is set in the older way, since torch refuses to read that one once the newer one was set.
+    They are set in the older way: torch refuses to read that one after a mix of both.
     """
-    by_cudnn, by_cublas = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.fp32_precision
+    by_cudnn, by_cublas = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = by_cudnn
-        torch.backends.cuda.matmul.fp32_precision = by_cublas
+        torch.backends.cuda.matmul.allow_tf32 = by_cublas
