@@ -17,7 +17,13 @@ from gatewright import cells
 from gatewright.axes import Shape, bind
 from gatewright.backends import numpy_ref, torch_eager
 from gatewright.lang import Cell, Op, layer_norm, masked, recurrent_dropout, residual, zoneout
-from gatewright.nn.sequence import step_mask, zero_padding
+from gatewright.nn.engine import sequence_function
+from gatewright.nn.engine.autograd import widened
+from gatewright.nn.engine.device_operation import DeviceOperation
+from gatewright.nn.engine.differentiable import differentiable
+from gatewright.nn.packed_cell import gate_name
+from gatewright.nn.sequence import RaggedRows, step_mask, zero_padding
+from gatewright.packing import Packed
 from gatewright.trace import Trace, trace_cell
 from tests.cells import cases
 
@@ -187,16 +193,20 @@ def numpy_results(given: Problem, dtype: str) -> Results:
     }  # fmt: skip
 
 
-def torch_results(given: Problem, dtype: str) -> Results:
-    """What the eager backend and torch's autograd give."""
+@dataclass(frozen=True)
+class TorchRun:
+    """What a backend of torch gives for the tensors of a problem, before any gradient is taken."""
 
-    def tensors(arrays: Mapping[str, np.ndarray], gradient: bool = False) -> dict[str, torch.Tensor]:
-        return {
-            name: torch.tensor(a, dtype=getattr(torch, dtype), requires_grad=gradient) for name, a in arrays.items()
-        }
+    output: torch.Tensor
+    finals: Mapping[str, torch.Tensor]
+    gates: Mapping[str, torch.Tensor]
 
-    inputs, params, states = (tensors(one, gradient=True) for one in (given.inputs, given.params, given.states))
-    d_output, d_finals, noises = tensors({"": given.d_output})[""], tensors(given.d_finals), tensors(given.noises)
+
+Named = Mapping[str, torch.Tensor]
+
+
+def eager_run(given: Problem, inputs: Named, params: Named, states: Named, noises: Named) -> TorchRun:
+    """By the eager backend, in pieces if the problem says so."""
     lengths = None if given.lengths is None else torch.tensor(given.lengths)
     active = None if lengths is None else step_mask(lengths, given.steps, torch.bool)
     outputs, gates, current, start = [], [], states, 0
@@ -216,16 +226,60 @@ def torch_results(given: Problem, dtype: str) -> Results:
     def joined(pieces: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(pieces) if lengths is None else zero_padding(torch.cat(pieces), lengths)
 
-    output = joined(outputs)
-    loss = (output * d_output).sum() + sum((current[name] * d).sum() for name, d in d_finals.items())
+    return TorchRun(joined(outputs), current, {name: joined([one[name] for one in gates]) for name in gates[0]})
+
+
+def triton_run(given: Problem, inputs: Named, params: Named, states: Named, noises: Named) -> TorchRun:
+    """By Triton's kernels, in the interpreter."""
+    emits = tuple((gate_name(name), value) for name, value in given.trace.gates)
+    drawn = tuple(noise.var for noise in given.trace.noises)  # are given here: kernels draw others than the oracle
+    trace = replace(given.trace, inputs=(*given.trace.inputs, *drawn), noises=(), emits=emits)
+    spec = differentiable(trace, given.sizes, next(iter(states.values())).dtype, engine="triton")
+    layout = tuple(Packed(param.name, (param.name,)) for param in spec.trace.params)
+    named = {**inputs, **noises, **params, **states}
+    ragged = None if given.lengths is None else RaggedRows(torch.tensor(given.lengths), given.steps)
+    operation = DeviceOperation(spec, layout)
+    output, *others = sequence_function.run(operation, [named[name] for name in spec.operands], ragged)
+    count = len(given.trace.states)
+    finals = {state.name: end[0] for state, end in zip(given.trace.states, others, strict=False)}
+    gates = {
+        name: widened(emitted, (given.steps, given.batch, *bind(gate.shape, given.sizes)))
+        for (name, gate), emitted in zip(given.trace.gates, others[count:], strict=True)
+    }
+    return TorchRun(output, finals, gates)
+
+
+def torch_results(
+    given: Problem, dtype: str, run: Callable[..., TorchRun] = eager_run, *, twice: bool = False
+) -> Results:
+    """What a run and torch's autograd give; `twice` with the gradients of the squares of all gradients."""
+
+    def tensors(arrays: Mapping[str, np.ndarray], gradient: bool = False) -> dict[str, torch.Tensor]:
+        return {
+            name: torch.tensor(a, dtype=getattr(torch, dtype), requires_grad=gradient) for name, a in arrays.items()
+        }
+
+    inputs, params, states = (tensors(one, gradient=True) for one in (given.inputs, given.params, given.states))
+    d_output, d_finals, noises = tensors({"": given.d_output})[""], tensors(given.d_finals), tensors(given.noises)
+    ran = run(given, inputs, params, states, noises)
+    loss = (ran.output * d_output).sum() + sum((ran.finals[name] * d).sum() for name, d in d_finals.items())
     leaves = [*inputs.values(), *params.values(), *states.values()]
-    flows = iter(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
-    d_inputs, d_params, d_states = ({name: next(flows) for name in one} for one in (inputs, params, states))
+    flows = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True, create_graph=twice)
+    if twice:
+        squares = sum((flow * flow).sum() for flow in flows)
+        flows = torch.autograd.grad(squares, leaves, allow_unused=True, materialize_grads=True)
+    flow = iter(flows)
+    d_inputs, d_params, d_states = ({name: next(flow) for name in one} for one in (inputs, params, states))
     return {
-        "output": output, "finals": current,
-        "gates": {name: joined([one[name] for one in gates]) for name in gates[0]},
+        "output": ran.output, "finals": dict(ran.finals), "gates": dict(ran.gates),
         "d_inputs": d_inputs, "d_params": d_params, "d_states": d_states,
     }  # fmt: skip
+
+
+def triton_results(given: Problem, dtype: str, *, twice: bool = False) -> Results:
+    """What Triton's kernels give in the interpreter."""
+    with np.errstate(all="ignore"):
+        return torch_results(given, dtype, triton_run, twice=twice)
 
 
 @lru_cache(maxsize=16)
@@ -239,4 +293,9 @@ def with_oracle(name: str, steps: int, batch: int, **changes: Any) -> tuple[Prob
     return _found(name, steps, batch, tuple(sorted(changes.items())))
 
 
-BACKENDS: Mapping[str, Callable[[Problem, str], Results]] = {"torch": torch_results, "numpy": numpy_results}
+BACKENDS: Mapping[str, Callable[[Problem, str], Results]] = {
+    "torch": torch_results,
+    "numpy": numpy_results,
+    "triton": triton_results,
+}
+QUICK_BACKENDS = ("torch", "numpy")  # that run every cell in every test run; Triton's interpreter takes seconds a cell
