@@ -1,6 +1,7 @@
 """Programs by torch's operations: the reference's numbers, for steps, their gradients and the gradients of these."""
 
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import gatewright as gw
 from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import Argument
 from gatewright.backends.triton.program_run import LoopForm, ProgramRun
 from gatewright.derive import vjp
 from gatewright.errors import ShapeError
@@ -215,3 +217,28 @@ def test_products_and_sums() -> None:
         torch.testing.assert_close(
             sum_outer(lefts, right, precision), torch.einsum("ntbi,tbj->nij", lefts.to(dtype).float(), r)
         )
+
+
+@pytest.mark.parametrize("operands", ["bfloat16", "float16"])
+def test_matrices_of_steps_are_rounded_once(
+    operands: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels that read matrices at every step are given them narrow. Triton's interpreter cuts digits off where a GPU
+    and torch round, so these matrices have no more digits."""
+    given = draw(simplify(trace_cell(CELLS["gru"])), {"input": 3, "hidden": 5}, 4, 2, rng)
+    precision = KernelPrecision("float32", "bfloat16" if operands == "bfloat16" else "float16")
+    run = ProgramRun(plan(given.trace), given.sizes, precision)
+    sequences, params, starts = ({name: x.float() for name, x in group.items()} for group in tensors_of(given))
+    params = {name: x.to(getattr(torch, operands)).float() for name, x in params.items()}
+    dtypes: set[torch.dtype] = set()
+    launch = run.stepped.run
+
+    def recorded(arrays: Mapping[Argument, torch.Tensor | None], steps: int, batch: int) -> None:
+        dtypes.update(array.dtype for one, array in arrays.items() if array is not None and one.name.startswith("U."))
+        launch(arrays, steps, batch)
+
+    monkeypatch.setattr(run.stepped, "run", recorded)
+    got = run.run(sequences, params, starts, form="stepped").states["h"]
+    want = run.run(sequences, params, starts, form="resident").states["h"]
+    assert dtypes == {getattr(torch, operands)}
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)

@@ -4,13 +4,16 @@ Parameters of one space lie one below the other in a packed tensor, and so do se
 Where several matrices are adjacent in this way, their batch is a view, and nothing is copied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def adjacent(tensors: Sequence[Tensor]) -> Tensor | None:
@@ -60,6 +63,18 @@ def rounded(operand: Tensor, precision: KernelPrecision) -> Tensor:
         return operand
     narrow = operand.to(getattr(torch, precision.operands))
     return narrow if operand.is_cuda else narrow.to(getattr(torch, precision.numbers))
+
+
+def converted_together(tensors: Mapping[Key, Tensor], dtype: torch.dtype) -> dict[Key, Tensor]:
+    """Tensors in another dtype; those of one shape are one conversion."""
+    groups: dict[torch.Size, list[Key]] = {}
+    for key, tensor in tensors.items():
+        groups.setdefault(tensor.shape, []).append(key)
+    results: dict[Key, Tensor] = {}
+    for keys in groups.values():
+        whole = stacked([tensors[key] for key in keys]).to(dtype)
+        results |= zip(keys, whole.unbind(0), strict=True)
+    return results
 
 
 def _bmm(left: Tensor, right: Tensor, precision: KernelPrecision) -> Tensor:

@@ -19,9 +19,9 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.base import PreparedEquation, execute, prepare
 from gatewright.backends.torch_rules import rules
-from gatewright.backends.triton.batched_products import adjacent, multiply, stacked, sum_outer
+from gatewright.backends.triton.batched_products import adjacent, converted_together, multiply, stacked, sum_outer
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.launch import check_extents, without_autocast
 from gatewright.backends.triton.pass_kernels import PassKernels
 from gatewright.backends.triton.persistent_kernel import PersistentLoop
@@ -186,11 +186,25 @@ class ProgramRun:
             self.scan_kernel(part).run_in(memory, {product.target.name: result for product, result in results})
         elif part.phase is Phase.LOOP:
             loop = self._loop(form, memory)
-            loop.run(memory.arguments(loop.arguments), memory.steps, memory.batch)
+            arrays = memory.arguments(loop.arguments)
+            if loop is not self.resident:  # which reads each matrix once; the others read them at every step
+                matrices = {
+                    one: array for one, array in arrays.items() if array is not None and one in self.rounded_matrices
+                }
+                arrays |= converted_together(matrices, getattr(torch, self.precision.operands))
+            loop.run(arrays, memory.steps, memory.batch)
             memory.rows = {}
         else:
             kernels = self.pass_kernels(part)
             kernels.run(memory.arguments(kernels.arguments), memory.steps, memory.batch, stages.products)
+
+    @cached_property
+    def rounded_matrices(self) -> frozenset[Argument]:
+        """The matrices that kernels of steps are given as products round them: half the bytes of every step."""
+        if self.precision.operands == self.precision.numbers:
+            return frozenset()
+        products = (product for stage in self.program.loop for product in stage.products)
+        return frozenset(Argument(ArgumentKind.SHARED, term.matrix) for product in products for term in product.terms)
 
     def _loop(self, form: LoopForm | None, memory: ProgramMemory) -> LoopKernel:
         if form == "persistent":

@@ -36,11 +36,14 @@ class RunKernel:
     options: LaunchOptions
     precision: KernelPrecision
     chip: Chip
+    rounded: frozenset[Argument] = frozenset()
+    """The matrices that are given as products round them."""
 
     @property
     def memory(self) -> Memory:
         """The dtypes of its arrays; None of those that are left out."""
         memory = _memory(self.text.arguments, self.precision)
+        memory |= {one: self.precision.operands for one in self.rounded if one in memory}
         return memory | {SPANS: None} if self.options.constants.get("PHASE") == ScanPhase.WHOLE else memory
 
     @cached_property
@@ -82,7 +85,8 @@ class _Kernels:
 
     def _kernel(self, place: str, text: KernelText, options: LaunchOptions) -> RunKernel:
         every = LaunchOptions({**self.constants, **options.constants}, options.warps, options.stages)
-        return RunKernel(place, text, every, self.run.precision, self.chip)
+        rounded = self.run.rounded_matrices if text.by_table else frozenset[Argument]()
+        return RunKernel(place, text, every, self.run.precision, self.chip, rounded)
 
     def of_run(self, steps: int, batch: int) -> Iterator[RunKernel]:
         """All kernels; torch computes the products beside them."""
@@ -129,7 +133,9 @@ class _Kernels:
         if options is not None:
             yield self._kernel("the loop, once", resident.kernel, options)
             return
-        arrays = {argument: torch.empty(0, dtype=self.run.dtype, device="meta") for argument in stepped.table}
+        dtypes = dict.fromkeys(stepped.table, self.run.dtype)
+        dtypes |= dict.fromkeys(self.run.rounded_matrices, getattr(torch, self.run.precision.operands))
+        arrays = {argument: torch.empty(0, dtype=dtype, device="meta") for argument, dtype in dtypes.items()}
         yield self._kernel("before the first step", stepped.begin, BEGIN_TILE)
         for group, text in zip(stepped.groups, stepped.texts, strict=True):
             tile = step_tile(self.run.program, group, self.run.sizes, arrays, batch, self.chip)
