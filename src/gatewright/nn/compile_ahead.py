@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from gatewright.errors import OptionError
-from gatewright.nn.calls.layer_call import runs_as_step
 from gatewright.nn.derived_layers import layer_of
 from gatewright.nn.recurrent import Recurrent
 from gatewright.nn.single_steps import GRUCell, LSTMCell, RNNCell
+from gatewright.nn.torch_fused import runs_as_step
 
 _PLAIN = (True, False, False, False)  # random values as their means, no mask, no gates, no resets
 

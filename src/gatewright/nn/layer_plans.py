@@ -8,10 +8,11 @@ from torch import Tensor
 from gatewright.backends.triton.chips import Chip, OnChip, chip_of
 from gatewright.nn import backends
 from gatewright.nn.calls.fused_call import fused_or_reason
-from gatewright.nn.calls.layer_call import MOST_NARROW_ROWS, runs_as_step
+from gatewright.nn.calls.layer_call import MOST_NARROW_ROWS
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.precision import NARROW, precision_of
+from gatewright.nn.torch_fused import runs_as_step
 
 
 def layer_plan(layer: LayerInterface, asked: str, like: Tensor | OnChip) -> LayerPlan:

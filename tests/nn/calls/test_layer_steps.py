@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import gatewright as gw
-from gatewright.nn.calls.layer_call import runs_as_step
+from gatewright.nn.torch_fused import runs_as_step
 from tests.parity.assertions import assert_parity
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from gatewright.backends.llvm.runtime.engine import MOST_UNPACKED_ROWS
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_direction_of
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
@@ -30,7 +29,7 @@ from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import hooks_saved_tensors, is_plain
 from gatewright.nn.precision import Precision, precision_of
 from gatewright.nn.sequence import Lengths, RaggedRows, backward_resets, row_lengths
-from gatewright.nn.torch_fused import same_equations
+from gatewright.nn.torch_fused import runs_as_step
 from gatewright.trace.mask import MASK
 from gatewright.trace.reset import RESET
 
@@ -198,20 +197,6 @@ class _Directions(NamedTuple):
             return [self.run(index, x), self.run(index + 1, x)]
         pair = self.operations[index], self.operations[index + 1]
         return run_pair(pair, ((x, *self.operands[index]), (x, *self.operands[index + 1])))
-
-
-def runs_as_step(layer: LayerInterface, batch: int) -> bool:
-    """Whether a single step of a layer is run by the operation that cells have: it takes a third of the time.
-
-    That is for the equations of torch.nn's layers, which need nothing beside their kernels.
-    """
-    if not 0 < batch <= MOST_UNPACKED_ROWS or layer.bidirectional:
-        return False
-    made = layer.packed_cells[0].made
-    if "runs as step" not in made:
-        fused = same_equations(layer)
-        made["runs as step"] = fused is not None and not fused.projection
-    return made["runs as step"]
 
 
 def _run_step(
