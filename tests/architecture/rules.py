@@ -32,7 +32,7 @@ RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 ONLY = {"cells": {"lang", "errors"}}
 NEVER = {"stream": {"nn", "tasks"}}
 # What backends may share; beyond this they never import each other.
-SHARED_BY_BACKENDS = {"base", "coefficients", "decompose", "torch_rules"}
+SHARED_BY_BACKENDS = {"base", "coefficients", "decompose", "expressions", "torch_rules"}
 
 ANYWHERE = ("",)
 THIRD_PARTY = {

@@ -1,8 +1,5 @@
 """The resident kernel in Triton's interpreter, against the reference: every kind of cell, forwards and backwards."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,6 +17,7 @@ from gatewright.trace import Trace, simplify, trace_cell
 from tests.backends import odd_cells
 from tests.backends.triton.drawn import draw
 from tests.backends.triton.loops import DOUBLE, loop_of
+from tests.backends.triton.processes import run_compiling
 from tests.parity.assertions import assert_parity
 from tests.parity.matrix import CELLS, MODELS, sizes_for
 from tests.schedule.running import Given, oracle
@@ -165,7 +163,4 @@ def test_a_gru_as_text(golden: Callable[[str, str], None]) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_resident_kernels_on_a_gpu() -> None:
-    """In a process of its own, in which kernels are compiled."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.backends.triton.resident_on_gpu"]
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    run_compiling("-m", "tests.backends.triton.resident_on_gpu")

@@ -1,9 +1,5 @@
 """What kernels take on a chip, compiled in processes of their own: in this one Triton's interpreter is on."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +13,7 @@ from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.resources import LaunchOptions, Resources, compile_kernel
 from gatewright.errors import OptionError
+from tests.backends.triton.processes import json_of
 
 COMPILED = """
 import json
@@ -49,18 +46,8 @@ print(json.dumps({**reports, "read": after.hits - before.hits, "compiled": after
 TEXT = KernelText("nothing", "def nothing(x): ...", (Argument(ArgumentKind.SEQUENCE, "x"),))
 
 
-def compiled(tmp_path: Path) -> dict[str, dict[str, int]]:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"GATEWRIGHT_CACHE": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
 def test_a_kernel_is_compiled_for_chips_that_are_not_there_and_once(tmp_path: Path) -> None:
-    reports = compiled(tmp_path)
+    reports = json_of(COMPILED, GATEWRIGHT_CACHE=str(tmp_path))
     for target in ("sm_90", "gfx942"):
         report = reports[target]
         assert report["rows"] == 16

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from gatewright.backends.expressions import CodeExpression
 from gatewright.backends.triton.kernel_text import KernelText
 from gatewright.backends.triton.load import is_interpreted, kernel
-from gatewright.backends.triton.rules import FUNCTIONS, RULES, TritonExpression, function_texts
+from gatewright.backends.triton.rules import FUNCTIONS, RULES, function_texts
 from gatewright.backends.triton.writer import HEADER
 from gatewright.lang.ops import OPS, Op
 
@@ -84,7 +85,7 @@ def test_every_elementwise_op_has_a_rule() -> None:
 
 
 def test_parentheses_keep_the_order_of_operations() -> None:
-    a, b, c = (TritonExpression(letter) for letter in "abc")
+    a, b, c = (CodeExpression(letter) for letter in "abc")
     inner = RULES[Op.SUB]([b, c], {})
     assert RULES[Op.SUB]([a, inner], {}).text == "a - (b - c)"
     assert RULES[Op.SUB]([inner, a], {}).text == "b - c - a"

@@ -1,8 +1,5 @@
 """Steps recorded as graphs: what a CUDA graph does is played here by calls that are kept and repeated."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +12,7 @@ from torch import Tensor
 
 from gatewright.backends.triton.step_graphs import Launch, RecordedSteps, StepGraphCache, UnrecordedSteps, pieces
 from gatewright.backends.triton.stepped import SteppedLoop
+from tests.backends.triton.processes import run_compiling
 from tests.backends.triton.staged import DOUBLE, check_against_reference, traces
 
 CPU = torch.device("cpu")
@@ -133,8 +131,4 @@ def test_a_caller_records_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_on_a_gpu() -> None:
-    """In a process of its own, in which kernels are compiled."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.backends.triton.graphs_on_gpu"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    run_compiling("-m", "tests.backends.triton.graphs_on_gpu")

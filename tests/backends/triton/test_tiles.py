@@ -1,16 +1,12 @@
 """The tiles of kernels of stages: by size, and what the kernels take with them on chips that are not there."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.stage_kernel import stage_groups
 from gatewright.backends.triton.tiles import elementwise_tile, product_tile
 from gatewright.schedule.plan import plan
+from tests.backends.triton.processes import json_of
 from tests.backends.triton.staged import traces
 
 # A process of its own, because Triton's interpreter is on in this one.
@@ -52,12 +48,7 @@ print(json.dumps(taken))
 
 
 def test_kernels_fit_on_chips() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    taken = json.loads(run.stdout)
+    taken = json_of(COMPILED)
     assert len(taken) == 8
     assert all(fits for *_, fits in taken), taken
 

@@ -6,66 +6,47 @@ operands: they are accumulated in a loop.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 
 import numpy as np
 
+from gatewright.backends.expressions import (
+    CodeExpression,
+    CodePrecedence,
+    WriteExpression,
+    infix,
+    negative,
+    signed,
+    unchanged,
+)
 from gatewright.lang.ops import Op
 
 
-class CPrecedence(IntEnum):
-    """How tightly the outermost operator of an expression binds."""
-
-    CHOICE = 0
-    COMPARISON = 1
-    SUM = 2
-    PRODUCT = 3
-    SIGN = 4
-    ATOM = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """A text, and what may stand around it without parentheses."""
-
-    text: str
-    binding: CPrecedence = CPrecedence.ATOM
-
-    def within(self, binding: CPrecedence) -> str:
-        """The text for a place where only what binds at least so tightly may stand."""
-        return self.text if self.binding >= binding else f"({self.text})"
-
-
-def number(value: float, dtype: str) -> Expression:
+def number(value: float, dtype: str) -> CodeExpression:
     """A number with as few digits as tell it from its neighbours."""
     rounded = np.float32(value) if dtype == "float32" else np.float64(value)
     suffix = "f" if dtype == "float32" else ""
     if not np.isfinite(rounded):  # math.h, which has names for these, may not be there
         above = "0.0" if np.isnan(rounded) else "1.0" if rounded > 0 else "-1.0"
-        return Expression(f"{above}{suffix} / 0.0{suffix}", CPrecedence.PRODUCT)
+        return CodeExpression(f"{above}{suffix} / 0.0{suffix}", CodePrecedence.PRODUCT)
     usual = rounded == 0 or 1e-4 <= abs(rounded) < 1e7
     text = (
         np.format_float_positional(rounded, trim="0")
         if usual
         else np.format_float_scientific(rounded, trim="0", exp_digits=1)
     )
-    return Expression(
-        text.replace("e+", "e") + suffix, CPrecedence.SIGN if rounded < 0 or text[0] == "-" else CPrecedence.ATOM
-    )
+    return signed(text.replace("e+", "e") + suffix)
 
 
 Indices = tuple[str, ...]
 """The loop variables of one element: () of a scalar, ("i",) of a vector, ("i", "j") of a matrix."""
 
 
-Write = Callable[[Sequence[Expression]], Expression]
-
-
 @dataclass(frozen=True, slots=True)
 class Element:
     """One element of the result as an expression of operands' elements."""
 
-    write: Write
+    write: WriteExpression
     taken: Callable[[Indices], Sequence[Indices]] | None = None  # of each operand; else the element at the same place
 
 
@@ -77,30 +58,16 @@ class OpKind(Enum):
     COUNTED = "known from the sizes alone"
 
 
-def _infix(sign: str, binding: CPrecedence) -> Write:
-    """An operator that C reads from the left: what stands to its right binds more tightly."""
-
-    def write(args: Sequence[Expression]) -> Expression:
-        left, right = args
-        return Expression(f"{left.within(binding)} {sign} {right.within(CPrecedence(binding + 1))}", binding)
-
-    return write
+def _chosen(args: Sequence[CodeExpression]) -> CodeExpression:
+    condition, yes, no = (arg.within(CodePrecedence.SUM) for arg in args)
+    return CodeExpression(f"{condition} != 0 ? {yes} : {no}", CodePrecedence.CHOICE)
 
 
-def _chosen(args: Sequence[Expression]) -> Expression:
-    condition, yes, no = (arg.within(CPrecedence.SUM) for arg in args)
-    return Expression(f"{condition} != 0 ? {yes} : {no}", CPrecedence.CHOICE)
-
-
-def _moved(args: Sequence[Expression]) -> Expression:
-    return args[0]
-
-
-_TIMES = _infix("*", CPrecedence.PRODUCT)
+_TIMES = infix("*", CodePrecedence.PRODUCT)
 
 Rule = Element | OpKind
 RULES: Mapping[Op, Rule] = {
-    Op.NEG: Element(lambda args: Expression(f"-{args[0].within(CPrecedence.ATOM)}", CPrecedence.SIGN)),
+    Op.NEG: Element(negative),
     Op.ABS: OpKind.CALLED,
     Op.SIGN: OpKind.CALLED,
     Op.EXP: OpKind.CALLED,
@@ -111,20 +78,20 @@ RULES: Mapping[Op, Rule] = {
     Op.RELU: OpKind.CALLED,
     Op.HARD_SIGMOID: OpKind.CALLED,
     Op.SOFTPLUS: OpKind.CALLED,
-    Op.ADD: Element(_infix("+", CPrecedence.SUM)),
-    Op.SUB: Element(_infix("-", CPrecedence.SUM)),
+    Op.ADD: Element(infix("+", CodePrecedence.SUM)),
+    Op.SUB: Element(infix("-", CodePrecedence.SUM)),
     Op.MUL: Element(_TIMES),
-    Op.DIV: Element(_infix("/", CPrecedence.PRODUCT)),
+    Op.DIV: Element(infix("/", CodePrecedence.PRODUCT)),
     Op.MAXIMUM: OpKind.CALLED,
     Op.MINIMUM: OpKind.CALLED,
     Op.LESS: OpKind.CALLED,
     Op.WHERE: Element(_chosen),
     Op.MATMUL: OpKind.ACCUMULATED,
-    Op.TRANSPOSE: Element(_moved, lambda at: [at[::-1]]),
+    Op.TRANSPOSE: Element(unchanged, lambda at: [at[::-1]]),
     Op.OUTER: Element(_TIMES, lambda at: [at[:1], at[1:]]),
     Op.SUM: OpKind.ACCUMULATED,
     Op.MEAN: OpKind.ACCUMULATED,
-    Op.EXPAND: Element(_moved, lambda at: [()]),
+    Op.EXPAND: Element(unchanged, lambda at: [()]),
     Op.SIZE: OpKind.COUNTED,
-    Op.RELABEL: Element(_moved),
+    Op.RELABEL: Element(unchanged),
 }

@@ -8,7 +8,8 @@ from gatewright.backends.c99.blocks import BlockPlan, BlockPlanner, is_named
 from gatewright.backends.c99.functions import Functions
 from gatewright.backends.c99.names import PARAMETERS, Names, identifier
 from gatewright.backends.c99.parts import CellPart
-from gatewright.backends.c99.rules import RULES, Element, Expression, Indices, OpKind, number
+from gatewright.backends.c99.rules import RULES, Element, Indices, OpKind, number
+from gatewright.backends.expressions import CodeExpression
 from gatewright.lang.ops import Op, axes_of
 from gatewright.schedule.program import Work
 from gatewright.trace.ir import Atom, Equation, Literal, Var
@@ -44,12 +45,12 @@ class Values:
         self.names = Names({self.rows, self.columns, *PARAMETERS, *constants.values(), *bounds.values(), *theirs})
         self._known: dict[str, str] = {}
         self._single: set[str] = set()  # known values that hold one element, that of the loop they stand in
-        self._inlined: dict[str, Expression] = {}
+        self._inlined: dict[str, CodeExpression] = {}
         self._gates = _gate_names(plan)
 
     # Expressions
 
-    def made(self, equation: Equation, at: Indices) -> Expression:
+    def made(self, equation: Equation, at: Indices) -> CodeExpression:
         """An element of what an equation gives."""
         rule = RULES[equation.op]
         if rule is OpKind.COUNTED:
@@ -58,12 +59,12 @@ class Values:
             self.ops.add(equation.op)
             args = [self.element(arg, at).text for arg in equation.args]
             args += [self.number(float(value)) for _, value in equation.attrs]
-            return Expression(f"{self.functions.called(equation.op)}({', '.join(args)})")
+            return CodeExpression(f"{self.functions.called(equation.op)}({', '.join(args)})")
         assert isinstance(rule, Element)
         taken = rule.taken(at) if rule.taken else [at] * len(equation.args)
         return rule.write([self.element(arg, where) for arg, where in zip(equation.args, taken, strict=True)])
 
-    def element(self, atom: Atom, at: Indices) -> Expression:
+    def element(self, atom: Atom, at: Indices) -> CodeExpression:
         """An element of a value."""
         if isinstance(atom, Literal):
             return number(atom.value, self.functions.dtype)
@@ -71,16 +72,16 @@ class Values:
             return self._inlined[atom.name]
         at = at[: len(atom.shape)]
         if atom.name in self._known:
-            return Expression(self._known[atom.name] + ("" if atom.name in self._single else index(at)))
+            return CodeExpression(self._known[atom.name] + ("" if atom.name in self._single else index(at)))
         if atom.name in self.part.constants:
             constant = self.part.constants[atom.name]
             if not constant.shape:
                 return number(float(constant), self.functions.dtype)  # pyright: ignore[reportArgumentType]
             # Matrices lie column by column, so that the loop over a product's rows goes along memory.
-            return Expression(self.constant(atom.name) + index(at[::-1]))
+            return CodeExpression(self.constant(atom.name) + index(at[::-1]))
         if atom == self.input:
-            return Expression(f"x{index(at)}")
-        return Expression(self.place(atom) + index(at))
+            return CodeExpression(f"x{index(at)}")
+        return CodeExpression(self.place(atom) + index(at))
 
     def number(self, value: float) -> str:
         """A number of the type that all have."""
@@ -88,7 +89,7 @@ class Values:
 
     # Where values lie
 
-    def inline(self, value: Var, expression: Expression) -> None:
+    def inline(self, value: Var, expression: CodeExpression) -> None:
         """Spell a value by what it is computed from, from now on."""
         self._inlined[value.name] = expression
 

@@ -2,77 +2,47 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
+from gatewright.backends.expressions import (
+    CodeExpression,
+    CodePrecedence,
+    WriteExpression,
+    infix,
+    negative,
+    unchanged,
+)
 from gatewright.lang.ops import Op
 
-
-class TritonPrecedence(IntEnum):
-    """How tightly the outermost operator of an expression binds."""
-
-    COMPARISON = 0
-    SUM = 1
-    PRODUCT = 2
-    SIGN = 3
-    ATOM = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TritonExpression:
-    """A text, and what may stand around it without parentheses."""
-
-    text: str
-    precedence: TritonPrecedence = TritonPrecedence.ATOM
-
-    def within(self, precedence: TritonPrecedence) -> str:
-        """The text for a place in which only what binds at least so tightly may stand."""
-        return self.text if self.precedence >= precedence else f"({self.text})"
-
-
 Attributes = Mapping[str, float | str]
-Rule = Callable[[Sequence[TritonExpression], Attributes], TritonExpression]
+Rule = Callable[[Sequence[CodeExpression], Attributes], CodeExpression]
 
 
 def _called(function: str) -> Rule:
-    return lambda args, attributes: TritonExpression(f"{function}({', '.join(arg.text for arg in args)})")
+    return lambda args, attributes: CodeExpression(f"{function}({', '.join(arg.text for arg in args)})")
 
 
-def _infix(sign: str, precedence: TritonPrecedence) -> Rule:
-    """An operator that is read from the left: what stands to its right binds more tightly."""
-
-    def write(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
-        left, right = args
-        text = f"{left.within(precedence)} {sign} {right.within(TritonPrecedence(precedence + 1))}"
-        return TritonExpression(text, precedence)
-
-    return write
+def _plain(write: WriteExpression) -> Rule:
+    """A rule that no attribute matters to."""
+    return lambda args, attributes: write(args)
 
 
-def _negative(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
-    return TritonExpression(f"-{args[0].within(TritonPrecedence.ATOM)}", TritonPrecedence.SIGN)
+def _less(args: Sequence[CodeExpression], attributes: Attributes) -> CodeExpression:
+    left, right = (arg.within(CodePrecedence.SUM) for arg in args)
+    return CodeExpression(f"tl.where({left} < {right}, 1.0, 0.0)")
 
 
-def _less(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
-    left, right = (arg.within(TritonPrecedence.SUM) for arg in args)
-    return TritonExpression(f"tl.where({left} < {right}, 1.0, 0.0)")
-
-
-def _where(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+def _where(args: Sequence[CodeExpression], attributes: Attributes) -> CodeExpression:
     condition, yes, no = args
-    return TritonExpression(f"tl.where({condition.within(TritonPrecedence.SUM)} != 0.0, {yes.text}, {no.text})")
+    return CodeExpression(f"tl.where({condition.within(CodePrecedence.SUM)} != 0.0, {yes.text}, {no.text})")
 
 
-def _hard_sigmoid(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
+def _hard_sigmoid(args: Sequence[CodeExpression], attributes: Attributes) -> CodeExpression:
     slope = float(attributes["slope"])
-    return TritonExpression(f"hard_sigmoid({args[0].text}, {slope!r})")
-
-
-def _unchanged(args: Sequence[TritonExpression], attributes: Attributes) -> TritonExpression:
-    return args[0]
+    return CodeExpression(f"hard_sigmoid({args[0].text}, {slope!r})")
 
 
 RULES: Mapping[Op, Rule] = {
-    Op.NEG: _negative,
+    Op.NEG: _plain(negative),
     Op.ABS: _called("tl.abs"),
     Op.SIGN: _called("sign"),
     Op.EXP: _called("tl.exp"),
@@ -83,16 +53,16 @@ RULES: Mapping[Op, Rule] = {
     Op.RELU: _called("relu"),
     Op.HARD_SIGMOID: _hard_sigmoid,
     Op.SOFTPLUS: _called("softplus"),
-    Op.ADD: _infix("+", TritonPrecedence.SUM),
-    Op.SUB: _infix("-", TritonPrecedence.SUM),
-    Op.MUL: _infix("*", TritonPrecedence.PRODUCT),
-    Op.DIV: _infix("/", TritonPrecedence.PRODUCT),
+    Op.ADD: _plain(infix("+", CodePrecedence.SUM)),
+    Op.SUB: _plain(infix("-", CodePrecedence.SUM)),
+    Op.MUL: _plain(infix("*", CodePrecedence.PRODUCT)),
+    Op.DIV: _plain(infix("/", CodePrecedence.PRODUCT)),
     Op.MAXIMUM: _called("maximum"),
     Op.MINIMUM: _called("minimum"),
     Op.LESS: _less,
     Op.WHERE: _where,
-    Op.EXPAND: _unchanged,  # a scalar of a row is a column of one lane, which broadcasts
-    Op.RELABEL: _unchanged,
+    Op.EXPAND: _plain(unchanged),  # a scalar of a row is a column of one lane, which broadcasts
+    Op.RELABEL: _plain(unchanged),
 }
 """Products and reductions are no expressions of elements: the writer has them. Ops on matrices are never in a stage."""
 

@@ -16,13 +16,12 @@ from math import isfinite
 import numpy as np
 
 from gatewright.axes import Shape
+from gatewright.backends.expressions import CodeExpression, signed
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.random_values import limit
 from gatewright.backends.triton.rules import (
     FUNCTIONS,
     RULES,
-    TritonExpression,
-    TritonPrecedence,
     called_functions,
     function_texts,
 )
@@ -121,7 +120,7 @@ class KernelTile:
     - `padding`: what is in padded lanes, where that is known.
     """
 
-    expression: TritonExpression
+    expression: CodeExpression
     rows: bool
     axis: str | None
     padding: float | None = 0.0
@@ -238,7 +237,7 @@ class KernelWriter:
     def named(self, name: str, value: Var, padding: float | None = 0.0, *, rows: bool = True) -> KernelTile:
         """The tile that a variable holds. A scalar has no padded lanes: beside a vector it is in all of them."""
         axis = value.shape[0] if value.shape else None
-        return KernelTile(TritonExpression(name), rows, axis, None if axis is None else padding)
+        return KernelTile(CodeExpression(name), rows, axis, None if axis is None else padding)
 
     def shared_vector(self, value: Var, lines: list[str]) -> None:
         """Load a parameter, or what is computed from parameters only: one line for all rows."""
@@ -246,12 +245,12 @@ class KernelWriter:
         name = self.names.of(value.name)
         if not value.shape:
             lines.append(f"{name} = tl.load({pointer}).to(A)  # {value.name}")
-            self.tiles[value.name] = KernelTile(TritonExpression(name), rows=False, axis=None, padding=None)
+            self.tiles[value.name] = KernelTile(CodeExpression(name), rows=False, axis=None, padding=None)
             return
         axis = self.axis(value.shape[0])
         masked = f", mask={axis.mask}, other=0.0" if axis.mask else ""
         lines.append(f"{name} = tl.load({pointer} + {axis.index}{masked}).to(A)[None, :]  # {value.name}")
-        self.tiles[value.name] = KernelTile(TritonExpression(name), rows=False, axis=axis.name)
+        self.tiles[value.name] = KernelTile(CodeExpression(name), rows=False, axis=axis.name)
 
     def random(self, value: Var, seeds: str, probability: float) -> None:
         """Draw a value from the seeds of rows: a tile of zeros and ones, 0 in padded lanes."""
@@ -288,7 +287,7 @@ class KernelWriter:
             if not folds or len(tile.text) > FOLDED:
                 own = self.names.of(name)
                 self.lines.append(f"{own} = {tile.text}")
-                tile = KernelTile(TritonExpression(own), tile.rows, tile.axis, tile.padding)
+                tile = KernelTile(CodeExpression(own), tile.rows, tile.axis, tile.padding)
             self.tiles[name] = tile
 
     def evaluated(self, equation: Equation) -> KernelTile:
@@ -325,13 +324,13 @@ def single_vectors(works: Iterable[Work]) -> Iterator[Var]:
             yield value
 
 
-def _number(value: float, *, typed: bool) -> TritonExpression:
+def _number(value: float, *, typed: bool) -> CodeExpression:
     """A number. Triton gives it the type of what it is combined with, but for functions, to which it is a float32."""
     with np.errstate(over="ignore"):
         exact = isfinite(value) and float(np.float32(value)) == value
     if (exact or not typed) and isfinite(value):
-        return TritonExpression(repr(float(value)), TritonPrecedence.SIGN if value < 0 else TritonPrecedence.ATOM)
-    return TritonExpression(f"tl.full((1, 1), {_spelled(value)}, A)")
+        return signed(repr(float(value)))
+    return CodeExpression(f"tl.full((1, 1), {_spelled(value)}, A)")
 
 
 def _spelled(value: float) -> str:
