@@ -59,3 +59,17 @@ def test_states_that_become_numbers(form: LoopForm, rng: np.random.Generator) ->
     pair = save(simplify(trace_cell(constant)))
     for trace in (pair.forward, pair.backward, vjp(pair.backward)):
         check(draw(trace, {"input": 3, "hidden": 3}, 2, 2, rng), form)
+
+
+@gw.cell
+def chosen(x, h, U):
+    """Choices of numbers, times a number that float32 does not hold."""
+    n = gw.where(h < 0.3, 1.0, -1.0) * 0.1 + gw.hard_sigmoid_theano(h) * gw.where(h < 0.5, 0.2, 0.7)
+    return (U.n @ n) * 0.3 + gw.relabel(x, like=h)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_numbers_have_the_type_of_the_sums(form: LoopForm, rng: np.random.Generator) -> None:
+    pair = save(simplify(trace_cell(chosen)))
+    for trace in (pair.forward, pair.backward, vjp(pair.backward)):
+        check(draw(trace, {"input": 3, "hidden": 3}, 2, 2, rng), form)

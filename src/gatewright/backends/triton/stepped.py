@@ -7,6 +7,7 @@ tensors of a shape, and sequences of any length. The same kernels run without a 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -88,24 +89,23 @@ class SteppedLoop:
         like = next(iter(everything.values()))
         device = like.device
         with on_device(like):
-            aligned = all(everything[one].data_ptr() % 16 == 0 for one in self.table if one in everything)
-            dtypes = {argument: everything[argument].dtype for argument in self.table if argument in everything}
-            shape = (device, batch, aligned, *dtypes.items())
-            kernels = self._kernels.get(shape)
-            if kernels is None:
-                if len(self._kernels) >= SHAPES_KEPT:
-                    self._kernels.clear()
-                kernels = self._kernels[shape] = self._kernels_for(everything, batch, aligned=aligned)
-
-            def table() -> Tensor:
-                return torch.zeros(FIRST_ADDRESS + len(self.table), dtype=torch.int64, device=device)
-
-            def launch(table: Tensor, count: int) -> None:
-                self._launch(kernels, table, count, batch)
-
-            with self._graphs.steps(device, shape, table, launch) as loop:
+            shape, kernels = self._ready(everything, batch)
+            table = partial(torch.zeros, FIRST_ADDRESS + len(self.table), dtype=torch.int64, device=device)
+            with self._graphs.steps(device, shape, table, partial(self._launch, kernels, batch)) as loop:
                 self._begin(everything, loop.table, steps, batch)
                 loop.take(steps)
+
+    def _ready(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[tuple[object, ...], Sequence[_StepKernel]]:
+        """The kernels of a step for arrays such as these, and all that they depend on."""
+        known = {argument: arrays[argument] for argument in self.table if argument in arrays}
+        aligned = all(array.data_ptr() % 16 == 0 for array in known.values())
+        dtypes = ((argument, array.dtype) for argument, array in known.items())
+        shape = (next(iter(arrays.values())).device, batch, aligned, *dtypes)
+        if shape not in self._kernels:
+            if len(self._kernels) >= SHAPES_KEPT:
+                self._kernels.clear()
+            self._kernels[shape] = self._kernels_for(arrays, batch, aligned=aligned)
+        return shape, self._kernels[shape]
 
     def _kernels_for(self, arrays: Mapping[Argument, Tensor], batch: int, *, aligned: bool) -> list[_StepKernel]:
         common = {
@@ -140,7 +140,7 @@ class SteppedLoop:
             **BEGIN_TILE.keywords(),
         )
 
-    def _launch(self, kernels: Sequence[_StepKernel], table: Tensor, count: int, batch: int) -> None:
+    def _launch(self, kernels: Sequence[_StepKernel], batch: int, table: Tensor, count: int) -> None:
         """So many steps, from where the table says."""
         for step in range(count):
             for one in kernels:

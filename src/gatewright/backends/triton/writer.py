@@ -295,6 +295,9 @@ class KernelWriter:
         self.functions |= called_functions([equation.op])
         args = [self.atom(arg, typed=equation.op not in _ARITHMETIC) for arg in equation.args]
         expression = RULES[equation.op]([arg.expression for arg in args], dict(equation.attrs))
+        chosen = equation.args[1:] if equation.op is Op.WHERE else ()
+        if equation.op is Op.LESS or (chosen and all(isinstance(value, Literal) for value in chosen)):
+            expression = CodeExpression(f"{expression.text}.to(A)")  # Triton gives a choice of two numbers float32
         axis = next((arg.axis for arg in args if arg.axis is not None), None)
         if axis is not None and equation.target.shape:
             axis = equation.target.shape[0]  # relabelled

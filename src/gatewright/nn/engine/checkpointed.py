@@ -17,7 +17,7 @@ from torch.autograd import Function
 
 from gatewright.backends.llvm.parallel.time_blocks import TimeBlock
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order, run
-from gatewright.nn.engine.trace_operation import Operands, TraceOperation
+from gatewright.nn.engine.trace_operation import AskedGradient, Operands, TraceOperation
 from gatewright.nn.sequence import RaggedRows
 
 Checkpoint = bool | int | None
@@ -140,7 +140,7 @@ class _CheckpointedFunction(Function):
             parts = call.operands(operands, stretch, states)
             kept = operation.forward(parts, stretch.ragged, saves=True).for_gradient
             output, *emits = [None if x is None else stretch.of(x) for x in (grads[0], *grads[1 + count :])]
-            by = operation.backward(parts, kept, [output, *carried, *emits], with_states, stretch.ragged)
+            by = operation.backward(AskedGradient(parts, kept, [output, *carried, *emits], with_states, stretch.ragged))
             del kept  # its memory serves the next stretch
             whole.put(stretch, by[:inputs])
             sums.add(by[inputs : operation.count])

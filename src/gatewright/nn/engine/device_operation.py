@@ -1,6 +1,6 @@
 """A Trace over a sequence on a GPU, or on a CPU in Triton's interpreter: its run and its gradient, as Programs."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -17,7 +17,14 @@ from gatewright.derive import adjoint, seed
 from gatewright.nn.engine.autograd import widened
 from gatewright.nn.engine.differentiable import DTYPES, Differentiable, OperandDtype
 from gatewright.nn.engine.schedules import planned
-from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation, last_state
+from gatewright.nn.engine.trace_operation import (
+    AskedGradient,
+    CompleteGradient,
+    Operands,
+    RunOutputs,
+    TraceOperation,
+    last_state,
+)
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout, unpacked
 from gatewright.schedule.plan import plan
@@ -61,19 +68,10 @@ class DeviceOperation(TraceOperation):
         saved = [result.emits[name] for name in pair.saved] if pair else []
         return RunOutputs(states, emits, saved, sums)
 
-    def start_backward(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None = None,
-        beside: SideBySide | None = None,
-        *,
-        by_inputs: Sequence[Tensor] = (),
-    ) -> Callable[[], list[Tensor | None]]:
+    def start_backward(self, asked: AskedGradient, beside: SideBySide | None = None) -> CompleteGradient:
         """Run the kernels of `backward`; gives its results."""
-        result, wholes = self._run_gradient(operands, kept, grads, needed, ragged)
+        operands, _, grads, needed, ragged, by_inputs = asked
+        result, wholes = self._run_gradient(asked)
         numbering, order = self.numbering, self._order(grads)
         gradients: list[Tensor | None] = [None] * self.count
         places = [number for number in range(len(self.spec.trace.inputs)) if needed[number]]
@@ -102,15 +100,9 @@ class DeviceOperation(TraceOperation):
             gradients.append(by_state)
         return lambda: gradients
 
-    def _run_gradient(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None,
-    ) -> tuple[ProgramTensors, Sequence[Tensor | None]]:
+    def _run_gradient(self, asked: AskedGradient) -> tuple[ProgramTensors, Sequence[Tensor | None]]:
         """The run of the gradient; and for each state the gradient by it at every time, where there is one."""
+        operands, kept, grads, needed, ragged, _ = asked
         spec, trace, names = self.spec, self.spec.trace, self.numbering.states
         seeded, order = frozenset(self.seeded(grads)), self._order(grads)
         inputs, params = self._values(operands)

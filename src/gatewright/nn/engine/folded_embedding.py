@@ -20,6 +20,7 @@ from gatewright.nn.engine.differentiable import differentiable
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.row_kernels import LinearKernels, linear_kernels
 from gatewright.nn.engine.sequence_function import derived_gradients, is_first_order
+from gatewright.nn.engine.trace_operation import AskedGradient
 from gatewright.nn.sequence import RaggedRows
 from gatewright.trace.projected import projected_trace
 
@@ -196,7 +197,7 @@ class _FoldedFunction(Function):
         else:
             projections = folded.unwritten_projections(symbols, matrix)
         room = folded.room_for_gradients(symbols, matrix) if projected[0] else []
-        gradients = steps.backward([*projections, *others], kept, grads, wanted, call.ragged, by_inputs=room)
+        gradients = steps.backward(AskedGradient([*projections, *others], kept, grads, wanted, call.ragged, room))
         flows, rest = gradients[: folded.gates], gradients[folded.gates :]
         if not projected[0]:
             rest.insert(place, None)

@@ -22,7 +22,14 @@ from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.operation_bindings import Gradient, copy_shared
 from gatewright.nn.engine.packed_weights import LEAST_BYTES, PackedWeightCache
 from gatewright.nn.engine.torch_arrays import TorchArrays, advised
-from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation, last_state
+from gatewright.nn.engine.trace_operation import (
+    AskedGradient,
+    CompleteGradient,
+    Operands,
+    RunOutputs,
+    TraceOperation,
+    last_state,
+)
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import Layout
 from gatewright.trace.ir import Var
@@ -106,19 +113,10 @@ class SequenceOperation(TraceOperation):
         weights = cache.take(size)
         return (weights.block, weights.holds(tensors[self.parameters])), partial(cache.give_back, weights)
 
-    def start_backward(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None = None,
-        beside: SideBySide | None = None,
-        *,
-        by_inputs: Sequence[Tensor] = (),
-    ) -> Callable[[], list[Tensor | None]]:
+    def start_backward(self, asked: AskedGradient, beside: SideBySide | None = None) -> CompleteGradient:
         """Run the kernels of `backward`, or have them run `beside` others; gives the function that completes it when
         they are done."""
+        operands, kept, grads, needed, ragged, by_inputs = asked
         steps, batch = _extent(operands)
         gradient = self._gradient(grads, needed)
         executor = self._executor(gradient, steps, batch, ragged)

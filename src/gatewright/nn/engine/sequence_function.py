@@ -25,7 +25,7 @@ from gatewright.nn.engine.batched_gradients import has_batches, run_batches
 from gatewright.nn.engine.differentiable import Differentiable
 from gatewright.nn.engine.mapped import mapped
 from gatewright.nn.engine.operation_of_trace import operation_of_trace
-from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation
+from gatewright.nn.engine.trace_operation import AskedGradient, Operands, RunOutputs, TraceOperation
 from gatewright.nn.sequence import RaggedRows
 from gatewright.packing import unpacked
 from gatewright.trace.mask import MASK
@@ -135,7 +135,7 @@ def start_gradients(
         return lambda: derived
     if marks and marks.changed:  # the output is the first state: what is kept was changed with it
         kept = operation.forward(operands, call.ragged, saves=True).for_gradient
-    return operation.start_backward(operands, kept, grads, needed, call.ragged, beside)
+    return operation.start_backward(AskedGradient(operands, kept, grads, needed, call.ragged), beside)
 
 
 # `Function.apply` inspects the signature of `forward` at every call, which takes longer than a small kernel

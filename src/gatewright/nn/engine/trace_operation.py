@@ -7,6 +7,7 @@ gatewright.nn.engine.sequence_function serves both.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -44,6 +45,27 @@ class RunOutputs:
         return [*self.states, *self.emits, *self.saved]
 
 
+class AskedGradient(NamedTuple):
+    """A gradient that is asked for.
+
+    - `kept`: `RunOutputs.for_gradient` of the run.
+    - `grads`: by the results of the run; None is zeros.
+    - `needed`: whether the gradient by each operand is.
+    - `by_inputs`: memory for the gradients by inputs, as far as there is some; the others get new memory.
+    """
+
+    operands: Operands
+    kept: Sequence[Tensor]
+    grads: Sequence[Tensor | None]
+    needed: tuple[bool, ...]
+    ragged: RaggedRows | None = None
+    by_inputs: Sequence[Tensor] = ()
+
+
+CompleteGradient = Callable[[], list[Tensor | None]]
+"""Gives the gradient by every operand, once the kernels that it waits for are done; None where none was needed."""
+
+
 class TraceOperation(ABC):
     """A Trace over a sequence.
 
@@ -71,17 +93,7 @@ class TraceOperation(ABC):
         """Run the kernels; with `saves`, so that a gradient can be computed. With `beside` they run later."""
 
     @abstractmethod
-    def start_backward(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None = None,
-        beside: SideBySide | None = None,
-        *,
-        by_inputs: Sequence[Tensor] = (),
-    ) -> Callable[[], list[Tensor | None]]:
+    def start_backward(self, asked: AskedGradient, beside: SideBySide | None = None) -> CompleteGradient:
         """Run the kernels of `backward`, or have them run `beside` others; gives the function that completes it when
         they are done."""
 
@@ -93,22 +105,9 @@ class TraceOperation(ABC):
     def takes(self, packed: Operands) -> bool:
         """Whether packed parameters have the dtype, the shapes and the device that the kernels need."""
 
-    def backward(
-        self,
-        operands: Operands,
-        kept: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
-        needed: tuple[bool, ...],
-        ragged: RaggedRows | None = None,
-        *,
-        by_inputs: Sequence[Tensor] = (),
-    ) -> list[Tensor | None]:
-        """The gradient by every operand that needs one.
-
-        `kept` is `RunOutputs.for_gradient` of the run, and `grads` are by its results, None is zeros. The gradients by
-        inputs are written to `by_inputs` as far as there is room, else to new memory.
-        """
-        return self.start_backward(operands, kept, grads, needed, ragged, by_inputs=by_inputs)()
+    def backward(self, asked: AskedGradient) -> list[Tensor | None]:
+        """The gradient by every operand that needs one."""
+        return self.start_backward(asked)()
 
     def results(self, outputs: RunOutputs, ragged: RaggedRows | None = None) -> tuple[Tensor, ...]:
         """The results of a call; see the class."""
