@@ -126,11 +126,12 @@ def test_second_derivatives_by_numbers() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_all_layers_under_all_options(name: str, options: str, order: int) -> None:
-    check(name, options, order)
+def test_all_layers_under_all_options(name: str, options: str) -> None:
+    """Two sets of options of each layer, and two layers under each set, are differentiated twice."""
+    number = list(LAYERS).index(name) + list(OPTIONS).index(options)
+    check(name, options, order=1 if number % 3 else 2)
 
 
 def test_operations_are_counted_as_on_the_cpu_engine() -> None:

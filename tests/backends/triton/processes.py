@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 
-def run_compiling(*arguments: str, **environment: str) -> str:
-    """What `python *arguments` prints, with further variables of the environment."""
+def checked_output(*arguments: str, **environment: str) -> str:
+    """What `python *arguments` prints, with further variables of the environment. It must end well."""
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     run = subprocess.run(
         [sys.executable, *arguments], env={**inherited, **environment}, capture_output=True, text=True, check=False,
@@ -20,4 +20,4 @@ def run_compiling(*arguments: str, **environment: str) -> str:
 
 def json_of(program: str, **environment: str) -> Any:
     """What the text of a program prints as JSON."""
-    return json.loads(run_compiling("-c", program, **environment))
+    return json.loads(checked_output("-c", program, **environment))

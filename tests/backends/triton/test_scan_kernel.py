@@ -95,9 +95,10 @@ class Problem:
         return states.numpy()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("spans", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "backwards", "spans"),
+    [*(("float64", backwards, spans) for backwards in (False, True) for spans in (1, 3)), ("float32", True, 3)],
+)
 @pytest.mark.parametrize(
     ("count", "steps", "batch", "features"),
     [(1, 0, 1, 5), (1, 1, 3, 1), (1, 7, 3, 5), (1, 65, 1, 9), (2, 0, 2, 3), (2, 7, 3, 3), (2, 33, 1, 2), (3, 9, 1, 2)],

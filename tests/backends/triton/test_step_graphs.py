@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatewright.backends.triton.step_graphs import Launch, RecordedSteps, StepGraphCache, UnrecordedSteps, pieces
 from gatewright.backends.triton.stepped import SteppedLoop
-from tests.backends.triton.processes import run_compiling
+from tests.backends.triton.processes import checked_output
 from tests.backends.triton.staged import DOUBLE, check_against_reference, traces
 
 CPU = torch.device("cpu")
@@ -131,4 +131,4 @@ def test_a_caller_records_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_on_a_gpu() -> None:
-    run_compiling("-m", "tests.backends.triton.graphs_on_gpu")
+    checked_output("-m", "tests.backends.triton.graphs_on_gpu")
