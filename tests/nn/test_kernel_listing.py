@@ -1,14 +1,10 @@
 """`layer.source("triton")`, and plans for chips that are not there. What is compiled, is so in a process of its own."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 import gatewright as gw
 from gatewright.errors import OptionError
+from tests.backends.triton.processes import json_of
 
 # Without Triton's interpreter, which is on in this process.
 COMPILED = """
@@ -28,12 +24,7 @@ print(json.dumps({
 
 
 def test_texts_with_what_they_take_and_assembly() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False, timeout=240
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    found = json_of(COMPILED)
     places = [(place, name) for place, name, _ in found["kernels"]]
     assert places == [("before the loop", "lines_0"), ("the loop, once", "gru_loop")]
     for _, name, taken in found["kernels"]:
