@@ -2,24 +2,22 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gatewright as gw
-from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.program_run import LoopForm, ProgramRun
+from gatewright.backends.triton.program_run import LoopForm
 from gatewright.derive import vjp
 from gatewright.nn.engine.device_operation import without_loop
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
-from tests.parity.assertions import assert_parity
+from tests.backends.triton.drawn import draw
+from tests.backends.triton.test_program_run import check as check_program
 from tests.properties.strategies import axis_sizes, traces
 from tests.properties.test_schedule import plannable
-from tests.schedule.running import Given, after, draw, oracle
+from tests.schedule.running import Given
 
-DOUBLE = KernelPrecision("float64", "float64")
 FORMS: tuple[LoopForm, ...] = ("resident", "stepped", "persistent")
 extents = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -36,16 +34,7 @@ def test_kernels_of_random_cells(trace: Trace, extent: tuple[int, int], seed: in
 
 def check(problem: Given, form: LoopForm) -> None:
     """Hold all kernels of a Program to the reference."""
-    run = ProgramRun(without_loop(plan(problem.trace)), problem.sizes, DOUBLE, backwards=problem.backwards)
-    groups = (problem.sequences, problem.params, problem.states)
-    inputs, params, states = ({name: torch.tensor(array) for name, array in group.items()} for group in groups)
-    result = run.run(inputs, params, states, form=form)
-    got = {
-        "states": {name: after(whole.numpy(), problem.backwards) for name, whole in result.states.items()},
-        "emits": {name: array.numpy() for name, array in result.emits.items()},
-        "sums": {name: array.numpy() for name, array in result.sums.items()},
-    }
-    assert_parity(got, oracle(problem), dtype="float64", steps=problem.steps, width=256, cell=problem.trace.name)
+    check_program(problem, without_loop(plan(problem.trace)), form=form)
 
 
 @gw.cell

@@ -19,6 +19,7 @@ from gatewright.schedule.program import Choices, Phase, Program, Time
 from gatewright.schedule.residuals import save
 from gatewright.trace import Trace, simplify, trace_cell
 from tests.backends.triton.drawn import draw, seeds_of
+from tests.backends.triton.processes import json_of
 from tests.parity.matrix import CELLS, sizes_for
 from tests.schedule.test_scan import MADE
 
