@@ -283,3 +283,13 @@ def test_the_host_waits_for_no_lengths(checkpoint: int | None, monkeypatch: pyte
     got = called(triton, order=1, lengths=torch.tensor(LENGTHS))
     monkeypatch.undo()
     assert_parity(got, want, dtype="float64", steps=STEPS)
+
+
+def test_the_plan_of_a_single_step_is_that_of_its_kernels() -> None:
+    assert str(gw.nn.GRUCell(INPUT, HIDDEN, backend="triton").plan()).splitlines() == [
+        "triton: kernels for Triton's interpreter; asked for by name",
+        "  before the loop  3 products, 1 stage",
+        "  in the loop      3 products, 1 stage",
+        "  gradient         3 products in the loop; 3 products, 10 sums after it",
+        "  saved for it     4 x 3 numbers a step and row, and the states",
+    ]

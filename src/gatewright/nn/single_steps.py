@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gatewright import cells
 from gatewright.axes import HIDDEN, INPUT
+from gatewright.backends.triton.chips import chip_of
 from gatewright.errors import ShapeError
 from gatewright.lang import Cell
 from gatewright.lang.cell import BIAS_SPACE
@@ -23,6 +24,7 @@ from gatewright.nn.layers import GRU_GATES, LSTM_GATES, RNN_GATES, Gates, elman_
 from gatewright.nn.modes import is_plain
 from gatewright.nn.options import check_backend, check_sizes, trace_of
 from gatewright.nn.packed_cell import PackedCell
+from gatewright.nn.plans import LayerPlan
 from gatewright.nn.precision import Precision
 from gatewright.trace.simplify import without
 
@@ -60,8 +62,13 @@ class _OneStep(nn.RNNCellBase, NotebookDisplay):
         self._tries_engine = backend == "llvm" or (backend == "auto" and has_units)
 
     def plan(self) -> backends.Plan:
-        """Which backend runs this cell where its parameters are now, and why."""
-        return self._plan(self.weight_ih)
+        """Which backend runs this cell where its parameters are now, and why; of Triton's kernels also what they do."""
+        like = self.weight_ih
+        plan = self._plan(like)
+        if plan.backend != "triton":
+            return plan
+        chip = chip_of(like.device) if like.is_cuda else None
+        return LayerPlan(plan.backend, plan.reason, self.trace, (self._cell.sizes,), like.dtype, chip=chip)
 
     def _plan(self, like: Tensor) -> backends.Plan:
         if self.backend == "auto":
