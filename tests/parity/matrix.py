@@ -241,7 +241,7 @@ def triton_run(given: Problem, inputs: Named, params: Named, states: Named, nois
     operation = DeviceOperation(spec, layout)
     output, *others = sequence_function.run(operation, [named[name] for name in spec.operands], ragged)
     count = len(given.trace.states)
-    finals = {state.name: end[0] for state, end in zip(given.trace.states, others, strict=False)}
+    finals = {state.name: end[0] for state, end in zip(given.trace.states, others[:count], strict=True)}
     gates = {
         name: widened(emitted, (given.steps, given.batch, *bind(gate.shape, given.sizes)))
         for (name, gate), emitted in zip(given.trace.gates, others[count:], strict=True)

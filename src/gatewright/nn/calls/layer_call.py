@@ -66,14 +66,9 @@ def call_fast(
 
     The results have the axes of the input, batch first or not.
     """
-    is_plain_batch = type(input) is Tensor and input.dim() == 3 and input.is_cpu and is_plain(autocast=True)
-    if (
-        not is_plain_batch
-        or input.is_nested
-        or input.layout is not STRIDED
-        or input.shape[-1] != layer.input_size
-        or not _is_for_engine(layer)
-    ):
+    is_dense = type(input) is Tensor and input.layout is STRIDED and not input.is_nested
+    is_plain_batch = is_dense and input.dim() == 3 and input.is_cpu and is_plain(autocast=True)
+    if not is_plain_batch or input.shape[-1] != layer.input_size or not _is_for_engine(layer):
         return None
     fits = resets is None or (isinstance(resets, Tensor) and resets.shape == input.shape[:2] and resets.is_cpu)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not fits:
@@ -100,8 +95,7 @@ def call_fast_packed(
     """
     data = input.data
     is_plain_batch = type(data) is Tensor and data.dim() == 2 and data.is_cpu and is_plain()
-    if hooks_saved_tensors():
-        return None
+    is_plain_batch = is_plain_batch and not hooks_saved_tensors()
     if not is_plain_batch or data.shape[-1] != layer.input_size or not _is_for_engine(layer):
         return None
     rows = RaggedRows.of_packed(input) if data.dtype in DTYPES else None
@@ -296,12 +290,8 @@ def _initial_states(
         return None
     for state, shape in zip(states, shapes, strict=True):
         fits = isinstance(state, Tensor) and state.is_cpu and state.dtype is values.dtype  # pyright: ignore[reportUnnecessaryIsInstance]
-        if (
-            not fits
-            or state.is_nested
-            or state.layout is not STRIDED
-            or state.shape != (count, values.shape[1], *shape)
-        ):
+        is_dense = fits and state.layout is STRIDED and not state.is_nested
+        if not is_dense or state.shape != (count, values.shape[1], *shape):
             return None
     return [[state[index] for state in states] for index in range(count)]
 
