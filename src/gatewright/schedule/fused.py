@@ -88,7 +88,7 @@ class _Fusion:
             product for stage in (*early, scan) for product in stage.products if product.target.name in used
         )
         read = names_of([*(value for equation in after for value in equation.args), *(store.value for store in stores)])
-        shifted = tuple(one.state for one in scan.scans if one.state.name in read)
+        shifted = tuple(part.state for part in scan.scans if part.state.name in read)
         return FusedScan(replace(scan, products=products, equations=before, stores=stores), after, shifted)
 
     def _gather(self, place: int) -> None:

@@ -72,7 +72,7 @@ class ResidentLoop:
         if chip is None:
             return candidates[0]
         room = _room(chip)[0]
-        candidates = [one for one in candidates if self.least_bytes(one, memory) <= room]
+        candidates = [options for options in candidates if self.least_bytes(options, memory) <= room]
         if is_interpreted():  # nothing can be compiled: the bound decides
             return candidates[0] if candidates else None
         fitting = first_that_fits(self.kernel, chip, self.precision, candidates, memory)

@@ -43,7 +43,7 @@ class RunKernel:
     def memory(self) -> Memory:
         """The dtypes of its arrays; None of those that are left out."""
         memory = _memory(self.text.arguments, self.precision)
-        memory |= {one: self.precision.operands for one in self.rounded if one in memory}
+        memory |= {matrix: self.precision.operands for matrix in self.rounded if matrix in memory}
         return memory | {SPANS: None} if self.options.constants.get("PHASE") == ScanPhase.WHOLE else memory
 
     @cached_property
@@ -145,5 +145,5 @@ class _Kernels:
 
 
 def _memory(arguments: Iterable[Argument], precision: KernelPrecision) -> dict[Argument, str | None]:
-    dtypes = {one: WHOLE_NUMBERS.get(one.kind, precision.numbers) for one in arguments}
+    dtypes = {argument: WHOLE_NUMBERS.get(argument.kind, precision.numbers) for argument in arguments}
     return {argument: None if argument.kind in _ABSENT else dtype for argument, dtype in dtypes.items()}

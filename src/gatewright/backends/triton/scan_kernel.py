@@ -187,8 +187,8 @@ class _ScanWriter:
         yield f"if PHASE == {ScanPhase.TOTALS:d}:"
         for names in self.names:
             for row, column in names.pairs():
-                one = f"tl.full(({self.width},), {float(row == column)}, A)"
-                yield from indented([f"{names.totals[row][column]} = {one}"])
+                unit = f"tl.full(({self.width},), {float(row == column)}, A)"
+                yield from indented([f"{names.totals[row][column]} = {unit}"])
             yield from indented(f"{carry} = tl.zeros(({self.width},), A)" for carry in names.carries)
         yield f"if PHASE != {ScanPhase.TOTALS:d} and span == 0:"
         yield from indented(self._slot_of_starts())

@@ -143,8 +143,8 @@ class SteppedLoop:
     def _launch(self, kernels: Sequence[_StepKernel], batch: int, table: Tensor, count: int) -> None:
         """So many steps, from where the table says."""
         for step in range(count):
-            for one in kernels:
-                one.function[one.grid](table, step, batch, **one.constants)
+            for step_kernel in kernels:
+                step_kernel.function[step_kernel.grid](table, step, batch, **step_kernel.constants)
         kernel(ADVANCE)[(1,)](table, count)
 
 
