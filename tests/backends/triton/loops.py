@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import triton
-import triton.language as tl
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.backends.triton.resident_kernel import resident_text
-from gatewright.backends.triton.resources import LaunchOptions
+from gatewright.backends.triton.resources import LaunchOptions, constants_of
 from gatewright.schedule.interpret import ProgramInterpreter
 from gatewright.schedule.plan import plan
 from tests.backends.triton.drawn import seeds_of
@@ -47,9 +46,7 @@ class ResidentLoop(ProgramInterpreter):
         tensors = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
         grid = (triton.cdiv(self.batch, BM),)
         constants = {
-            "BACKWARDS": self.backwards, "RAGGED": self.lengths is not None, "BM": BM,
-            "A": getattr(tl, self.precision.numbers), "D": getattr(tl, self.precision.operands),
-            "P": self.precision.mode, "EMULATED": is_interpreted() and self.precision.operands == "bfloat16",
+            "BACKWARDS": self.backwards, "RAGGED": self.lengths is not None, "BM": BM, **constants_of(self.precision),
         }  # fmt: skip
         with np.errstate(all="ignore"):  # what is computed in padded lanes is thrown away
             kernel(text)[grid](*tensors, self.steps, self.batch, **constants, **LaunchOptions().keywords())

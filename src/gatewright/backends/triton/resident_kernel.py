@@ -198,8 +198,8 @@ class _ResidentWriter:
         masked = f", mask={' & '.join(masks)}, other=0.0" if masks else ""
         tile = f"tl.load({pointer} + {unit} * {features.size} + {feature}{masked})"
         if term.transposed:
-            return f"{name} = tl.trans({tile}).to(D)  # {term.matrix}.T"
-        return f"{name} = {tile}.to(D)  # {term.matrix}"
+            return f"{name} = tl.trans({tile}).to(A if EMULATED else D)  # {term.matrix}.T"
+        return f"{name} = {tile}.to(A if EMULATED else D)  # {term.matrix}"
 
     def _scattered(self, axis: KernelAxis) -> str:
         """The features of an axis, for a matrix that is read across its rows.

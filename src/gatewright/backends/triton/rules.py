@@ -166,14 +166,47 @@ def hard_sigmoid(x, slope: tl.constexpr):
     return minimum(maximum(slope * x + 0.5, 0.0), 1.0)
 '''
 
-# Triton's interpreter multiplies bfloat16 numbers wrongly. What is rounded to D and multiplied in A is the same number:
-# the product of two rounded numbers is exact in float32, the type of the sums.
+# Triton's interpreter cuts numbers that become bfloat16 off, and multiplies them wrongly; it knows no tf32. What is rounded
+# and multiplied in float32 is the same number: the product of two rounded numbers is exact there.
+_ROUNDED = '''
+@triton.jit
+def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
+    """float32 numbers rounded to BITS bits fewer, with ties "even" or "away" from 0; without TIES they are cut off."""
+    bits = x.to(tl.uint32, bitcast=True)
+    if TIES == "even":
+        bits += (1 << (BITS - 1)) - 1 + ((bits >> BITS) & 1)
+    elif TIES == "away":
+        bits += 1 << (BITS - 1)
+    return tl.where(x == x, ((bits >> BITS) << BITS).to(tl.float32, bitcast=True), x)
+'''
+
+# Tensor cores ignore the last 13 bits of a float32 number. Triton rounds for them only in tf32x3, and there only what is
+# subtracted to find the rest of a number; rests that are NaN, as those of infinite numbers, count as 0.
+_EMULATED_PRODUCT = '''
+@triton.jit
+def emulated_product(a, b, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
+    """a @ b as tensor cores multiply, for Triton's interpreter."""
+    rest = 0.0
+    if D == tl.bfloat16:
+        a, b = rounded(a.to(A), 16, "even"), rounded(b.to(A), 16, "even")
+    elif P == "tf32":
+        a, b = rounded(a, 13, None), rounded(b, 13, None)
+    elif P == "tf32x3":
+        most_a, most_b = rounded(a, 13, "away"), rounded(b, 13, "away")
+        rest = tl.dot(rounded(a - most_a, 13, None), most_b, input_precision="ieee", out_dtype=A)
+        rest += tl.dot(most_a, rounded(b - most_b, 13, None), input_precision="ieee", out_dtype=A)
+        a, b, rest = most_a, most_b, tl.where(rest == rest, rest, 0.0)
+    else:
+        a, b = a.to(D).to(A), b.to(D).to(A)
+    return rest + tl.dot(a, b, input_precision="ieee", out_dtype=A)
+'''
+
 _PRODUCT = '''
 @triton.jit
 def product(vectors, matrix, total, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr, EMULATED: tl.constexpr):
     """total + vectors @ matrix; both operands are rounded to D, and the sums are of type A."""
     if EMULATED:
-        return total + tl.dot(vectors.to(D).to(A), matrix.to(D).to(A), input_precision="ieee", out_dtype=A)
+        return total + emulated_product(vectors, matrix, A, D, P)
     else:
         return tl.dot(vectors.to(D), matrix.to(D), total, input_precision=P, out_dtype=A)
 '''
@@ -203,7 +236,9 @@ FUNCTIONS: Mapping[str, TritonFunction] = {
     "relu": TritonFunction(_RELU, ("maximum",)),
     "softplus": TritonFunction(_SOFTPLUS, ("maximum",)),
     "hard_sigmoid": TritonFunction(_HARD_SIGMOID, ("maximum", "minimum")),
-    "product": TritonFunction(_PRODUCT),
+    "rounded": TritonFunction(_ROUNDED),
+    "emulated_product": TritonFunction(_EMULATED_PRODUCT, ("rounded",)),
+    "product": TritonFunction(_PRODUCT, ("rounded", "emulated_product")),
     "bernoulli": TritonFunction(_BERNOULLI),
 }
 """The functions that expressions call, by name."""
