@@ -122,7 +122,7 @@ def test_kernels_run_in_the_interpreter() -> None:
 
 
 def words(*, tie: int) -> Tensor:
-    """Float32 numbers 16 x 16 of both signs: random ones, ties in front of the last bits, and both neighbours of each."""
+    """float32 numbers 16 x 16 of both signs: random ones, ties between two shorter ones, and neighbours of ties."""
     drawn = torch.randint(
         0x20000000, 0x5F000000, (4, 64), generator=torch.Generator().manual_seed(0), dtype=torch.int32
     )

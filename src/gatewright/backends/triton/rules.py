@@ -166,8 +166,8 @@ def hard_sigmoid(x, slope: tl.constexpr):
     return minimum(maximum(slope * x + 0.5, 0.0), 1.0)
 '''
 
-# Triton's interpreter cuts numbers that become bfloat16 off, and multiplies them wrongly; it knows no tf32. What is rounded
-# and multiplied in float32 is the same number: the product of two rounded numbers is exact there.
+# Triton's interpreter cuts off what becomes bfloat16, multiplies it wrongly, and knows no tf32. What is rounded and then
+# multiplied in float32 is the same number: the product of two rounded numbers is exact there.
 _ROUNDED = '''
 @triton.jit
 def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
@@ -180,8 +180,8 @@ def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
     return tl.where(x == x, ((bits >> BITS) << BITS).to(tl.float32, bitcast=True), x)
 '''
 
-# Tensor cores ignore the last 13 bits of a float32 number. Triton rounds for them only in tf32x3, and there only what is
-# subtracted to find the rest of a number; rests that are NaN, as those of infinite numbers, count as 0.
+# Tensor cores ignore the last 13 bits of a float32 number. Triton rounds for them (cvt.rna) in tf32x3 alone, and there
+# only the larger part of a number; products of rests that are NaN, as those of infinite numbers are, count as 0.
 _EMULATED_PRODUCT = '''
 @triton.jit
 def emulated_product(a, b, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
