@@ -39,7 +39,7 @@ class InterpretedKernel:
 
 
 def is_interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter: on the CPU, with products of bfloat16 emulated."""
+    """Whether kernels run in Triton's interpreter: on the CPU, with products of bfloat16 and tf32 emulated."""
     from triton import knobs  # pyright: ignore[reportMissingTypeStubs]
 
     return bool(knobs.runtime.interpret)

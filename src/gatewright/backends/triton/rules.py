@@ -166,7 +166,7 @@ def hard_sigmoid(x, slope: tl.constexpr):
     return minimum(maximum(slope * x + 0.5, 0.0), 1.0)
 '''
 
-# Triton's interpreter cuts off what becomes bfloat16, multiplies it wrongly, and knows no tf32. What is rounded and then
+# Triton's interpreter cuts off what becomes bfloat16, multiplies it wrongly, and knows no tf32. What is rounded and
 # multiplied in float32 is the same number: the product of two rounded numbers is exact there.
 _ROUNDED = '''
 @triton.jit
