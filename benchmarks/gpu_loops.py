@@ -16,7 +16,6 @@ from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.persistent_kernel import PersistentLoop
-from gatewright.backends.triton.program_run import scanned
 from gatewright.backends.triton.resident_loop import ResidentLoop
 from gatewright.backends.triton.scan_launch import ScanKernel
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanSource, ScanStage
@@ -222,7 +221,11 @@ def measured_scan(case: ScanCase, on: BenchmarkDevice) -> Record:
 
 def _by_torch(slope: Tensor, offset: Tensor, *, backwards: bool) -> Tensor:
     """The states after every step by torch's operations, which join twice as many steps each time."""
-    first = torch.zeros_like(offset[0])
     if backwards:
-        return scanned(slope.flip(0), offset.flip(0), first).flip(0)
-    return scanned(slope, offset, first)
+        return _by_torch(slope.flip(0), offset.flip(0), backwards=False).flip(0)
+    reach = 1
+    while reach < len(slope):
+        offset = torch.cat([offset[:reach], torch.addcmul(offset[reach:], slope[reach:], offset[:-reach])])
+        slope = torch.cat([slope[:reach], slope[reach:] * slope[:-reach]])
+        reach *= 2
+    return offset

@@ -202,7 +202,9 @@ def scanned(slope: Array, offset: Array, first: Array) -> Array:
     reach = 1
     with np.errstate(all="ignore"):
         while reach < len(slope):
-            offset[reach:] += slope[reach:] * offset[:-reach]
-            slope[reach:] *= slope[:-reach].copy()
+            state, late, early = offset[:-reach].copy(), slope[reach:], slope[:-reach].copy()
+            # slopes of many steps may be infinite where a state, or another slope, is 0: that stays 0
+            offset[reach:] += np.where((state == 0) & ~np.isnan(late), 0.0, late * state)
+            slope[reach:] = np.where(~np.isnan(late) & ~np.isnan(early) & np.isnan(late * early), 0.0, late * early)
             reach *= 2
     return offset

@@ -17,11 +17,11 @@ from gatewright.backends.triton.newton_iteration import (
     KernelIteration,
     NewtonArrays,
     TorchIteration,
-    coupled_scan,
     newton_stage,
 )
 from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.scan_kernel import scan_text
+from gatewright.backends.triton.torch_scan import coupled_scan
 from gatewright.derive import vjp
 from gatewright.errors import ConvergenceError, OptionError, TraceError
 from gatewright.lang import Cell, cell, sigmoid, tanh

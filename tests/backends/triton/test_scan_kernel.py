@@ -13,6 +13,7 @@ from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.scan_kernel import LENGTHS, scan_text
 from gatewright.backends.triton.scan_launch import ScanKernel, number_of_spans
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanSource, ScanStage, scan_stage
+from gatewright.backends.triton.torch_scan import coupled_scan
 from gatewright.derive import vjp
 from gatewright.schedule.fused import FusedScan, program_parts
 from gatewright.schedule.interpret import scanned
@@ -149,6 +150,48 @@ def test_products_of_slopes_underflow_quietly(spans: int, rng: np.random.Generat
     kernel = ScanKernel(coupled(1), {"hidden": 3}, KernelPrecision(), chunk=16)
     got = problem.by_kernel(kernel, None, spans)
     assert_parity(got, problem.serial(False, np.array([40, 40])), dtype="float32", steps=40)
+
+
+def growing(count: int, steps: int, large: float, rng: np.random.Generator) -> Problem:
+    """Products of slopes overflow; the states do not: they are 0 until late, or a step forgets what was before."""
+    problem = Problem(count, steps, 2, 2, rng)
+    problem.slopes *= large
+    problem.offsets[..., :-2, 0, :] = 0.0
+    problem.starts[:, 0] = 0.0
+    problem.slopes[:, :, [1, -2], 1] = 0.0
+    problem.offsets[..., 1:-2, 1, :] = 0.0
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("count", "dtype", "large"), [(1, "float32", 1e25), (1, "float64", 1e200), (2, "float32", 1e25)]
+)
+def test_zero_stays_zero_where_products_of_slopes_overflow(
+    count: int, dtype: str, large: float, rng: np.random.Generator
+) -> None:
+    problem = growing(count, 20, large, rng)
+    want = problem.serial(False, np.full(2, 20))
+    assert np.isfinite(want.astype(dtype)).all()
+    for spans in (1, 3):
+        kernel = ScanKernel(coupled(count), {"hidden": 2}, DTYPES[dtype], chunk=8, features=2)
+        assert_parity(problem.by_kernel(kernel, None, spans), want, dtype=dtype, steps=20)
+    slopes, offsets, starts = (torch.tensor(part) for part in (problem.slopes, problem.offsets, problem.starts))
+    by_torch = coupled_scan([list(row) for row in slopes], list(offsets), list(starts))
+    assert_parity(torch.stack(by_torch).numpy(), want[:, 1:], dtype="float64", steps=20)
+    if count == 1:
+        assert_parity(
+            scanned(problem.slopes[0, 0], problem.offsets[0], problem.starts[0]), want[0, 1:], dtype="float64", steps=20
+        )
+
+
+def test_slopes_that_are_nan_reach_states_of_zero(rng: np.random.Generator) -> None:
+    problem = growing(1, 20, 1e25, rng)
+    problem.slopes[:, :, 4, 0] = np.nan
+    for spans in (1, 2):
+        kernel = ScanKernel(coupled(1), {"hidden": 2}, KernelPrecision(), chunk=8, features=2)
+        got = problem.by_kernel(kernel, None, spans)[0]
+        np.testing.assert_array_equal(np.isnan(got[5:, 0]), np.ones((16, 2), bool))
+        assert np.isfinite(got[:5]).all()
 
 
 def test_a_feature_that_is_not_finite_stays_alone(rng: np.random.Generator) -> None:

@@ -15,6 +15,7 @@ from gatewright.backends.triton.program_memory import widened
 from gatewright.backends.triton.scan_kernel import LENGTHS
 from gatewright.backends.triton.scan_launch import ScanKernel
 from gatewright.backends.triton.scan_stage import CoupledScan, LargestMagnitude, ScanSource, ScanStage
+from gatewright.backends.triton.torch_scan import coupled_scan
 from gatewright.schedule.linearized import LinearizedStep, after
 from gatewright.schedule.program import Stage, Storage, Store
 from gatewright.trace.analysis import needed
@@ -199,41 +200,3 @@ def _largest(values: Sequence[Tensor]) -> float:
     """The largest magnitude; infinite where one is not finite."""
     sizes = [value.abs().nan_to_num(nan=float("inf"), posinf=float("inf")).max() for value in values if value.numel()]
     return float(torch.stack(sizes).max()) if sizes else 0.0
-
-
-def coupled_scan(
-    slopes: Sequence[Sequence[Tensor]], offsets: Sequence[Tensor], firsts: Sequence[Tensor], *, backwards: bool = False
-) -> list[Tensor]:
-    """The states slopes @ states + offsets, step after step along the first axis, by torch's operations.
-
-    `slopes` are n rows of n tensors (time, batch, ...), `offsets` n of them; `firsts` are the n states before the first
-    step, (batch, ...). Each turn joins to every step what is known of twice as many steps before it.
-    """
-    rows = range(len(offsets))
-
-    def turned(value: Tensor) -> Tensor:
-        return value.flip(0) if backwards else value
-
-    def joined(value: Tensor, terms: list[Tensor]) -> Tensor:
-        return torch.cat([value[:reach], torch.stack(terms).sum(0)])
-
-    slope = [[turned(slopes[row][column]) for column in rows] for row in rows]
-    offset = [turned(offsets[row]).clone() for row in rows]
-    for row in rows:
-        for column in rows:
-            offset[row][:1] += slope[row][column][:1] * firsts[column]
-    reach = 1
-    while reach < len(offset[0]):
-        late, early = slice(reach, None), slice(None, -reach)
-        offset, slope = (
-            [
-                joined(offset[row], [offset[row][late], *(slope[row][k][late] * offset[k][early] for k in rows)])
-                for row in rows
-            ],
-            [
-                [joined(slope[row][c], [slope[row][k][late] * slope[k][c][early] for k in rows]) for c in rows]
-                for row in rows
-            ],
-        )
-        reach *= 2
-    return [turned(value) for value in offset]

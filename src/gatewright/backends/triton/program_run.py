@@ -31,6 +31,7 @@ from gatewright.backends.triton.scan_launch import ScanKernel
 from gatewright.backends.triton.scan_stage import scan_stage
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.backends.triton.support import device_obstacle
+from gatewright.backends.triton.torch_scan import coupled_scan
 from gatewright.lang.ops import Op
 from gatewright.schedule.fused import FusedScan, PassPart, program_parts
 from gatewright.schedule.program import Phase, Product, Program, RowSum, Scan, Stage, Storage
@@ -340,21 +341,4 @@ class _TorchStages:
             active = widened(memory.active, len(shape))
             slope, offset = torch.where(active, slope, 1.0), torch.where(active, offset, 0.0)
         first = memory.start(scan.state.name)
-        if memory.backwards:
-            return scanned(slope.flip(0), offset.flip(0), first).flip(0)
-        return scanned(slope, offset, first)
-
-
-def scanned(slope: Tensor, offset: Tensor, first: Tensor) -> Tensor:
-    """The states slope * state + offset, step after step along the first axis, from the state `first`.
-
-    Two steps are one, of the slope a2 * a1 and the offset a2 * b1 + b2: each turn joins twice as many.
-    """
-    slope, offset = slope.clone(), offset.clone()
-    offset[:1] += slope[:1] * first
-    reach = 1
-    while reach < len(slope):
-        offset = torch.cat([offset[:reach], torch.addcmul(offset[reach:], slope[reach:], offset[:-reach])])
-        slope = torch.cat([slope[:reach], slope[reach:] * slope[:-reach]])
-        reach *= 2
-    return offset
+        return coupled_scan([[slope]], [offset], [first], backwards=memory.backwards)[0]

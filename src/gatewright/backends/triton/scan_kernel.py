@@ -13,6 +13,7 @@ from the states before it. The inputs are read twice then.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import reduce
 
 from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
@@ -23,7 +24,7 @@ from gatewright.trace.ir import Var
 # What the kernels call their own parameters and variables.
 _OWN_NAMES = (
     *("C", "N", "BH", "SPAN", "PHASE", "row", "span", "steps", "n", "begin", "end", "s", "k", "zero"),
-    *("first", "active", "size", "earlier"),
+    *("first", "active", "size", "earlier", "moved", "product"),
 )
 SPANS = Argument(ArgumentKind.SPANS, "spans")
 
@@ -134,10 +135,7 @@ class _ScanWriter:
                 loop.append(f"tl.store({place(count * count + row)}, {names.carries[row]}{self.masked})")
             # one assignment of all: each of the new values needs all of the old ones
             after = [
-                " + ".join(
-                    [*(f"{names.totals[row][k]} * {names.carries[k]}" for k in range(count)), names.offsets[row]]
-                )
-                for row in range(count)
+                _moved(names.offsets[row], zip(names.totals[row], names.carries, strict=True)) for row in range(count)
             ]
             loop.append(f"{', '.join(names.carries)} = {', '.join(after)}")
         body += ["for k in range(N):", *indented(loop)]
@@ -153,7 +151,8 @@ class _ScanWriter:
         plain = ", ".join(f'"{number}"' for number in numbers)
         head = [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(parameters), "):"]
         joins = sorted({names.count for names in self.names}) if role == "scan" else []
-        text = self.writer.text([*(line for count in joins for line in _join(count)), *head], body)
+        functions = [*_PRODUCTS.splitlines(), "", "", *(line for count in joins for line in _join(count))]
+        text = self.writer.text([*functions, *head], body)
         return KernelText(name, text, tuple(self.writer.arguments))
 
     def _program(self) -> Iterator[str]:
@@ -286,7 +285,7 @@ class _ScanWriter:
             yield from (f"{carry} = {_last(name)}" for carry, name in zip(names.carries, names.offsets, strict=True))
             yield f"if PHASE == {ScanPhase.TOTALS:d}:"
             products = [
-                " + ".join(f"{_last(names.slopes[row][k])} * {names.totals[k][column]}" for k in rows)
+                " + ".join(f"product({_last(names.slopes[row][k])}, {names.totals[k][column]})" for k in rows)
                 for row, column in names.pairs()
             ]
             totals = ", ".join(names.totals[row][column] for row, column in names.pairs())
@@ -343,18 +342,32 @@ def _last(name: str) -> str:
     return f"tl.sum(tl.where(steps[:, None] == C - 1, {name}, 0.0), 0)"
 
 
+_PRODUCTS = '''@triton.jit
+def moved(offset, slope, state):
+    """offset + slope * state. The slope of many steps may be infinite where a state is 0: it stays 0."""
+    return tl.where((state == 0.0) & (slope == slope), offset, slope * state + offset)
+
+
+@triton.jit
+def product(second, first):
+    """The slope of two steps: 0 where one is 0 and the other has become infinite."""
+    both = second * first
+    return tl.where((both != both) & (second == second) & (first == first), 0.0, both)'''
+
+
+def _moved(offset: str, terms: Iterable[tuple[str, str]]) -> str:
+    """An offset plus slopes times states."""
+    return reduce(lambda total, term: f"moved({total}, {term[0]}, {term[1]})", terms, offset)
+
+
 def _join(count: int) -> list[str]:
     """The function that makes one step of two: slopes a and offsets b of the first, c and d of the second."""
     rows = range(count)
     pairs = [(row, column) for row in rows for column in rows]
     parameters = [f"a{row}{column}" for row, column in pairs] + [f"b{row}" for row in rows]
     parameters += [f"c{row}{column}" for row, column in pairs] + [f"d{row}" for row in rows]
-    slopes = [_sum(f"c{row}{k} * a{k}{column}" for k in rows) for row, column in pairs]
-    offsets = [_sum([*(f"c{row}{k} * b{k}" for k in rows), f"d{row}"]) for row in rows]
+    slopes = [" + ".join(f"product(c{row}{k}, a{k}{column})" for k in rows) for row, column in pairs]
+    offsets = [_moved(f"d{row}", ((f"c{row}{k}", f"b{k}") for k in rows)) for row in rows]
     body = ['"""Two steps as one, the second after the first: slopes and offsets."""']
     body.append(f"return {', '.join([*slopes, *offsets])}")
     return ["@triton.jit", f"def join_{count}({', '.join(parameters)}):", *indented(body), "", ""]
-
-
-def _sum(terms: Iterable[str]) -> str:
-    return " + ".join(terms)
