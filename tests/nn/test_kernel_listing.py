@@ -1,9 +1,12 @@
 """`layer.source("triton")`, and plans for chips that are not there. What is compiled, is so in a process of its own."""
 
+from typing import Any
+
 import pytest
+import torch
 
 import gatewright as gw
-from gatewright.errors import OptionError
+from gatewright.errors import OptionError, OptionTypeError
 from tests.backends.triton.processes import json_of
 
 # Without Triton's interpreter, which is on in this process.
@@ -92,7 +95,10 @@ def test_a_plan_for_a_chip_says_why_a_loop_is_not_resident() -> None:
     narrow = str(gw.nn.Recurrent("gru", 8, 32).plan("sm_80")).splitlines()
     assert narrow[3] == "  the loop         resident, if it compiles without spills: Triton's interpreter is on"
     scanned = str(gw.nn.Recurrent("mingru", 8, 32).plan("gfx942")).splitlines()
-    assert scanned[2] == "  in scans         no products, 1 stage"
+    assert scanned[2:4] == [
+        "  in scans         no products, 1 stage",
+        "  gradient         scans; 2 products, 4 sums after it",
+    ]
     assert gw.nn.GRU(8, 32).plan("sm_90").backend == "cudnn"
 
 
@@ -101,10 +107,40 @@ def test_what_has_no_kernels_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError) as raised:
         layer.plan("sm_70")
     assert str(raised.value) == (
-        "there is no such chip\n  expected: one of sm_80, sm_86, sm_89, sm_90, sm_100, sm_120, gfx942\n  got: 'sm_70'"
+        "there is no such chip\n  expected: one of sm_80, sm_86, sm_89, sm_90, sm_100, sm_120, gfx942\n  got: 'sm_70'\n"
+        "  do: torch.cuda.get_device_capability() is (9, 0) for sm_90, an H100 or H200"
     )
     with pytest.raises(OptionError, match="there is no such layer\n  expected: from 0 to 0\n"):
         layer.source("triton", layer=1)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(OptionError, match="kernels for GPUs compute in float32, and the dtype is float64"):
         layer.double().source("triton")
+
+
+@pytest.mark.parametrize("backend", ["llvm", "triton"])
+@pytest.mark.parametrize(
+    ("extent", "kind"), [({"steps": 0}, OptionError), ({"batch": -1}, OptionError), ({"batch": "3"}, OptionTypeError)]
+)
+def test_extents_that_cannot_be(backend: Any, extent: dict[str, Any], kind: type[OptionError]) -> None:
+    (name,) = extent
+    with pytest.raises(kind, match=f"{name} is not a size\n  expected: a whole number of at least 1"):
+        gw.nn.Recurrent("gru", 3, 5).source(backend, **extent)
+
+
+def test_what_newtons_iterations_run_instead_of_a_loop() -> None:
+    layer = gw.nn.Recurrent("unicornn", 3, 3, newton=True)
+    with pytest.raises(OptionError, match="do: set layer.newton = None: the loop has kernels to show"):
+        layer.source("triton")
+    layer.newton = None
+    assert "unicornn" in layer.source("triton").name
+
+
+@pytest.mark.parametrize("backend", ["auto", "triton", "torch"])
+@pytest.mark.parametrize("products", ["bf16", torch.bfloat16])
+def test_products_that_nobody_knows_are_refused(backend: str, products: Any) -> None:
+    layer = gw.nn.Recurrent("gru", 3, 5, backend=backend)
+    layer.products = products
+    message = "products is no dtype of operands\n  expected: None or 'bfloat16' or 'int8' or 'float16' or 'tf32'"
+    for refused in (lambda: layer(torch.zeros(2, 1, 3)), lambda: layer.plan("sm_90")):
+        with pytest.raises(OptionError, match=message):
+            refused()

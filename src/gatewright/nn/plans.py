@@ -220,6 +220,7 @@ def _gradient_done(program: Program) -> str:
     after = [_products(program.after)] if _count(program.after) else []
     after += [_counted(len(program.row_sums), "sum", "sums")] if program.row_sums else []
     loop = [f"{_products(program.loop)} in the loop"] if _count(program.loop) else []
+    loop += [f"{_products(program.scan)} in scans" if _count(program.scan) else "scans"] if program.scan else []
     return "; ".join([*loop, *([f"{', '.join(after)} after it"] if after else [])]) or "no products"
 
 

@@ -9,6 +9,7 @@ from gatewright.backends.triton.chips import Chip
 from gatewright.backends.triton.run_kernels import kernels_of
 from gatewright.errors import OptionError
 from gatewright.nn.kernel_listing import KernelListing
+from gatewright.nn.options import check_sizes
 from gatewright.nn.plans import LayerPlan
 from gatewright.schedule.text import to_text
 
@@ -61,7 +62,7 @@ def source_of(plan: LayerPlan, backend: str, *, gradient: bool, layer: int, step
 
     Raises OptionError for a backend that generates none, and for a layer that another one runs.
     """
-    _check_level(plan, layer)
+    _check_extent(plan, layer, steps, batch)
     if backend != "llvm":
         raise OptionError(
             f"there is no source for backend {backend!r}",
@@ -81,18 +82,20 @@ def listing_of(plan: LayerPlan, chip: Chip, *, gradient: bool, layer: int, steps
 
     Raises OptionError for a layer that has no loop of Triton's kernels.
     """
-    _check_level(plan, layer)
+    _check_extent(plan, layer, steps, batch)
     if plan.backend != "triton":
         raise _nothing_to_show("a layer that Triton's kernels run", plan)
     run = plan.run(layer, gradient=gradient)
     return KernelListing(run.program.trace.name, chip, kernels_of(run, chip, steps, batch), run.program)
 
 
-def _check_level(plan: LayerPlan, layer: int) -> None:
+def _check_extent(plan: LayerPlan, layer: int, steps: int, batch: int) -> None:
+    check_sizes({"steps": steps, "batch": batch})
     if not 0 <= layer < len(plan.sizes):
         raise OptionError("there is no such layer", expected=f"from 0 to {len(plan.sizes) - 1}", got=repr(layer))
 
 
 def _nothing_to_show(expected: str, plan: LayerPlan) -> OptionError:
     problem = "no code is generated for this layer, so that there is none to show"
-    return OptionError(problem, expected=expected, got=f"{plan.backend}: {plan.reason}")
+    do = "set layer.newton = None: the loop has kernels to show" if plan.backend == "newton" else None
+    return OptionError(problem, expected=expected, got=f"{plan.backend}: {plan.reason}", do=do)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.scan_kernel import scan_text
 from gatewright.backends.triton.torch_scan import coupled_scan
 from gatewright.derive import vjp
-from gatewright.errors import ConvergenceError, OptionError, TraceError
+from gatewright.errors import ConvergenceError, OptionError, OptionTypeError, TraceError
 from gatewright.lang import Cell, cell, sigmoid, tanh
 from gatewright.schedule.linearized import linearized, unit_recurrence
 from gatewright.schedule.plan import plan
@@ -286,6 +287,15 @@ def test_cells_whose_units_see_each_other_are_refused() -> None:
 def test_options_are_positive(option: str) -> None:
     with pytest.raises(OptionError, match=f"{option} is not positive"):
         Newton(**{option: 0})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("tolerance", "a"), ("max_iterations", 2.5), ("max_iterations", None), ("window", True), ("falls_back", 3)],
+)
+def test_options_of_other_types_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(OptionTypeError, match=option):
+        Newton(**{option: value})
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -82,5 +82,10 @@ def chip_named(name: str) -> Chip:
     Raises OptionError for one that is not known.
     """
     if name not in CHIPS:
-        raise OptionError("there is no such chip", expected=f"one of {', '.join(CHIPS)}", got=repr(name))
+        raise OptionError(
+            "there is no such chip",
+            expected=f"one of {', '.join(CHIPS)}",
+            got=repr(name),
+            do="torch.cuda.get_device_capability() is (9, 0) for sm_90, an H100 or H200",
+        )
     return CHIPS[name]

@@ -32,7 +32,7 @@ from gatewright.backends.triton.newton_iteration import (
 from gatewright.backends.triton.program_memory import widened
 from gatewright.backends.triton.program_run import ProgramRun, ProgramTensors
 from gatewright.backends.triton.random_values import with_drawn
-from gatewright.errors import ConvergenceError, OptionError, TraceError
+from gatewright.errors import ConvergenceError, OptionError, OptionTypeError, TraceError
 from gatewright.schedule.linearized import linearized, unit_recurrence
 from gatewright.schedule.plan import plan
 from gatewright.trace.ir import Trace, Var
@@ -55,7 +55,7 @@ class Newton:
     - `falls_back`: where the tolerance is not reached a layer runs the loop, step by step, and its report says so. By
       default it raises ConvergenceError.
 
-    Raises OptionError for numbers that are not positive.
+    Raises OptionError for numbers that are not positive, OptionTypeError for what is no number.
     """
 
     tolerance: float | None = None
@@ -64,10 +64,22 @@ class Newton:
     falls_back: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tolerance", "max_iterations", "window"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
+        _check(self, ("max_iterations", "window"), int, "a whole number of steps or iterations")
+        _check(self, ("tolerance",), (int, float), "a number")
+        if not isinstance(self.falls_back, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionTypeError("falls_back is not a yes or no", expected="True or False", got=repr(self.falls_back))
+
+
+def _check(newton: Newton, names: tuple[str, ...], kinds: type | tuple[type, ...], expected: str) -> None:
+    """Check that options are positive numbers; those whose default is None may be None."""
+    for name in names:
+        value: Any = getattr(newton, name)
+        if value is None and name != "max_iterations":
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise OptionTypeError(f"{name} is not a number of Newton's", expected=expected, got=repr(value))
+        if not value > 0:
+            raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
 
 
 @dataclass(frozen=True, slots=True)

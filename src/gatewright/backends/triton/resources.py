@@ -64,9 +64,10 @@ class Resources:
         return self.shared_bytes <= chip.shared_bytes and not self.spilled_bytes
 
     def __str__(self) -> str:
+        warps = "1 warp" if self.warps == 1 else f"{self.warps} warps"
         return (
             f"{self.registers} registers a thread, {self.spilled_bytes} bytes spilled, "
-            f"{self.shared_bytes / 1024:.0f} KiB of shared memory, {self.warps} warps"
+            f"{self.shared_bytes / 1024:.0f} KiB of shared memory, {warps}"
         )
 
 

@@ -25,6 +25,7 @@ EngineName = Literal["llvm", "triton"]
 """The code generator of the kernels: LLVM for a CPU, Triton for a GPU."""
 OperandDtype = Products | Literal["float16", "tf32", "tf32x3"]
 """What operands of products are rounded to. float16 and the two forms of tf32 are for GPUs, int8 is for CPUs."""
+OPERAND_DTYPES: tuple[OperandDtype, ...] = (*PRODUCTS, "float16", "tf32", "tf32x3")
 DTYPES: Mapping[torch.dtype, Dtype] = {torch.float32: "float32", torch.float64: "float64"}
 
 
