@@ -64,22 +64,21 @@ class Newton:
     falls_back: bool = False
 
     def __post_init__(self) -> None:
-        _check(self, ("max_iterations", "window"), int, "a whole number of steps or iterations")
-        _check(self, ("tolerance",), (int, float), "a number")
+        _check_positive("max_iterations", self.max_iterations, int)
+        if self.window is not None:
+            _check_positive("window", self.window, int)
+        if self.tolerance is not None:
+            _check_positive("tolerance", self.tolerance, float)
         if not isinstance(self.falls_back, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise OptionTypeError("falls_back is not a yes or no", expected="True or False", got=repr(self.falls_back))
 
 
-def _check(newton: Newton, names: tuple[str, ...], kinds: type | tuple[type, ...], expected: str) -> None:
-    """Check that options are positive numbers; those whose default is None may be None."""
-    for name in names:
-        value: Any = getattr(newton, name)
-        if value is None and name != "max_iterations":
-            continue
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise OptionTypeError(f"{name} is not a number of Newton's", expected=expected, got=repr(value))
-        if not value > 0:
-            raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
+def _check_positive(name: str, value: object, kind: type[int] | type[float]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | kind):
+        expected = "a whole number" if kind is int else "a number"
+        raise OptionTypeError(f"{name} of Newton is of the wrong type", expected=expected, got=repr(value))
+    if not value > 0:
+        raise OptionError(f"{name} is not positive", expected="more than 0", got=repr(value))
 
 
 @dataclass(frozen=True, slots=True)
