@@ -13,7 +13,8 @@ CPU = torch.device("cpu")
 
 def page_rows(start: list[str]) -> list[list[float]]:
     """The numbers of the lines of the page whose first columns are these."""
-    lines = (line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines())
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Errors\n")[2].partition("\n## ")[0]
+    lines = (line.strip("| ").split(" | ") for line in section.splitlines())
     return [list(map(float, line[len(start) :])) for line in lines if line[: len(start)] == start]
 
 
