@@ -181,6 +181,11 @@ def test_what_cudnn_runs(kind: str, order: int, cuda: torch.device) -> None:
     check(layer, torch.randn(7, 5, 24), order=order)
 
 
+def test_gradients_by_cudnn_in_evaluation(cuda: torch.device) -> None:
+    layer = gw.nn.LSTM(24, 24, num_layers=2, dropout=0.5, backend="cudnn").to(cuda).eval()
+    check(layer, torch.randn(7, 5, 24))
+
+
 @pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
 def test_streams_and_graphs_of_the_caller(name: str, cuda: torch.device) -> None:
     layer, x = layer_of(name, 300, cuda), torch.randn(40, 20, 300, device=cuda)

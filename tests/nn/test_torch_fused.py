@@ -154,3 +154,28 @@ def test_random_values_and_masks_for_sequences_are_for_training_only() -> None:
     ):
         assert fused_of(module) is None
         assert fused_of(module.train(False)) is not None
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_what_cudnn_is_told_where_a_gradient_is_needed(is_training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation has no gradient in cuDNN, so that it trains then, without dropout."""
+    module = layer(gw.nn.GRU, num_layers=2, dropout=0.5).train(is_training)
+    told: list[tuple[float, bool]] = []
+    function = torch.gru
+
+    def gru(values: Tensor, hx: Tensor, weights: list[Tensor], *options: Any) -> Any:
+        told.append(options[2:4])
+        return function(values, hx, weights, *options)
+
+    monkeypatch.setattr(torch, "gru", gru)
+    values = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    fused_function = fused_of(module.eval())
+    module.train(is_training)
+    assert fused_function is not None
+    for is_cuda in (True, False):
+        monkeypatch.setattr(torch.Tensor, "is_cuda", is_cuda)
+        run_fused(fused_function, module, values, None)
+        with torch.no_grad():
+            run_fused(fused_function, module, values, None)
+    trained, evaluated = (0.5, True), (0.0, False)
+    assert told == ([trained] * 4 if is_training else [(0.0, True), evaluated, evaluated, evaluated])

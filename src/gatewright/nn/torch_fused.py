@@ -183,10 +183,18 @@ def run_fused(
     elif like is not None:
         states = [order_states(state, like.sorted_indices) for state in states]
     hx = list(states) if fused.name == "lstm" else states[0]
-    options = (fused.has_biases, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
+    dropout = layer.dropout if layer.training else 0.0
+    keeps = layer.training or _needs_gradient(values, *weights, *states)
+    options = (fused.has_biases, layer.num_layers, dropout, keeps, layer.bidirectional)
     call = getattr(torch, fused.name)
     if like is None:
         output, *finals = call(values, hx, weights, *options, batch_first)
         return output, tuple(finals)
     output, *finals = call(values, like.batch_sizes, hx, weights, *options)
     return output, tuple(order_states(state, like.unsorted_indices) for state in finals)
+
+
+def _needs_gradient(*operands: Tensor) -> bool:
+    """Whether a gradient may be taken on CUDA: cuDNN keeps what that needs only if it is told to train. An evaluation
+    trains without dropout then."""
+    return torch.is_grad_enabled() and any(operand.is_cuda and operand.requires_grad for operand in operands)
