@@ -3,6 +3,8 @@
 Every way of launching the same kernels gives the same bits.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -15,12 +17,14 @@ from gatewright.backends.triton.step_graphs import StepGraphCache
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.schedule.plan import plan
 from gatewright.trace import simplify, trace_cell
+from tests.backends.triton.checks import Checks
 
 DEVICE = torch.device("cuda")
 HIDDEN, BATCH = 300, 20
 H = Argument(ArgumentKind.STATE, "h")
 PROGRAM = plan(simplify(trace_cell(cells.gru)))
 SIZES = {"input": HIDDEN, "hidden": HIDDEN}
+PRECISION = KernelPrecision()
 Arrays = dict[Argument, Tensor | None]
 
 
@@ -54,40 +58,59 @@ def assert_same(got: Tensor, want: Tensor, what: str) -> None:
     assert torch.equal(got, want), f"{what}: differs by {(got - want).abs().max().item():.3g}"
 
 
-def main() -> None:
-    """Run all checks."""
-    precision = KernelPrecision()
+def plain(seed: int, steps: int) -> Tensor:
+    """The states by a loop whose first run is launched kernel by kernel."""
+    loop = SteppedLoop(PROGRAM, SIZES, PRECISION)
+    return states(loop, arrays_for(loop, steps, seed), steps)
 
-    def plain(seed: int, steps: int) -> Tensor:
-        loop = SteppedLoop(PROGRAM, SIZES, precision)  # its first run is launched kernel by kernel
-        return states(loop, arrays_for(loop, steps, seed), steps)
 
-    loop = SteppedLoop(PROGRAM, SIZES, precision, graphs=StepGraphCache())
+def check_graphs(loop: SteppedLoop) -> None:
+    """Runs of several lengths, whose steps are recorded in the second."""
     for number, (seed, steps) in enumerate([(0, 75), (1, 75), (2, 75), (3, 9), (0, 130)]):
         assert_same(states(loop, arrays_for(loop, steps, seed), steps), plain(seed, steps), f"run {number}")
 
+
+def check_another_stream(loop: SteppedLoop) -> None:
+    """Two runs on a stream of the caller's."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for seed in (4, 5):
-            arrays = arrays_for(loop, 20, seed)
-            got = states(loop, arrays, 20)
+            got = states(loop, arrays_for(loop, 20, seed), 20)
             stream.synchronize()
             assert_same(got, plain(seed, 20), "another stream")
 
+
+def check_a_graph_of_the_caller(loop: SteppedLoop) -> None:
+    """The loop becomes part of it."""
     arrays = arrays_for(loop, 20, 6)
+    states(loop, arrays, 20)  # compiles the kernels
+    result = arrays[H]
+    assert result is not None
+    want = plain(6, 20)
+    result.zero_()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         loop.run(arrays, 20, BATCH)
     graph.replay()
     torch.cuda.synchronize()
-    recorded = arrays[H]
-    assert recorded is not None
-    assert_same(recorded, plain(6, 20), "a graph of the caller's")
+    assert_same(result, want, "a graph of the caller's")
 
-    persistent = PersistentLoop(PROGRAM, SIZES, precision)
-    difference = (states(persistent, arrays_for(persistent, 75, 0), 75) - plain(0, 75)).abs().max().item()
+
+def check_persistent() -> None:
+    """One launch whose programs wait for each other."""
+    loop = PersistentLoop(PROGRAM, SIZES, PRECISION)
+    difference = (states(loop, arrays_for(loop, 75, 0), 75) - plain(0, 75)).abs().max().item()
     assert difference < 1e-4, f"the persistent form differs by {difference:.3g}"
-    print("the stepped and the persistent loop agree in every way of launching them")
+
+
+def main() -> None:
+    """Run all checks; the one that might wait for ever is the last."""
+    loop, checks = SteppedLoop(PROGRAM, SIZES, PRECISION, graphs=StepGraphCache()), Checks()
+    checks.run("graphs of steps", partial(check_graphs, loop))
+    checks.run("another stream", partial(check_another_stream, loop))
+    checks.run("a graph of the caller's", partial(check_a_graph_of_the_caller, loop))
+    checks.run("the persistent form", check_persistent)
+    checks.end("the stepped and the persistent loop, in every way of launching them")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Resident kernels on a GPU, against the reference: `python -m tests.backends.triton.resident_on_gpu`."""
 
+from functools import partial
+
 import numpy as np
 
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.trace import Trace
+from tests.backends.triton.checks import Checks
 from tests.backends.triton.drawn import draw
 from tests.backends.triton.test_resident_kernel import RAGGED, SINGLE, TESTED, check, check_lengths, traces
 from tests.parity.matrix import CELLS, sizes_for
@@ -20,19 +23,17 @@ def wide(trace: Trace) -> dict[str, int]:
 
 def main() -> None:
     """Run all checks."""
-    rng = np.random.default_rng(0)
-    count = 0
+    rng, checks = np.random.default_rng(0), Checks()
+    narrow = KernelPrecision("float32", "bfloat16")
     for name in TESTED:
         for kind, trace in traces(CELLS[name]).items():
-            check(draw(trace, wide(trace), 4, 19, rng), SINGLE)
-            count += 1
+            checks.run(f"{name}, {kind}", partial(check, draw(trace, wide(trace), 4, 19, rng), SINGLE))
             if kind in ("saving", "gradient") and "slstm" not in name and "layer_norm" not in name:
-                precision = KernelPrecision("float32", "bfloat16")
-                check(draw(trace, wide(trace), 3, 2, rng), precision, products="bfloat16")
-                count += 1
+                given = draw(trace, wide(trace), 3, 2, rng)
+                checks.run(f"{name}, {kind}, bfloat16", partial(check, given, narrow, products="bfloat16"))
     for name in RAGGED:
-        check_lengths(name, SINGLE, rng)
-    print(f"{count} programs agree with the reference, and rows of different lengths with rows alone")
+        checks.run(f"{name}, rows of different lengths", partial(check_lengths, name, SINGLE, rng))
+    checks.end("resident kernels against the reference")
 
 
 if __name__ == "__main__":
