@@ -110,6 +110,8 @@ def test_what_has_no_kernels_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         "there is no such chip\n  expected: one of sm_80, sm_86, sm_89, sm_90, sm_100, sm_120, gfx942\n  got: 'sm_70'\n"
         "  do: torch.cuda.get_device_capability() is (9, 0) for sm_90, an H100 or H200"
     )
+    with pytest.raises(OptionError, match=r"do: layer.source\('triton', chip='sm_90'\)"):
+        layer.source(chip="sm_90")  # pyright: ignore[reportCallIssue, reportArgumentType]
     with pytest.raises(OptionError, match="there is no such layer\n  expected: from 0 to 0\n"):
         layer.source("triton", layer=1)
     monkeypatch.setenv("TRITON_INTERPRET", "0")

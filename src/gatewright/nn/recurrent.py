@@ -46,7 +46,7 @@ from gatewright.nn.packed_cell import PackedCell
 from gatewright.nn.plans import LayerPlan
 from gatewright.nn.precision import precision_of
 from gatewright.nn.sequence import repack
-from gatewright.nn.source import Source, listing_of, source_of
+from gatewright.nn.source import Source, check_no_chip, listing_of, source_of
 from gatewright.nn.torch_fused import Fused
 from gatewright.packing import Layout, layout_of, packed_shape, parts, tensor_name
 from gatewright.trace import Trace
@@ -276,6 +276,7 @@ class Recurrent(nn.Module, NotebookDisplay):
         Raises OptionError if the layer runs on another backend, or kernels for GPUs cannot run it.
         """
         if backend != "triton":
+            check_no_chip(backend, chip)
             return source_of(self.plan(), backend, gradient=gradient, layer=layer, steps=steps, batch=batch)
         like = next(self.parameters(), torch.empty(0))
         place = chip_of(like.device) if chip is None else chip_named(chip)

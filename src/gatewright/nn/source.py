@@ -89,6 +89,17 @@ def listing_of(plan: LayerPlan, chip: Chip, *, gradient: bool, layer: int, steps
     return KernelListing(run.program.trace.name, chip, kernels_of(run, chip, steps, batch), run.program)
 
 
+def check_no_chip(backend: str, chip: str | None) -> None:
+    """Raise OptionError for a chip that is named with a backend that generates code for this processor alone."""
+    if chip is not None:
+        raise OptionError(
+            f"chip is for backend 'triton', and this is the source of backend {backend!r}",
+            expected="no chip",
+            got=repr(chip),
+            do=f"layer.source('triton', chip={chip!r})",
+        )
+
+
 def _check_extent(plan: LayerPlan, layer: int, steps: int, batch: int) -> None:
     check_sizes({"steps": steps, "batch": batch})
     if not 0 <= layer < len(plan.sizes):
