@@ -20,14 +20,18 @@ def page_rows(start: list[str]) -> list[list[float]]:
 
 @pytest.mark.parametrize(("cell", "products"), [("GRU, reset after", "bfloat16"), ("LSTM", "tf32")])
 def test_the_page_has_the_errors_of_layers(cell: str, products: str) -> None:
-    """Within a fifth: sums in another order round otherwise."""
+    """Errors to a fifth: sums in another order round otherwise."""
     row = gpu_errors.layer_row(cell, 64, products, CPU)
-    assert page_rows(row[:3]) == [pytest.approx(list(map(float, row[3:])), rel=0.2)]
+    (told,) = page_rows(row[:3])
+    for mine, other in zip(row[3:], told, strict=True):
+        assert 0.8 < float(mine) / other < 1.25
 
 
 def test_the_page_has_the_errors_of_functions() -> None:
     for row in gpu_errors.function_table(CPU).rows:
-        assert page_rows(list(row[:2])) == [pytest.approx(list(map(float, row[2:])), abs=0.3)]
+        (told,) = page_rows(list(row[:2]))
+        for mine, other in zip(row[2:], told, strict=True):
+            assert abs(float(mine) - other) < 0.3  # units in the last place
 
 
 @pytest.mark.parametrize("cell", gpu_errors.CELLS)
