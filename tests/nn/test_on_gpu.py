@@ -125,6 +125,12 @@ def test_extents(name: str, extent: tuple[int, int, int], device: torch.device) 
     check(layer_of(name, units, device), torch.randn(steps, rows, units))
 
 
+@pytest.mark.parametrize("name", some(["gru", "lstm", "layer_norm(gru)", "slstm"]))
+def test_lengths_in_the_stepped_form(name: str, device: torch.device) -> None:
+    units = 300 if IS_GPU else 3
+    check(layer_of(name, units, device, num_layers=1), torch.randn(9, 20, units), lengths=[9, 0, 3, *[5] * 17])
+
+
 @pytest.mark.parametrize("name", some(["gru", "gru(after)", "lstm", "layer_norm(gru)", "mingru", "indrnn"]))
 def test_second_derivatives(name: str, device: torch.device) -> None:
     units = 24 if IS_GPU else 3
@@ -229,9 +235,10 @@ def test_compiled_by_torch(name: str, cuda: torch.device) -> None:
     torch.testing.assert_close((output, by_x), want, rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_and_zoneout_are_drawn_again_in_the_gradient(device: torch.device) -> None:
-    """A directional derivative of one draw is that of its gradient."""
-    units = 32 if IS_GPU else 3
+@pytest.mark.parametrize("units", some([32, 300]))
+def test_dropout_and_zoneout_are_drawn_again_in_the_gradient(units: int, device: torch.device) -> None:
+    """A directional derivative of one draw is that of its gradient, in the resident form and in the stepped one."""
+    units = units if IS_GPU else 3
     layer = layer_of("", units, device, cell=gw.zoneout(0.3)(gw.recurrent_dropout(0.3)(cells.gru))).train()
     x, direction = torch.randn(5, 3, units, device=device), torch.randn(5, 3, units, device=device)
 
