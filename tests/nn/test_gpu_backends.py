@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from gatewright import cells
 from gatewright.errors import OptionError
 from gatewright.nn import Recurrent, backends
 from gatewright.nn.calls.fused_call import fused_or_reason
-from gatewright.nn.precision import precision_of
+from gatewright.nn.precision import precision_of, tf32_is_allowed
 
 INPUT, HIDDEN = 2, 3
 BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives are Triton's kernels"
@@ -131,6 +132,12 @@ def test_float32_products_are_in_tf32_where_torch_allows_it(monkeypatch: pytest.
     assert plan_of(layer, on_cuda()) == f"triton: kernels for this GPU; cuDNN cannot: {NO_GRU}"
     layer.products = "tf32x3"
     assert plan_of(layer, on_cuda()) == f"triton: kernels for this GPU; products in tf32x3; cuDNN cannot: {NO_GRU}"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_torch_may_have_the_older_switch_alone(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends, "cudnn", SimpleNamespace(allow_tf32=allowed))
+    assert tf32_is_allowed() is allowed
 
 
 def test_what_auto_takes_without_triton_and_on_old_gpus(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,9 @@ def tf32_is_allowed() -> bool:
 
     torch.backends.cudnn.rnn.fp32_precision decides, and so does the older torch.backends.cudnn.allow_tf32.
     """
-    return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    of_layers = getattr(torch.backends.cudnn, "rnn", None)
+    precision = getattr(of_layers, "fp32_precision", None)  # older versions of torch have the older switch alone
+    return torch.backends.cudnn.allow_tf32 if precision is None else precision == "tf32"
 
 
 def precision_of_product(operands: Sequence[Tensor]) -> Precision | None:
