@@ -173,9 +173,14 @@ def measured_random(case: LayerCase, on: BenchmarkDevice) -> Record:
 
 
 def problem(case: LayerCase, on: BenchmarkDevice) -> tuple[gw.nn.Recurrent, Tensor]:
-    """A layer in evaluation, and its input."""
+    """A layer in evaluation, and its input.
+
+    GRU and LSTM are the layers that take the place of torch.nn's: their weights lie in memory as cuDNN wants them.
+    """
     torch.manual_seed(0)
-    layer = gw.nn.Recurrent(CELLS[case.cell], case.units, case.units).to(on.device).eval()
+    drop_in = {"gru": gw.nn.GRU, "lstm": gw.nn.LSTM}.get(case.cell)
+    sizes = case.units, case.units
+    layer = (drop_in(*sizes) if drop_in else gw.nn.Recurrent(CELLS[case.cell], *sizes)).to(on.device).eval()
     x = torch.randn(case.steps, case.rows, case.units, device=on.device)
     return layer, x.requires_grad_(case.mode != "forward")
 

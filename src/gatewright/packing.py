@@ -51,7 +51,12 @@ def packed_shape(packed: Packed, trace: Trace, sizes: Mapping[str, int]) -> tupl
 
 
 def parts(packed: Packed, array: Any, trace: Trace, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The part of a packed array that belongs to each parameter of the equations, as views."""
+    """The part of a packed array that belongs to each parameter of the equations, as views.
+
+    The array of one scalar may have no axis: it is that of a parameter by itself.
+    """
+    if not array.shape:
+        return {packed.slots[0]: array}
     shape = bind(_declared(packed, trace).shape, sizes)
     rows = (*shape, 1)[0]
     return {name: array[i * rows : (i + 1) * rows].reshape(shape) for i, name in enumerate(packed.slots)}

@@ -188,8 +188,7 @@ class DeviceOperation(TraceOperation):
         seeds = {noise.var.name for noise in spec.trace.noises}
         named = ((name, x) for name, x in zip(self.inputs, operands, strict=False) if x is not None)
         inputs: dict[str, Tensor] = {name: x if name in seeds else self._converted(x) for name, x in named}
-        given = [x for x in operands[self.parameters] if x is not None]  # a number by itself may have no axis
-        packed = [self._converted(x.reshape(shape)) for x, shape in zip(given, self.numbering.shapes, strict=True)]
+        packed = [self._converted(x) for x in operands[self.parameters] if x is not None]
         with torch.no_grad():
             params: dict[str, Tensor] = unpacked(self.layout, packed, spec.trace, spec.sizes)
         return inputs, params
