@@ -52,7 +52,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--update-golden` runs the tests that have golden files, and no others."""
+    """`--update-golden` runs the tests that have golden files, and no others; `exhaustive` tests run when asked for."""
+    if "exhaustive" not in config.getoption("-m"):
+        long = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     if config.getoption("--update-golden"):
         golden = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in golden])

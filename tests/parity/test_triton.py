@@ -1,4 +1,4 @@
-"""The parity matrix over Triton's kernels, in the interpreter: a slice of it, and all cells with the marker `slow`."""
+"""The parity matrix over Triton's kernels, in the interpreter: a slice of it; all cells under `-m exhaustive`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.parity.test_matrix import poisoned
 
 # With 17 rows more than one tile of rows has work. No size of SIZES is a power of two but one.
 EXTENTS = {(0, 3): None, (1, 1): None, (7, 3): (3, 0, 7), (7, 17): (7, 0, 3, *range(1, 8), *range(1, 8))}
-SLICE = ("gru", "mingru", "layer_norm(elman)", "lstm", "zoneout(gru)", "masked(lstm)")
+SLICE = ("gru", "mingru", "fastrnn", "layer_norm(elman)", "lstm", "zoneout(gru)", "masked(lstm)")
 
 
 def check(got: Results, want: Results, given: Problem, dtype: str, steps: int) -> None:
@@ -40,7 +40,7 @@ def test_gradients_of_gradients(name: str) -> None:
     check_twice(name)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell(name: str) -> None:
     for dtype in ("float64", "float32"):
