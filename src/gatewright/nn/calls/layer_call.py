@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn.calls.arguments import CallArguments
-from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_direction_of
+from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_both_directions, run_direction_of
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.calls.step_call import STRIDED
 from gatewright.nn.dropout import drop
@@ -315,14 +315,14 @@ def call_generic(
     resets = arguments.resets
     starts = None if resets is None else _resets_of_directions(layer, resets, arguments.values)
 
-    def run_direction(index: int, values: Tensor) -> CellResults:
+    def call_of(index: int, values: Tensor) -> CellCall:
         cell, (steps, batch) = layer.packed_cells[index], values.shape[:2]
         inputs = {trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch)
         if starts is not None:
             inputs[RESET] = starts[index]
-        call = CellCall(
+        return CellCall(
             cell,
             inputs,
             packed[index],
@@ -335,9 +335,15 @@ def call_generic(
             checkpoint=layer.checkpoint,
             newton=layer.newton if backend == "newton" else None,
         )
-        return run_direction_of(layer, index, backend, call)
 
-    results = _run_directions(layer, arguments.values, run_direction, gates)
+    def run_direction(index: int, values: Tensor) -> CellResults:
+        return run_direction_of(layer, index, backend, call_of(index, values))
+
+    def run_both(index: int, values: Tensor) -> Sequence[CellResults]:
+        return run_both_directions(backend, (call_of(index, values), call_of(index + 1, values)))
+
+    together = run_both if backend == "triton" else None
+    results = _run_directions(layer, arguments.values, run_direction, gates, together)
     return results if precision is None else rounded(results, precision)
 
 
