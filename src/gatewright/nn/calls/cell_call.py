@@ -27,6 +27,8 @@ from gatewright.trace.reset import RESET, reset_trace
 
 CellResults = tuple[Tensor, ...]
 """The output (time, batch, size), every state after the last step (1, batch, size), every gate that was asked for."""
+LevelResults = Sequence[CellResults]
+"""Those of both directions of a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
     return (ragged.fill_padding(output), *finals, *map(ragged.fill_padding, gates))
 
 
-def run_both_directions(backend: str, calls: tuple[CellCall, CellCall]) -> Sequence[CellResults]:
+def run_both_directions(backend: str, calls: tuple[CellCall, CellCall]) -> LevelResults:
     """Run the two directions of a level by a backend: those of padded sequences side by side on a GPU."""
     if backend == "triton" and is_eager() and all(call.is_plain for call in calls):
         (first, own), (second, others) = (_on_packed("triton", call) for call in calls)
