@@ -50,9 +50,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         Stream=lambda device: PlayedStream("second", happened),
     )
     monkeypatch.setattr(torch, "cuda", played)
-    streams._second_stream.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    streams.second_stream.cache_clear()
     yield happened
-    streams._second_stream.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    streams.second_stream.cache_clear()
 
 
 def launch(name: str, events: list[str]) -> Callable[[], list[PlayedTensor]]:

@@ -25,7 +25,7 @@ def run_on_two_streams(
     if not like.is_cuda:
         return first(), second()
     present = torch.cuda.current_stream(like.device)
-    other = _second_stream(present)
+    other = second_stream(present)
     other.wait_stream(present)  # until operands are complete
     try:
         with torch.cuda.stream(other):
@@ -40,6 +40,6 @@ def run_on_two_streams(
 
 
 @lru_cache(maxsize=64)
-def _second_stream(present: torch.cuda.Stream) -> torch.cuda.Stream:
+def second_stream(present: torch.cuda.Stream) -> torch.cuda.Stream:
     """The stream beside a stream: always the same, so that graphs of steps that were recorded for it serve again."""
     return torch.cuda.Stream(present.device)
