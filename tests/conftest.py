@@ -3,11 +3,9 @@
 import os
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +20,6 @@ isolation.enter(_FOLDER)
 import numpy as np  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from gatewright.threads import set_num_threads  # noqa: E402
 from tests.quick_runs import quick_run  # noqa: E402, F401 (a fixture)
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -96,17 +93,6 @@ def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     request.node.stash[_SEED_KEY] = seed
     isolation.seed_everything(seed)
     isolation.forbid_network(monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def _threads_again() -> Iterator[None]:
-    """A test that changes how many threads kernels and torch use changes it for itself."""
-    torch: Any = sys.modules.get("torch")
-    count = torch.get_num_threads() if torch else None
-    yield
-    set_num_threads(None)
-    if torch and torch.get_num_threads() != count:
-        torch.set_num_threads(count)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from gatewright import threads
 from gatewright.errors import OptionError
 from gatewright.threads import get_num_threads, set_num_threads
+
+
+@pytest.fixture(autouse=True)
+def _default_again() -> Iterator[None]:
+    yield
+    set_num_threads(None)
 
 
 def test_a_number_that_was_set_holds() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gatewright import set_num_threads, threads
+from gatewright import set_num_threads
 from gatewright.nn.engine.block_pool import BlockPool
 from gatewright.nn.engine.row_kernels import PackedMatrix, exponentials, linear_kernels
 
@@ -29,12 +29,11 @@ def expected_gradients(values: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_products_and_gradients_are_those_of_torch(sizes: tuple[int, int, int], dtype: torch.dtype, count: int) -> None:
-    before = threads.get_num_threads()
     set_num_threads(count)
     try:
         check_products(sizes, dtype)
     finally:
-        set_num_threads(before)
+        set_num_threads(None)
 
 
 def check_products(sizes: tuple[int, int, int], dtype: torch.dtype) -> None:
