@@ -20,18 +20,11 @@ from gatewright.lang import Cell
 from gatewright.nn import Newton, Recurrent
 from gatewright.schedule.linearized import unit_recurrence
 from gatewright.trace import simplify, trace_cell
+from tests.backends.triton.test_newton import CELLS as UNIT_CELLS
 from tests.backends.triton.test_newton import diagonal_gru, diagonal_lstm
 
 INPUT, HIDDEN, STEPS, BATCH = 3, 4, 9, 3
-CELLS: Mapping[str, Cell] = {
-    "diagonal GRU": diagonal_gru,
-    "diagonal LSTM": diagonal_lstm,
-    "indrnn": cells.indrnn,
-    "brc": cells.brc,
-    "sru with peepholes": cells.sru(peephole=True),
-    "unicornn": cells.unicornn,
-    "zoneout": gw.zoneout(0.3)(diagonal_gru),
-}
+CELLS: Mapping[str, Cell] = {**UNIT_CELLS, "zoneout": gw.zoneout(0.3)(diagonal_gru)}
 BLOCK = 4
 
 

@@ -158,8 +158,7 @@ class StageWriter:
         """The lines of a group. Of what is kept within a step only the values named in `kept` are stored."""
         kernel = self.kernel
         kernel.lines, kernel.tiles, kernel.axes, kernel.offsets = [], {}, {}, {}
-        stored = (stored_place(self.program, store)[1] for stage in group.stages for store in stage.stores)
-        for axis in dict.fromkeys([*group.axes(), *(shape[0] for shape in stored if shape)]):
+        for axis in group.axes():
             kernel.axis(axis, "" if group.whole else "BN")
         for stage in group.stages:
             computed = {work.target.name for work in stage.works()}
