@@ -150,6 +150,40 @@ def test_a_library_without_the_function_leaves_regions_to_the_pool() -> None:
     assert ran.stdout == "True None this build of PyTorch has no OpenMP threads that others can use\n"
 
 
+COMPILED_TWICE = """
+import gc, threading, torch
+from gatewright.backends.llvm.parallel import region
+torch.set_num_threads(2)
+compile_module, late, go_on = region.compile_module, threading.Event(), threading.Event()
+
+def compile_late(*arguments, **options):
+    if threading.current_thread() is not threading.main_thread():
+        late.set()
+        go_on.wait(60)
+    return compile_module(*arguments, **options)
+
+def run():
+    own = region.ParallelRegion(region.PhaseList([], 2), (0,), 1, (0, 0), 10**6, 0)
+    return region.run_region(own, 2) and own.memory.finished[0]
+
+region.compile_module = compile_late
+other = threading.Thread(target=run)
+other.start()
+late.wait(60)
+first = run()
+go_on.set()
+other.join()
+gc.collect()
+print(first, run())
+"""
+
+
+def test_threads_may_compile_the_first_region_at_the_same_time() -> None:
+    """Only the code of the last one stays; nobody may be led to what the other one had compiled."""
+    ran = subprocess.run([sys.executable, "-c", COMPILED_TWICE], capture_output=True, text=True, timeout=120)
+    assert (ran.stdout, ran.returncode) == ("2 2\n", 0), ran.stderr
+
+
 FORK = """
 import os, torch
 import gatewright as gw

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from gatewright.backends.llvm.jit.compile import compile_module
-from gatewright.backends.llvm.jit.machine_code import Library, Signature, address_of
+from gatewright.backends.llvm.jit.machine_code import Signature, address_of
 from gatewright.backends.llvm.jit.target import target_named
 from gatewright.backends.llvm.parallel.openmp import threads_of_torch
 from gatewright.backends.llvm.parallel.region_code import RegionMemory, RegionPhase, source_for
@@ -50,6 +50,8 @@ class ParallelRegion:
         edges: Any = None,
     ) -> None:
         code = _code()
+        # With the code itself: threads that make the first region at the same time may compile it twice, and only one
+        # of the two stays in the cache.
         self._kept = (phases, edges, code)
         self.memory = memory = RegionMemory()
         memory.spin_limit, memory.yield_processor = spin_limit, _yield_processor()
@@ -59,8 +61,8 @@ class ParallelRegion:
         memory.phases, memory.phase_count = phases.address, phases.count
         if edges is not None:
             memory.edges = ctypes.addressof(edges)
-        self.address, self.join_address = ctypes.addressof(memory), _join_address()
-        self._join, self._close = code["join"], code["close"]
+        self.address, self.join_address = ctypes.addressof(memory), code.join_address
+        self._join, self._close = code.join, code.close
 
     def expect(self, threads: int) -> None:
         """Say how many threads are to come; before any does."""
@@ -88,16 +90,19 @@ def run_region(region: ParallelRegion, threads: int) -> bool:
     return openmp.run(region, threads) if openmp else run_together(region, threads)
 
 
-@cache
-def _join_address() -> int:
-    """Of the function that a thread joins with, given the region's address."""
-    return address_of(_code()["join"])
+class _RegionCode:
+    """The functions of all regions, each called with the address of a region."""
+
+    def __init__(self) -> None:
+        target = target_named()
+        code = compile_module(lambda: source_for(target), _FUNCTIONS, key="parallel region", target=target)
+        self.join, self.close = code["join"], code["close"]
+        self.join_address = address_of(self.join)
 
 
 @cache
-def _code() -> Library:
-    target = target_named()
-    return compile_module(lambda: source_for(target), _FUNCTIONS, key="parallel region", target=target)
+def _code() -> _RegionCode:
+    return _RegionCode()
 
 
 @cache
