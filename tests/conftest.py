@@ -28,6 +28,7 @@ settings.load_profile("fixed")
 
 _GOLDEN_KEY = pytest.StashKey[GoldenFiles]()
 _SEED_KEY = pytest.StashKey[int]()
+_THREADS_KEY = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,6 +85,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         base = item.config.getoption("--seed")
         report.sections.append(("Seed", f"{item.stash[_SEED_KEY]} (run this test again with --seed={base})"))
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash[_THREADS_KEY] = isolation.thread_counts()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that leaves another number of threads behind fails, and not the one after it."""
+    result = yield
+    before, after = item.stash[_THREADS_KEY], isolation.thread_counts()
+    changed = {name: number for name, number in before.items() if after.get(name) != number}
+    assert not changed, f"the numbers of threads were {before} before this test, and are {after} after it"
+    return result
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,12 @@ def seed_everything(seed: int) -> None:
         torch.manual_seed(seed)
 
 
+def thread_counts() -> dict[str, int]:
+    """How many threads Gatewright and torch use, where they are loaded."""
+    loaded = ((name, sys.modules.get(name)) for name in ("gatewright", "torch"))
+    return {name: module.get_num_threads() for name, module in loaded if hasattr(module, "get_num_threads")}
+
+
 def _is_local(family: int, address: Any) -> bool:
     if family == getattr(socket, "AF_UNIX", None):
         return True
