@@ -14,7 +14,8 @@ from gatewright.nn.engine import sequence_function
 from gatewright.nn.engine.checkpointed import Checkpoint, run_checkpointed
 from gatewright.nn.engine.differentiable import EngineName, OperandDtype
 from gatewright.nn.engine.newton_operation import merged, newton_reports
-from gatewright.nn.engine.trace_operation import TraceOperation
+from gatewright.nn.engine.sequence_pair import run_pair
+from gatewright.nn.engine.trace_operation import Operands, TraceOperation
 from gatewright.nn.graphs import custom_ops, onnx_operators
 from gatewright.nn.graphs.looped import loop_of, run_looped, scanned, scripted
 from gatewright.nn.layer_interface import LayerInterface
@@ -26,6 +27,8 @@ from gatewright.trace.reset import RESET, reset_trace
 
 CellResults = tuple[Tensor, ...]
 """The output (time, batch, size), every state after the last step (1, batch, size), every gate that was asked for."""
+LevelResults = Sequence[CellResults]
+"""Those of both directions of a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class CellCall:
     def mode(self) -> RunMode:
         """How the cell is run."""
         return not self.noises, self.active is not None, self.gates, RESET in self.inputs
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all rows take all steps, and saved values are kept."""
+        return self.active is None and self.ragged is None and not self.checkpoint
 
     @property
     def sequences(self) -> dict[str, Tensor]:
@@ -129,22 +137,37 @@ def run_cell(backend: str, call: CellCall) -> CellResults:
     return (ragged.fill_padding(output), *finals, *map(ragged.fill_padding, gates))
 
 
+def run_both_directions(backend: str, calls: tuple[CellCall, CellCall]) -> LevelResults:
+    """Run the two directions of a level by a backend: those of padded sequences side by side on a GPU."""
+    if backend == "triton" and is_eager() and all(call.is_plain for call in calls):
+        (first, own), (second, others) = (_on_packed("triton", call) for call in calls)
+        if all(operation.takes(call.packed) for operation, call in zip((first, second), calls, strict=True)):
+            return run_pair((first, second), (own, others))
+    return [run_cell(backend, call) for call in calls]
+
+
 def _run_packed(engine: EngineName, call: CellCall) -> CellResults:
     """By an engine, on the tensors that the layer holds."""
+    operation, tensors = _on_packed(engine, call)
+    if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
+        return _run_by_name(engine, call)
+    ragged = call.ragged
+    ragged = None if ragged is None or ragged.is_known_whole else ragged
+    if call.checkpoint:
+        return run_checkpointed(operation, tensors, ragged, call.checkpoint)
+    return sequence_function.run(operation, tensors, ragged)
+
+
+def _on_packed(engine: EngineName, call: CellCall) -> tuple[TraceOperation, Operands]:
+    """The operation of a call on the tensors that the layer holds, and its operands."""
     cell, mode, dtype = call.cell, call.mode, call.like.dtype
     operation: TraceOperation = (
         cell.device_operation(mode, dtype, call.products, call.newton)
         if engine == "triton"
         else cell.operation(mode, dtype, call.products)
     )
-    if not operation.takes(call.packed):  # the unpacked parameters are converted, or refused with an error
-        return _run_by_name(engine, call)
-    sequences, ragged = call.sequences, call.ragged
-    tensors = (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
-    ragged = None if ragged is None or ragged.is_known_whole else ragged
-    if call.checkpoint:
-        return run_checkpointed(operation, tensors, ragged, call.checkpoint)
-    return sequence_function.run(operation, tensors, ragged)
+    sequences = call.sequences
+    return operation, (*(sequences[name] for name in operation.inputs), *call.packed, *call.states.values())
 
 
 def _run_padded(backend: str, call: CellCall) -> CellResults:

@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.nn.calls.arguments import CallArguments
-from gatewright.nn.calls.cell_call import CellCall, CellResults, draw, run_direction_of
+from gatewright.nn.calls.cell_call import (
+    CellCall,
+    CellResults,
+    LevelResults,
+    draw,
+    run_both_directions,
+    run_direction_of,
+)
 from gatewright.nn.calls.embedding_fold import EmbeddingFold
 from gatewright.nn.calls.step_call import STRIDED
 from gatewright.nn.dropout import drop
@@ -185,7 +192,7 @@ class _Directions(NamedTuple):
             return run_checkpointed(self.operations[index], (x, *self.operands[index]), self.ragged, self.checkpoint)
         return run(self.operations[index], (x, *self.operands[index]), self.ragged)
 
-    def run_both(self, index: int, x: Tensor) -> Sequence[CellResults]:
+    def run_both(self, index: int, x: Tensor) -> LevelResults:
         """Run a direction and the next one, for padded sequences."""
         if self.fold is not None and index < len(self.fold):
             return [self.run(index, x), self.run(index + 1, x)]
@@ -315,14 +322,14 @@ def call_generic(
     resets = arguments.resets
     starts = None if resets is None else _resets_of_directions(layer, resets, arguments.values)
 
-    def run_direction(index: int, values: Tensor) -> CellResults:
+    def call_of(index: int, values: Tensor) -> CellCall:
         cell, (steps, batch) = layer.packed_cells[index], values.shape[:2]
         inputs = {trace.inputs[0].name: values}
         if any(leaf.name == MASK for leaf in trace.inputs):
             inputs[MASK] = values.new_ones(steps, batch)
         if starts is not None:
             inputs[RESET] = starts[index]
-        call = CellCall(
+        return CellCall(
             cell,
             inputs,
             packed[index],
@@ -335,9 +342,15 @@ def call_generic(
             checkpoint=layer.checkpoint,
             newton=layer.newton if backend == "newton" else None,
         )
-        return run_direction_of(layer, index, backend, call)
 
-    results = _run_directions(layer, arguments.values, run_direction, gates)
+    def run_direction(index: int, values: Tensor) -> CellResults:
+        return run_direction_of(layer, index, backend, call_of(index, values))
+
+    def run_both(index: int, values: Tensor) -> LevelResults:  # an alias: Dynamo evaluates it
+        return run_both_directions(backend, (call_of(index, values), call_of(index + 1, values)))
+
+    together = run_both if backend == "triton" else None
+    results = _run_directions(layer, arguments.values, run_direction, gates, together)
     return results if precision is None else rounded(results, precision)
 
 
@@ -346,7 +359,7 @@ def _run_directions(
     values: Tensor,
     run_direction: Callable[[int, Tensor], CellResults],
     gates: bool,
-    run_both: Callable[[int, Tensor], Sequence[CellResults]] | None = None,
+    run_both: Callable[[int, Tensor], LevelResults] | None = None,
 ) -> LayerResults:
     """Run all directions, given by their index, of all levels; each level reads the output of the one below it.
 

@@ -1,7 +1,7 @@
 """Two sequences side by side as one differentiable operation: the two directions of a bidirectional layer.
 
-Each runs on one thread, forward and in the gradient. That is faster than both one after the other, each on all threads,
-where one is too small to be divided.
+On a CPU each runs on one thread, forward and in the gradient. That is faster than both one after the other, each on all
+threads, where one is too small to be divided. On a GPU each runs on a stream.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,22 +13,23 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gatewright.backends.llvm.runtime.side_by_side import SideBySide
+from gatewright.backends.triton.streams import run_on_two_streams
 from gatewright.nn.engine.autograd import ChangeMarks
 from gatewright.nn.engine.operation import SequenceOperation
 from gatewright.nn.engine.sequence_function import SequenceCall, is_first_order, run, start_gradients, without_base
-from gatewright.nn.engine.trace_operation import Operands, RunOutputs
+from gatewright.nn.engine.trace_operation import Operands, RunOutputs, TraceOperation
 from gatewright.threads import get_num_threads
 
-Pair = tuple[SequenceOperation, SequenceOperation]
+Pair = tuple[TraceOperation, TraceOperation]
+"""Both of one engine."""
 
 
 def run_pair(operations: Pair, operands: tuple[Operands, Operands]) -> list[tuple[Tensor, ...]]:
     """The results of two operations on padded sequences of one extent; see `sequence_function.run`."""
-    threads = get_num_threads()
     saves = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for own in operands for tensor in own
     )
-    if threads == 1 or not _pays(operations, operands, threads, saves=saves):
+    if not _pays(operations, operands, saves=saves):
         return [run(operation, own) for operation, own in zip(operations, operands, strict=True)]
     if not saves:
         outputs = _forward(operations, operands, saves=False)
@@ -39,28 +40,39 @@ def run_pair(operations: Pair, operands: tuple[Operands, Operands]) -> list[tupl
     return [results[:count], results[count:]]
 
 
-def _pays(operations: Pair, operands: tuple[Operands, Operands], threads: int, *, saves: bool) -> bool:
+def _pays(operations: Pair, operands: tuple[Operands, Operands], *, saves: bool) -> bool:
+    engines, threads = _of_cpu(operations), get_num_threads()
+    if not engines or threads == 1:
+        return not engines
     sequence = operands[0][0]
     assert sequence is not None
     extent = (sequence.shape[0], sequence.shape[1])
-    first, second = (operation.forward_executor(extent, saves=saves) for operation in operations)
+    first, second = (operation.forward_executor(extent, saves=saves) for operation in engines)
     return first.is_faster_beside(second, threads)
 
 
-def _forward(operations: Pair, operands: Sequence[Operands], *, saves: bool) -> list[RunOutputs]:
+def _of_cpu(operations: Pair) -> tuple[SequenceOperation, ...]:
+    """The operations, if they are those of the CPU engine."""
+    return tuple([operation for operation in operations if isinstance(operation, SequenceOperation)])
+
+
+def _forward(operations: Pair, operands: Sequence[Operands], *, saves: bool) -> Sequence[RunOutputs]:
+    runs = [partial(operation.forward, own, saves=saves) for operation, own in zip(operations, operands, strict=True)]
+    if not _of_cpu(operations):
+        like = operands[0][0]
+        assert like is not None
+        return run_on_two_streams(like, runs[0], runs[1], lambda outputs: (*outputs.for_gradient, *outputs.sums))
     beside = SideBySide()
-    outputs = [
-        operation.forward(own, saves=saves, beside=beside) for operation, own in zip(operations, operands, strict=True)
-    ]
+    outputs = [run(beside=beside) for run in runs]
     beside.run()
     return outputs
 
 
-def _result_count(operation: SequenceOperation) -> int:
+def _result_count(operation: TraceOperation) -> int:
     return 1 + len(operation.numbering.states) + len(operation.spec.trace.emits)
 
 
-def _operand_count(operation: SequenceOperation) -> int:
+def _operand_count(operation: TraceOperation) -> int:
     return operation.count + len(operation.numbering.states)
 
 
@@ -70,9 +82,10 @@ class _PairFunction(Function):
     @staticmethod
     def forward(calls: tuple[SequenceCall, SequenceCall], *operands: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the kernels of both."""
-        first, second = map(_of_engine, calls)
-        split = _operand_count(first)
-        outputs = _forward((first, second), (operands[:split], operands[split:]), saves=True)
+        first, second = calls
+        split = _operand_count(first.operation)
+        halves = operands[:split], operands[split:]
+        outputs = _forward((first.operation, second.operation), halves, saves=True)
         results: list[Tensor] = []
         for call, own in zip(calls, outputs, strict=True):
             call.outputs = own
@@ -98,7 +111,7 @@ class _PairFunction(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the kernels of both gradients. Where one is not asked for, or differentiated itself, they run one after
         the other."""
-        first, second = map(_of_engine, ctx.calls)
+        first, second = (call.operation for call in ctx.calls)
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
         split, end, results = (
             _operand_count(first),
@@ -111,36 +124,46 @@ class _PairFunction(Function):
             (tensors[split:end] + kept[ctx.kept[0] :], needed[split:], grads[results:]),
         ]
         wanted = [any(own_needed) and any(grad is not None for grad in own) for _, own_needed, own in parts]
-        beside = SideBySide() if all(wanted) and is_first_order(grads) and _gradients_pay(ctx.calls, parts) else None
-        gradients: list[Callable[[], Sequence[Tensor | None]]] = []
-        for call, part, marks, want in zip(ctx.calls, parts, ctx.marks, wanted, strict=True):
-            none = partial(_none, len(part[1]))
-            gradients.append(start_gradients(call, *part, marks, beside) if want else none)
-        if beside:
-            beside.run()
-        return (None, *[gradient for complete in gradients for gradient in complete()])
+        starts = [
+            partial(start_gradients, call, *part, marks) if want else partial(_no_gradients, len(part[1]))
+            for call, part, marks, want in zip(ctx.calls, parts, ctx.marks, wanted, strict=True)
+        ]
+        if all(wanted) and is_first_order(grads) and _gradients_pay(ctx.calls, parts):
+            return (None, *[gradient for own in _gradients(ctx.calls, starts, tensors[0]) for gradient in own])
+        return (None, *[gradient for start in starts for gradient in start()()])
 
 
-def _of_engine(call: SequenceCall) -> SequenceOperation:
-    assert isinstance(call.operation, SequenceOperation)
-    return call.operation
+def _gradients(
+    calls: tuple[SequenceCall, SequenceCall], starts: Sequence[Callable[..., Any]], like: Tensor
+) -> Sequence[Sequence[Tensor | None]]:
+    """Both gradients, side by side."""
+    if not _of_cpu((calls[0].operation, calls[1].operation)):
+        first, second = (lambda start=start: start()() for start in starts)
+        return run_on_two_streams(like, first, second, lambda gradients: gradients)
+    beside = SideBySide()
+    completes = [start(beside) for start in starts]
+    beside.run()
+    return [complete() for complete in completes]
 
 
-def _none(count: int) -> list[Tensor | None]:
-    return [None] * count
+def _no_gradients(count: int) -> Callable[[], list[Tensor | None]]:
+    return lambda: [None] * count
 
 
 # `Function.apply` inspects the signature of `forward` at every call; see `sequence_function`
 _apply: Callable[..., tuple[Tensor, ...]] = getattr(super(Function, _PairFunction), "apply")  # noqa: B009 (unknown to the checker)
 
 
-def _gradients_pay(calls: Sequence[SequenceCall], parts: Sequence[tuple[Any, Any, Any]]) -> bool:
+def _gradients_pay(calls: tuple[SequenceCall, SequenceCall], parts: Sequence[tuple[Any, Any, Any]]) -> bool:
+    if not all(call.operation.can_use_saved(grads) for call, (_, _, grads) in zip(calls, parts, strict=True)):
+        return False
+    engines = _of_cpu((calls[0].operation, calls[1].operation))
+    if not engines:
+        return True
     sequence = parts[0][0][0]
     extent = (sequence.shape[0], sequence.shape[1])
     first, second = (
-        _of_engine(call).gradient_executor(extent, grads, needed)
-        for call, (_, needed, grads) in zip(calls, parts, strict=True)
+        engine.gradient_executor(extent, grads, needed)
+        for engine, (_, needed, grads) in zip(engines, parts, strict=True)
     )
-    return all(
-        call.operation.can_use_saved(grads) for call, (_, _, grads) in zip(calls, parts, strict=True)
-    ) and first.is_faster_beside(second, get_num_threads())
+    return first.is_faster_beside(second, get_num_threads())
