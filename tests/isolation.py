@@ -73,8 +73,8 @@ def seed_everything(seed: int) -> None:
 
 def thread_counts() -> dict[str, int]:
     """How many threads Gatewright and torch use, where they are loaded."""
-    loaded = ((name, sys.modules.get(name)) for name in ("gatewright", "torch"))
-    return {name: module.get_num_threads() for name, module in loaded if hasattr(module, "get_num_threads")}
+    functions = {name: getattr(sys.modules.get(name), "get_num_threads", None) for name in ("gatewright", "torch")}
+    return {name: function() for name, function in functions.items() if function}
 
 
 def _is_local(family: int, address: Any) -> bool:
