@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gatewright as gw
 from gatewright import cells
+from gatewright.backends.triton import support
 from gatewright.errors import OptionError
 from gatewright.nn import Recurrent, backends
 from gatewright.nn.calls.fused_call import fused_or_reason
@@ -21,6 +23,7 @@ from gatewright.nn.precision import precision_of, tf32_is_allowed
 INPUT, HIDDEN = 2, 3
 BY_CUDNN = "torch.gru runs it by cuDNN; second derivatives are Triton's kernels"
 BY_TORCH = "torch.gru runs it (cuDNN on CUDA); masks, resets, gates and second derivatives go operation by operation"
+LAUNCHER_OBSTACLE = support.launcher_obstacle
 NO_GRU = "the equations are not those of torch.nn's RNN, GRU or LSTM"
 
 
@@ -47,6 +50,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(support, "launcher_obstacle", lambda: None)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setattr(backends, "TENSORS", (*backends.TENSORS, OnCuda))
 
@@ -113,6 +117,33 @@ def test_cudnn_has_not_the_products_that_a_layer_asks_for(products: Any, monkeyp
     assert plan_of(layer, on_cuda()).startswith("cudnn: ")
 
 
+@pytest.mark.parametrize(
+    ("version", "torch_version", "takes"), [(91300, "2.10.0", True), (91002, "2.13.0", False), (91300, "2.9.1", False)]
+)
+def test_bfloat16_by_cudnn_where_torch_hands_it_over(
+    version: int, torch_version: str, takes: bool, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
+    monkeypatch.setattr(torch, "__version__", torch_version)
+    layer, like = gw.nn.GRU(INPUT, HIDDEN), on_cuda(torch.bfloat16)
+    why = "this torch hands cuDNN no tensors in bfloat16"
+    if takes:
+        assert plan_of(layer, like).startswith("cudnn: ")
+        return
+    by_triton = "triton: kernels for this GPU; products in bfloat16, results in bfloat16; cuDNN cannot"
+    assert plan_of(layer, like) == f"{by_triton}: {why}"
+    layer.backend = "cudnn"
+    with pytest.raises(OptionError, match=f"\n  got: {why}\n"):
+        plan_of(layer, like)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_miopen_has_no_wide_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert plan_of(gw.nn.GRU(INPUT, HIDDEN), on_cuda()).startswith("cudnn: ")
+    assert plan_of(gw.nn.GRU(INPUT, HIDDEN), on_cuda(torch.float64)).startswith("torch-fused: ")
+
+
 @pytest.mark.usefixtures("gpu")
 def test_checkpoints_are_tritons_where_a_gradient_may_be_taken() -> None:
     layer = gw.nn.GRU(INPUT, HIDDEN)
@@ -156,6 +187,30 @@ def test_what_auto_takes_without_triton_and_on_old_gpus(gpu: None, monkeypatch: 
     assert plan_of(gw.nn.GRU(INPUT, HIDDEN), like) == (
         "torch-fused: Triton's kernels cannot run this: triton is not installed: pip install 'gatewright[gpu]'; "
         f"{BY_TORCH}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Failed to find C compiler."), "Failed to find C compiler."),
+        (CalledProcessError(1, ["gcc", "driver.c"]), "Command '['gcc', 'driver.c']' returned non-zero exit status 1."),
+        (PermissionError(13, "Permission denied", "/.triton"), "[Errno 13] Permission denied: '/.triton'"),
+    ],
+)
+def test_what_auto_takes_where_triton_cannot_build_its_launcher(
+    error: Exception, said: str, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Driver:
+        @property
+        def active(self) -> None:
+            raise error
+
+    monkeypatch.setattr(support, "launcher_obstacle", LAUNCHER_OBSTACLE.__wrapped__)
+    monkeypatch.setattr("triton.runtime.driver", Driver())
+    assert plan_of(Recurrent("gru", INPUT, HIDDEN), on_cuda()) == (
+        "torch: Triton's kernels cannot run this: Triton's launcher cannot be built, which needs gcc or clang, and "
+        f"Python.h: {said}; nor can cuDNN: {NO_GRU}"
     )
 
 

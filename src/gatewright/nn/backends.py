@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from gatewright.backends.triton.chips import OnChip
 from gatewright.backends.triton.newton import MOST_STATES_OF_A_KERNEL, Newton
@@ -111,15 +112,16 @@ def _choose_for_gpu(
         return Plan("triton", "; ".join([*_kernel_notes(like, precision), "asked for by name"]))
     if is_forward_mode():
         return Plan("torch", f"Triton's kernels cannot run this: {obstacle}")
-    fused = find_fused()
+    fused, no_cudnn = find_fused(), _cudnn_obstacle(like)
     if not isinstance(fused, str) and fused.name not in FASTER_THAN_CUDNN:
-        if _cudnn_obstacle(like) is None:
+        if no_cudnn is None:
             reason = _by_cudnn(fused, trace, like, precision)
             return Plan("cudnn", f"{reason}; no Triton kernel has been measured to be faster")
         if obstacle is not None:
             return Plan("torch-fused", f"Triton's kernels cannot run this: {obstacle}; {_FUSED.format(fused.name)}")
     if obstacle is None:
-        why = [f"cuDNN cannot: {fused}"] if isinstance(fused, str) else []
+        no_fused = fused if isinstance(fused, str) else no_cudnn
+        why = [f"cuDNN cannot: {no_fused}"] if no_fused else []
         return Plan("triton", "; ".join([*_kernel_notes(like, precision), *why]))
     reason = f"Triton's kernels cannot run this: {obstacle}"
     return Plan("torch", f"{reason}; nor can cuDNN: {fused}" if isinstance(fused, str) else reason)
@@ -238,7 +240,8 @@ def _device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
 
 def _cudnn_obstacle(like: Tensor | OnChip) -> str | None:
     """Why cuDNN computes nothing for such tensors; None where it may."""
-    return None if isinstance(like, OnChip) else _cudnn_device_obstacle(like.device)
+    obstacle = None if isinstance(like, OnChip) else _cudnn_device_obstacle(like.device)
+    return obstacle or _cudnn_dtype_obstacle(like.dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -248,6 +251,21 @@ def _cudnn_device_obstacle(device: torch.device) -> str | None:
     if not torch.backends.cudnn.is_available():
         return "this torch has no cuDNN"
     return None if torch.backends.cudnn.enabled else "torch.backends.cudnn.enabled is False"
+
+
+@torch.compiler.assume_constant_result
+def _cudnn_dtype_obstacle(dtype: torch.dtype) -> str | None:
+    """Why torch runs its functions step by step, without cuDNN, on tensors of a dtype: a silent change of speed."""
+    if torch.version.hip is not None:
+        takes = dtype in (torch.float32, torch.float16)
+    else:
+        takes = dtype != torch.bfloat16 or _cudnn_takes_bfloat16()
+    return None if takes else f"this torch hands cuDNN no tensors in {str(dtype).removeprefix('torch.')}"
+
+
+def _cudnn_takes_bfloat16() -> bool:
+    version = torch.backends.cudnn.version()  # None on a machine without it: a plan is for another one then
+    return TorchVersion(torch.__version__) >= "2.10" and (version is None or version >= 91300)
 
 
 def _mode_obstacle(like: Tensor | OnChip) -> str | None:
