@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.errors import OptionError, ShapeError
+from gatewright.nn.host_copies import copied_to
 from gatewright.nn.linear import Linear
 from gatewright.nn.sequence import Lengths, row_lengths, step_mask, unpack
 
@@ -140,7 +141,7 @@ class Pool(nn.Module):
                     got=f"shape {tuple(mask.shape)}",
                     do="transpose it if its axes are exchanged; time comes first unless batch_first=True",
                 )
-            present = mask.to(values.device) != 0
+            present = copied_to(mask, values.device) != 0
             return present.T if self.batch_first else present
         if lengths is not None:
             counts = row_lengths(lengths, steps=steps, batch=batch, device=values.device)

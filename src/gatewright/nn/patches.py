@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright.model_file.patches import CHANGES
+from gatewright.nn.host_copies import copied_to
 from gatewright.nn.sequence import step_mask
 
 
@@ -38,7 +39,7 @@ class Patches(nn.Module):
         """The patches, and how many of them each row has."""
         steps, batch, features = input.shape
         if lengths is not None:
-            lengths = torch.as_tensor(lengths).to(input.device)
+            lengths = copied_to(torch.as_tensor(lengths), input.device)
             input = input.masked_fill(~step_mask(lengths, steps, torch.bool)[..., None], 0)
             lengths = (lengths + (self.steps - 1)) // self.steps
         whole = functional.pad(input, (0, 0, 0, 0, 0, -steps % self.steps))

@@ -20,7 +20,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.backends.llvm.runtime.active_lines import ActiveLines
 from gatewright.errors import ShapeError
-from gatewright.nn.modes import is_simulated, is_transformed
+from gatewright.nn.host_copies import copied_to
+from gatewright.nn.modes import is_eager, is_simulated, is_transformed
 
 Lengths = Tensor | Sequence[int]
 
@@ -40,7 +41,7 @@ def row_lengths(lengths: Lengths, *, steps: int, batch: int, device: torch.devic
             do="pass one length for each row; with batch_first=True rows are the first axis of the input",
         )
     _check_range(counts, steps)
-    return counts if device is None else counts.to(device)
+    return counts if device is None else copied_to(counts, torch.device(device))
 
 
 def _check_range(lengths: Tensor, steps: int) -> None:
@@ -90,13 +91,17 @@ def _not_whole_numbers(got: str) -> ShapeError:
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:
-    """A PackedSequence as padded values (time, batch, ...) and lengths (batch,), in the caller's order of rows."""
+    """A PackedSequence as padded values (time, batch, ...) and lengths (batch,), in the caller's order of rows.
+
+    The lengths are on the CPU, or on the device of the values: the host waits for no device.
+    """
     data, sizes = packed.data, packed.batch_sizes
     steps, batch = len(sizes), int(sizes[0])
     values = data.new_zeros(steps * batch, *data.shape[1:]).index_copy_(0, _lines(packed), data)
     lengths = (sizes[:, None] > torch.arange(batch)).sum(0)  # in descending order
-    if packed.unsorted_indices is not None:
-        lengths = lengths[packed.unsorted_indices.cpu()]
+    order = packed.unsorted_indices
+    if order is not None and not (is_eager() and int(sizes[-1]) == batch):  # else all rows take all steps
+        lengths = copied_to(lengths, order.device)[order]
     return values.view(steps, batch, *data.shape[1:]), lengths
 
 
@@ -108,7 +113,7 @@ def _lines(packed: PackedSequence) -> Tensor:
     lines = torch.arange(len(sizes), device=device)[:, None] * batch + (rows if order is None else order)
     is_taken = torch.arange(batch) < sizes[:, None]
     # which lines are taken is decided on the CPU, where the sizes are: the host need not wait for a device
-    return lines.view(-1)[is_taken.view(-1).nonzero().view(-1).to(device)]
+    return lines.view(-1)[copied_to(is_taken.view(-1).nonzero().view(-1), device)]
 
 
 def repack(values: Tensor, like: PackedSequence) -> PackedSequence:
@@ -161,6 +166,14 @@ class RaggedRows:
 
     lengths: Tensor  # (batch,), int64
     steps: int
+    on_cpu: Tensor | None = None  # the same lengths, where the host knows those on a GPU
+
+    @classmethod
+    def on(cls, lengths: Tensor, steps: int, device: torch.device) -> Self:
+        """The rows of a batch on a device, from lengths that are there or on the CPU: they are copied."""
+        own = lengths.clone()
+        known = own.is_cpu and device.type == "cuda" and is_eager()
+        return cls(copied_to(own, device), steps, own if known else None)
 
     @classmethod
     def of_packed(cls, packed: PackedSequence) -> Self | None:
@@ -184,12 +197,17 @@ class RaggedRows:
     @cached_property
     def is_whole(self) -> bool:
         """Whether every row takes every step."""
-        return self.active.is_whole if self.lengths.is_cpu else bool((self.lengths == self.steps).all())
+        return self.active.is_whole if self.lengths.is_cpu else bool((self.on_host == self.steps).all())
 
     @property
     def is_known_whole(self) -> bool:
         """Whether every row takes every step, as far as the host knows without waiting for a device."""
-        return self.lengths.is_cpu and self.is_whole
+        return (self.lengths.is_cpu or self.on_cpu is not None) and self.is_whole
+
+    @cached_property
+    def on_host(self) -> Tensor:
+        """The lengths on the CPU; the host waits for a device that alone knows them."""
+        return self.lengths.cpu() if self.on_cpu is None else self.on_cpu
 
     @cached_property
     def active(self) -> ActiveLines:

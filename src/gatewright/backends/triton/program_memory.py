@@ -150,7 +150,9 @@ class ProgramMemory:
 
         Only the atom tells a number of each row from a vector that all rows share: there may be as many units as rows.
         """
-        array = torch.as_tensor(value, dtype=self.dtype, device=self.device)
+        # filled on the device: the host would wait for a number that it copies there
+        is_tensor = isinstance(value, Tensor)
+        array = value.to(self.dtype) if is_tensor else torch.full((), value, dtype=self.dtype, device=self.device)
         return (array if atom.shape else widened(array, len(shape))).expand(shape)
 
     def arguments(self, arguments: Iterable[Argument]) -> dict[Argument, Tensor | None]:

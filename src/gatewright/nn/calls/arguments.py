@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewright.axes import bind
 from gatewright.errors import ShapeError
+from gatewright.nn.host_copies import copied_to
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.precision import Precision
 from gatewright.nn.sequence import RaggedRows, row_lengths, unpack
@@ -70,7 +71,7 @@ def read_arguments(
     ragged = None
     if lengths is not None:
         # a copy, since the gradient reads them again
-        ragged = RaggedRows(row_lengths(lengths, steps=steps, batch=batch, device=values.device).clone(), steps)
+        ragged = RaggedRows.on(row_lengths(lengths, steps=steps, batch=batch), steps, values.device)
     active = None if mask is None else _marked(layer, "a mask that does", ragged, mask, values, batched)
     starts = None if resets is None else _marked(layer, "resets that do", ragged, resets, values, batched)
     states = _states(layer, hx, batch, batched)
@@ -201,7 +202,8 @@ def _marked(
     """Which steps of which rows are marked, (time, batch): within a row's length, and where the mark is not 0."""
     steps, batch = values.shape[:2]
     expected = ((batch, steps) if layer.batch_first else (steps, batch)) if batched else (steps,)
-    passed = marks.to(values.device) if isinstance(marks, Tensor) else _as_marks(layer, what, marks, values, expected)  # pyright: ignore[reportUnnecessaryIsInstance]
+    is_tensor = isinstance(marks, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
+    passed = copied_to(marks, values.device) if is_tensor else _as_marks(layer, what, marks, values, expected)
     marks = passed.unsqueeze(1) if not batched and passed.dim() == 1 else passed
     marks = marks.transpose(0, 1) if batched and layer.batch_first and marks.dim() == 2 else marks
     if marks.shape != (steps, batch):
@@ -216,7 +218,7 @@ def _marked(
 def _as_marks(layer: LayerInterface, what: str, marks: object, like: Tensor, expected: tuple[int, ...]) -> Tensor:
     """A tensor of marks that a caller gave as something else."""
     try:
-        return torch.as_tensor(marks, device=like.device)
+        return copied_to(torch.as_tensor(marks, device="cpu"), like.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(
             f"{_name(layer)} was given {what} not fit",

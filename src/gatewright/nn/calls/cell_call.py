@@ -73,7 +73,8 @@ class CellCall:
     @property
     def is_plain(self) -> bool:
         """Whether all rows take all steps, and saved values are kept."""
-        return self.active is None and self.ragged is None and not self.checkpoint
+        is_padded = self.ragged is None or self.ragged.is_known_whole
+        return self.active is None and is_padded and not self.checkpoint
 
     @property
     def sequences(self) -> dict[str, Tensor]:

@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, invert_permutation, pack_padded_sequence, pad_packed_sequence
 
 from gatewright.backends.triton.chips import OnChip
 from gatewright.nn.backends import differentiable_backend
 from gatewright.nn.calls.arguments import CallArguments
 from gatewright.nn.calls.layer_call import LayerResults, call_generic
 from gatewright.nn.calls.second_derivatives import TwiceDifferentiable
+from gatewright.nn.host_copies import copied_to
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.modes import is_derived_by_transform, is_transformed
 from gatewright.nn.precision import Precision, products_beyond_torch
-from gatewright.nn.sequence import RaggedRows, repack, unpack
+from gatewright.nn.sequence import RaggedRows, order_states, repack, unpack
 from gatewright.nn.torch_fused import Fused, Results, fused_of, run_fused
 
 
@@ -102,18 +103,28 @@ def _run(layer: LayerInterface, fused: Fused, arguments: CallArguments, packed: 
     if ragged is None or ragged.is_whole:
         return run_fused(fused, layer, values, states, packed=packed, like=arguments.packed)
     # a PackedSequence has no rows without steps: they take one step, which is undone afterwards
-    lengths = ragged.lengths.cpu()
+    lengths = ragged.on_host
     has_idle_rows = bool((lengths == 0).any())
     values = ragged.fill_padding(values) if has_idle_rows else values
-    sequence = pack_padded_sequence(values, lengths.clamp(min=1), enforce_sorted=False)
+    sequence = _packed(values, lengths.clamp(min=1))
     data, finals = run_fused(fused, layer, sequence.data, states, packed=packed, like=sequence)
-    output, _ = pad_packed_sequence(PackedSequence(data, *sequence[1:]), total_length=ragged.steps)
+    in_order, _ = pad_packed_sequence(PackedSequence(data, sequence.batch_sizes), total_length=ragged.steps)
+    output = order_states(in_order, sequence.unsorted_indices)
     if not has_idle_rows:
         return output, finals
     is_taken = (ragged.lengths > 0)[:, None]
     initial = states or (values.new_zeros(()),) * len(finals)
     ends = tuple(torch.where(is_taken, final, state) for final, state in zip(finals, initial, strict=True))
     return ragged.fill_padding(output), ends
+
+
+def _packed(values: Tensor, lengths: Tensor) -> PackedSequence:
+    """A batch packed by lengths on the CPU. torch's own function waits for a GPU to have the order of the rows."""
+    order = lengths.argsort(descending=True, stable=True)
+    on_device = copied_to(order, values.device)
+    packed = pack_padded_sequence(values.index_select(1, on_device), lengths[order])
+    unsorted = invert_permutation(on_device)
+    return PackedSequence(packed.data, packed.batch_sizes, on_device, unsorted)
 
 
 def _run_differentiably(
@@ -125,7 +136,7 @@ def _run_differentiably(
     if arguments.packed is None:
         return call_generic(layer, backend, arguments, packed, precision=computed)
     values, lengths = unpack(PackedSequence(arguments.values, *arguments.packed[1:]))
-    ragged = RaggedRows(lengths.to(values.device), values.shape[0])
+    ragged = RaggedRows.on(lengths, values.shape[0], values.device)
     padded = replace(arguments, values=values, ragged=ragged)
     results = call_generic(layer, backend, padded, packed, precision=computed)
     return results._replace(output=repack(results.output, arguments.packed).data)

@@ -58,7 +58,12 @@ def _ragged_part(ragged: RaggedRows | None, part: TimeBlock) -> RaggedRows | Non
     through it."""
     if ragged is None:
         return None
-    within = RaggedRows((ragged.lengths - part.start).clamp(0, part.steps), part.steps)
+    lengths, on_cpu = (
+        None if lengths is None else (lengths - part.start).clamp(0, part.steps)
+        for lengths in (ragged.lengths, ragged.on_cpu)
+    )
+    assert lengths is not None
+    within = RaggedRows(lengths, part.steps, on_cpu)
     return None if within.is_known_whole else within
 
 
