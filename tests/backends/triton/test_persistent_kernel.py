@@ -16,6 +16,7 @@ from torch import Tensor
 from triton.runtime.interpreter import interpreter_builder
 
 from gatewright.backends.triton import persistent_kernel
+from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.persistent_kernel import COUNTERS, PersistentLoop, persistent_text
@@ -107,6 +108,14 @@ def test_more_tiles_of_rows_than_processors_are_refused() -> None:
     arrays = {argument: torch.zeros(0) for argument in loop.kernel.arguments}
     with pytest.raises(ValueError, match="8449 rows have more tiles than a GPU has processors: use the stepped form"):
         loop.layout(arrays, 132 * 64 + 1)
+
+
+def test_chips_of_amd_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persistent_kernel, "chip_of", lambda device: CHIPS["gfx942"])
+    loop = PersistentLoop(plan(traces("elman")["step"]), {"hidden": 5, "input": 3}, DOUBLE)
+    arrays = {argument: torch.zeros(0) for argument in loop.kernel.arguments}
+    with pytest.raises(ValueError, match="the persistent form does not run on gfx942: use the stepped form"):
+        loop.layout(arrays, 1)
 
 
 def test_a_state_without_a_start_begins_with_zeros(rng: np.random.Generator) -> None:

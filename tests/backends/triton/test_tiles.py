@@ -1,5 +1,7 @@
 """The tiles of kernels of stages: by size, and what the kernels take with them on chips that are not there."""
 
+from dataclasses import replace
+
 import pytest
 
 from gatewright.backends.triton.chips import CHIPS
@@ -74,6 +76,17 @@ def test_tiles_of_matrix_instructions_of_amd() -> None:
     terms = [term for product in group.products for term in product.terms]
     bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
     assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).constants["BN"] == 16
+
+
+def test_no_products_in_tensor_memory() -> None:
+    """From 64 rows on Triton multiplies there, which several of its versions do wrongly."""
+    sizes = {"input": 8, "hidden": 1024}
+    (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
+    bytes_of = {name: 4 for product in group.products for term in product.terms for name in (term.matrix, "h")}
+    chips = [*CHIPS.values(), replace(CHIPS["sm_100"], architecture=103)]  # a B300
+    rows = {chip.architecture: product_tile(group, sizes, 256, bytes_of, chip).constants["BM"] for chip in chips}
+    assert (rows[90], rows[100], rows[103]) == (64, 32, 32)
+    assert rows[120] == 64  # which has no such memory
 
 
 def test_stages_without_products_share_a_kernel_where_whole_axes_fit() -> None:

@@ -29,6 +29,11 @@ class Chip:
     registers: int
     processors: int
 
+    @property
+    def has_tensor_memory(self) -> bool:
+        """Whether tensor cores have memory of their own: of NVIDIA's chips those of data centres from sm_100 on."""
+        return isinstance(self.architecture, int) and 100 <= self.architecture < 120
+
 
 @dataclass(frozen=True, slots=True)
 class OnChip:

@@ -36,7 +36,7 @@ from gatewright.schedule.program import Product, Program, Reduction, Stage, oper
 from gatewright.trace.ir import names_of
 
 COUNTERS = Argument(ArgumentKind.COUNTERS, "counters")
-"""One for each tile of rows: how often programs have arrived at its barriers."""
+"""One for each tile of rows: how often programs have arrived at its barriers. Past 2**31 it goes on below zero."""
 
 # All threads of a program have stored before one of them counts; what they load afterwards was stored before others
 # counted. Release and acquire order memory between processors, the barriers of a program order its own threads.
@@ -46,7 +46,7 @@ def grid_barrier(counter, goal):
     """Wait until all programs of a tile of rows have arrived `goal` times in all."""
     tl.debug_barrier()
     tl.atomic_add(counter, 1, sem="release", scope="gpu")
-    while tl.atomic_add(counter, 0, sem="acquire", scope="gpu") < goal:
+    while tl.atomic_add(counter, 0, sem="acquire", scope="gpu") - goal < 0:
         pass
     tl.debug_barrier()
 '''
@@ -178,7 +178,8 @@ class PersistentLoop:
         """Take all steps. `arrays` are those of `arguments`. A START that is absent or None is zeros; without LENGTHS
         all rows take all steps.
 
-        Raises ValueError where there are more tiles of rows than processors: they could not wait for each other.
+        Raises ValueError where there are more tiles of rows than processors: they could not wait for each other; and on
+        chips of AMD.
         """
         if not batch or not self.program.loop:
             return
@@ -198,6 +199,10 @@ class PersistentLoop:
     def layout(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[LaunchOptions, int]:
         """The tile that all stages share, and the number of programs of a tile of rows."""
         chip = chip_of(next(iter(arrays.values())).device)
+        if chip.backend != "cuda":
+            # a barrier of a program waits for what its threads store to shared memory, not to global memory, and the
+            # thread that counts for all of them waits for its own stores only (gfx942's assembly)
+            raise ValueError(f"the persistent form does not run on {chip.name}: use the stepped form")
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch, chip) for group in groups if group.products]
         tile = max(tiles, key=_extent, default=LaunchOptions({"BM": 16, "BN": 16, "BK": 16}))

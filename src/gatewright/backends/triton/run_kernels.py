@@ -16,7 +16,7 @@ from gatewright.backends.triton.scan_kernel import SPANS, ScanPhase
 from gatewright.backends.triton.scan_launch import FEATURES, ScanKernel, number_of_spans
 from gatewright.backends.triton.scan_stage import scan_stage
 from gatewright.backends.triton.step_kernel import ADVANCE
-from gatewright.backends.triton.stepped import BEGIN_TILE
+from gatewright.backends.triton.stepped import ADVANCE_OPTIONS, BEGIN_TILE
 from gatewright.backends.triton.tiles import elementwise_tile, step_tile
 from gatewright.schedule.fused import FusedScan, PassPart
 from gatewright.schedule.program import Phase
@@ -141,7 +141,7 @@ class _Kernels:
             tile = step_tile(self.run.program, group, self.run.sizes, arrays, batch, self.chip)
             aligned = LaunchOptions({**tile.constants, "ALIGNMENT": 16}, tile.warps, tile.stages)
             yield self._kernel("the loop, every step", text, aligned)
-        yield self._kernel("after several steps", ADVANCE, LaunchOptions())
+        yield self._kernel("after several steps", ADVANCE, ADVANCE_OPTIONS)
 
 
 def _memory(arguments: Iterable[Argument], precision: KernelPrecision) -> dict[Argument, str | None]:

@@ -35,6 +35,8 @@ from gatewright.schedule.program import Program
 
 BEGIN_TILE = LaunchOptions({"BM": 4, "BN": 128})
 """Of the kernel before the first step."""
+ADVANCE_OPTIONS = LaunchOptions(warps=1)
+"""Of the kernel after several steps. Of several warps one might read what another one has stored already."""
 SHAPES_KEPT = 64
 """Numbers of rows, dtypes and devices for which it is known how kernels are launched."""
 
@@ -145,7 +147,7 @@ class SteppedLoop:
         for step in range(count):
             for step_kernel in kernels:
                 step_kernel.function[step_kernel.grid](table, step, batch, **step_kernel.constants)
-        kernel(ADVANCE)[(1,)](table, count)
+        kernel(ADVANCE)[(1,)](table, count, **ADVANCE_OPTIONS.keywords())
 
 
 def with_row_arrays(

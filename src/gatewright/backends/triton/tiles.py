@@ -24,6 +24,9 @@ and little enough for every chip but AMD's."""
 ROWS = (16, 32, 64)
 FEATURES: Mapping[str, tuple[int, ...]] = {"cuda": (8, 16, 32, 64), "hip": (16, 32, 64)}
 """Sides of the tiles of products: matrix instructions take 16 rows, and 8 features (AMD's: 16)."""
+ROWS_BESIDE_TENSOR_MEMORY = 32
+"""The most rows of a tile on sm_100 and sm_103. From 64 rows on Triton multiplies in tensor memory there; versions
+of it (3.4 to 3.8 among them) add two products of one loop to one sum wrongly then: triton-lang/triton#10821, #9871."""
 
 
 def grid_of(tile: LaunchOptions, group: StageGroup, sizes: Mapping[str, int], rows: int) -> tuple[int, int]:
@@ -64,7 +67,9 @@ def product_tile(
     possible = [
         (height, width)
         for height, width in combinations(ROWS, FEATURES[chip.backend])
-        if height * width <= 256 * ELEMENTS_OF_A_THREAD and height < 2 * max(rows, ROWS[0])
+        if height * width <= 256 * ELEMENTS_OF_A_THREAD
+        and height < 2 * max(rows, ROWS[0])
+        and not (chip.has_tensor_memory and height > ROWS_BESIDE_TENSOR_MEMORY)
     ]
     height, width = min(possible, key=cost)
     deepest = max(sizes[term.vector.shape[0]] for term, _ in terms)
