@@ -1,8 +1,10 @@
 """Steps recorded as graphs: what a CUDA graph does is played here by calls that are kept and repeated."""
 
+import gc
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from functools import partial
+from threading import current_thread, main_thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewright.backends.triton.step_graphs import Launch, RecordedSteps, StepGraphCache, UnrecordedSteps, pieces
+from gatewright.backends.triton.step_graphs import (
+    Launch,
+    RecordedSteps,
+    StepGraphCache,
+    UnrecordedSteps,
+    allocate_apart,
+    pieces,
+    record_graph,
+)
 from gatewright.backends.triton.stepped import SteppedLoop
 from tests.backends.triton.processes import checked_output
 from tests.backends.triton.staged import DOUBLE, check_against_reference, traces
@@ -69,7 +79,8 @@ class Streams:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: self.captures)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=1))
-        self.cache = StepGraphCache(self.record)
+        monkeypatch.setenv("TRITON_INTERPRET", "0")
+        self.cache = StepGraphCache(self.record, lambda allocate, device: allocate())
         self.launched: list[int] = []
         self.recorded: list[int] = []
 
@@ -126,6 +137,74 @@ def test_a_caller_records_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) 
         streams.captures = False
         streams.run(9)
     assert streams.run(9) == ([], [])
+
+
+def test_kernels_in_the_interpreter_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert [streams.run(9) for _ in range(2)] == [([9], [])] * 2
+
+
+class PlayedGraph:
+    """A CUDA graph that is recorded while `noted` looks on."""
+
+    def __init__(self, noted: list[object]) -> None:
+        self.noted = noted
+
+    def capture_begin(self, capture_error_mode: str) -> None:
+        self.noted.append(capture_error_mode)
+
+    def capture_end(self) -> None:
+        self.noted.append("end")
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What happens on a device that is played."""
+    found: list[object] = []
+
+    @contextmanager
+    def stream(entered: object) -> Generator[None]:
+        found.append((entered, current_thread() is main_thread()))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: PlayedGraph(found))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: "new")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "present")
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    return found
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_nothing_is_collected_while_a_graph_is_recorded(collects: bool, noted: list[object]) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        record_graph(lambda: noted.append(gc.isenabled()))
+        with pytest.raises(RuntimeError, match="no kernel"):
+            record_graph(partial(fail, "no kernel"))
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert noted == [("new", True), "thread_local", False, "end", ("new", True), "thread_local", "end"]
+
+
+def fail(said: str) -> None:
+    raise RuntimeError(said)
+
+
+def test_what_is_kept_is_allocated_by_another_thread_on_the_present_stream(noted: list[object]) -> None:
+    table = torch.zeros(2)
+    assert allocate_apart(lambda: table, torch.device("cuda:0")) is table
+    assert noted == [("present", False)]
+
+
+def test_a_table_that_is_kept_is_allocated_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, apart = Streams(monkeypatch), list[torch.device]()
+    streams.cache = StepGraphCache(streams.record, lambda allocate, device: (apart.append(device), allocate())[1])
+    for kept in (0, 1, 1):
+        streams.run(9)
+        assert len(apart) == kept
 
 
 @pytest.mark.gpu

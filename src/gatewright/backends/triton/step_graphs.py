@@ -1,7 +1,9 @@
 """CUDA graphs of the steps of a loop: each holds the kernels of some number of steps, and is launched as one."""
 
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
@@ -9,6 +11,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from gatewright.backends.triton.load import is_interpreted
 
 STEPS_OF_GRAPHS = (64, 8, 1)
 """A sequence is cut into pieces of these lengths: with 64 steps in a launch it costs next to nothing a step, and the
@@ -48,11 +52,31 @@ class Replayable(Protocol):
         ...
 
 
+_recording = Lock()
+
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Keep everything else of this process out of a recording, as far as it would end it.
+
+    torch's generator of random numbers, and its pool of streams, know one recording at a time. And what the garbage
+    collector finds may be a graph, or a module of kernels: CUDA lets nobody destroy these meanwhile.
+    """
+    with _recording:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
+
+
 def record_graph(launch: Callable[[], None]) -> Replayable:
     """Record launches as a CUDA graph; they do not run."""
     graph = torch.cuda.CUDAGraph()
     # the default stream cannot be recorded; on a new one there is nothing to wait for
-    with torch.cuda.stream(torch.cuda.Stream()):
+    with _alone(), torch.cuda.stream(torch.cuda.Stream()):
         # what other threads do meanwhile, such as to allocate memory, does not end the recording
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -65,8 +89,26 @@ def record_graph(launch: Callable[[], None]) -> Replayable:
     return graph
 
 
+def allocate_apart(allocate: Callable[[], Tensor], device: torch.device) -> Tensor:
+    """Memory that is kept, of the present stream, and of no pool that a caller has opened for this thread.
+
+    torch.compile(mode="reduce-overhead") opens one while it warms up, and gives its memory to others afterwards. Such
+    pools are for a thread, so another one allocates.
+    """
+    stream = torch.cuda.current_stream(device)
+
+    def on_stream() -> Tensor:
+        with torch.cuda.stream(stream):
+            return allocate()
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(on_stream).result()
+
+
 Record = Callable[[Callable[[], None]], Replayable]
 """Record what a call launches."""
+Allocate = Callable[[Callable[[], Tensor], torch.device], Tensor]
+"""Call a function that allocates memory on a device."""
 
 
 class RecordedSteps:
@@ -87,8 +129,8 @@ class RecordedSteps:
 class StepGraphCache:
     """The graphs of one loop, by shape and stream."""
 
-    def __init__(self, record: Record = record_graph) -> None:
-        self._record = record
+    def __init__(self, record: Record = record_graph, allocate: Allocate = allocate_apart) -> None:
+        self._record, self._allocate = record, allocate
         self._recorded: OrderedDict[Hashable, RecordedSteps | None] = OrderedDict()
         self._lock = Lock()
 
@@ -101,7 +143,7 @@ class StepGraphCache:
         Kernels are recorded once a run of the shape has taken steps on the stream: that one compiles them, which cannot
         be recorded. While a caller records a graph of their own, the kernels become part of that graph.
         """
-        if device.type != "cuda" or torch.cuda.is_current_stream_capturing():
+        if device.type != "cuda" or is_interpreted() or torch.cuda.is_current_stream_capturing():
             yield UnrecordedSteps(table(), launch)
             return
         key = (device, torch.cuda.current_stream(device).cuda_stream, shape)
@@ -115,7 +157,10 @@ class StepGraphCache:
                     return
                 self._recorded[key] = None
             else:
-                recorded = self._recorded[key] = self._recorded[key] or RecordedSteps(table(), launch, self._record)
+                recorded = self._recorded[key]
+                if recorded is None:
+                    recorded = RecordedSteps(self._allocate(table, device), launch, self._record)
+                    self._recorded[key] = recorded
                 self._recorded.move_to_end(key)
                 yield recorded
             while len(self._recorded) > GRAPHS_KEPT:
