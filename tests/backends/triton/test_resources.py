@@ -17,7 +17,7 @@ from tests.backends.triton.processes import json_of
 
 COMPILED = """
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from gatewright import cells
 from gatewright.backends.triton.choice import first_that_fits
@@ -35,8 +35,9 @@ memory = {argument: None for argument in text.arguments if argument.kind is Argu
 constants = {"BM": 16, "BACKWARDS": False, "RAGGED": False}
 candidates = [LaunchOptions(constants)]
 reports = {}
-for target in ("sm_90", "gfx942"):
-    options, resources = first_that_fits(text, CHIPS[target], KernelPrecision(mode="tf32"), candidates, memory)
+chips = CHIPS | {"gfx90a": replace(CHIPS["gfx942"], name="gfx90a", architecture="gfx90a")}
+for target in ("sm_90", "gfx942", "gfx90a"):
+    options, resources = first_that_fits(text, chips[target], KernelPrecision(mode="tf32"), candidates, memory)
     reports[target] = {"rows": options.constants["BM"], **asdict(resources)}
 before = resources_cache().status()
 first_that_fits(text, CHIPS["sm_90"], KernelPrecision(mode="tf32"), candidates, memory)
@@ -55,8 +56,19 @@ def test_a_kernel_is_compiled_for_chips_that_are_not_there_and_once(tmp_path: Pa
         # three matrices, each padded to 64 x 64 numbers of four bytes, or registers in their place
         assert 8 <= report["registers"] <= CHIPS[target].registers
         assert report["shared_bytes"] <= CHIPS[target].shared_bytes
+    assert reports["gfx90a"]["rows"] == 16  # which has no tf32: its products are of float32 numbers
     assert reports["sm_90"]["shared_bytes"] >= 3 * 64 * 64 * 4
     assert (reports["read"], reports["compiled"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "modes"),
+    [(80, ("tf32", "tf32x3")), (103, ("tf32", "tf32x3")), ("gfx942", ("tf32", "ieee")), ("gfx950", ("ieee", "ieee"))],
+)
+def test_chips_multiply_in_modes_that_they_have(architecture: int | str, modes: tuple[str, str]) -> None:
+    chip = replace(CHIPS["gfx942" if isinstance(architecture, str) else "sm_90"], architecture=architecture)
+    assert (chip.product_mode("tf32"), chip.product_mode("tf32x3")) == modes
+    assert chip.product_mode("ieee") == "ieee"
 
 
 def test_the_processors_of_a_device_are_counted_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from gatewright.backends.triton.kernel_precision import ProductMode
 from gatewright.errors import OptionError
 
 KIB = 1024
@@ -33,6 +34,14 @@ class Chip:
     def has_tensor_memory(self) -> bool:
         """Whether tensor cores have memory of their own: of NVIDIA's chips those of data centres from sm_100 on."""
         return isinstance(self.architecture, int) and 100 <= self.architecture < 120
+
+    def product_mode(self, asked: ProductMode) -> ProductMode:
+        """How float32 numbers are multiplied where a mode is asked for: as float32 where the chip has no such products.
+
+        Of AMD's chips only gfx942 multiplies in tf32, and Triton refuses to compile the mode for others.
+        """
+        has_mode = self.backend == "cuda" or (asked == "tf32" and self.architecture == "gfx942")
+        return asked if has_mode else "ieee"
 
 
 @dataclass(frozen=True, slots=True)

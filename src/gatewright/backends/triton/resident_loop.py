@@ -52,7 +52,7 @@ class ResidentLoop:
         with on_device(like):
             kernel(self.kernel)[(-(-batch // options.constants["BM"]),)](
                 *pointers(self.kernel.arguments, arrays), steps, batch,
-                **constants_of(self.precision), **options.keywords(),
+                **constants_of(self.precision, chip_of(like.device)), **options.keywords(),
             )  # fmt: skip
 
     def options(self, arrays: Mapping[Argument, Tensor | None]) -> LaunchOptions | None:

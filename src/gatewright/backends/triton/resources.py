@@ -103,7 +103,7 @@ def compile_kernel(
         )
     function = kernel(text)
     names: list[str] = function.arg_names
-    values: dict[str, Any] = {**text.constants, **constants_of(precision), **options.constants}
+    values: dict[str, Any] = {**text.constants, **constants_of(precision, chip), **options.constants}
     values = {name: value for name, value in values.items() if name in names}
     typed: dict[str, str | None] = {
         name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)
@@ -127,14 +127,15 @@ def compile_kernel(
     return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, options.warps))
 
 
-def constants_of(precision: KernelPrecision) -> dict[str, Any]:
-    """The constexpr parameters by which a kernel learns the dtypes that it computes in."""
+def constants_of(precision: KernelPrecision, chip: Chip | None = None) -> dict[str, Any]:
+    """The constexpr parameters by which a kernel learns the dtypes that it computes in. One with products of its own
+    needs the chip."""
     import triton.language as tl
 
     return {
         "A": getattr(tl, precision.numbers),
         "D": getattr(tl, precision.operands),
-        "P": precision.mode,
+        "P": chip.product_mode(precision.mode) if chip else precision.mode,
         "EMULATED": is_interpreted(),
     }
 

@@ -110,13 +110,13 @@ class SteppedLoop:
         return shape, self._kernels[shape]
 
     def _kernels_for(self, arrays: Mapping[Argument, Tensor], batch: int, *, aligned: bool) -> list[_StepKernel]:
+        chip = chip_of(next(iter(arrays.values())).device)
         common = {
-            **constants_of(self.precision),
+            **constants_of(self.precision, chip),
             "BACKWARDS": self.backwards,
             "RAGGED": LENGTHS in arrays,
             "ALIGNMENT": 16 if aligned else 1,
         }
-        chip = chip_of(next(iter(arrays.values())).device)
         kernels: list[_StepKernel] = []
         for group, text in zip(self.groups, self.texts, strict=True):
             tile = step_tile(self.program, group, self.sizes, arrays, batch, chip)
