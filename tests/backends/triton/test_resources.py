@@ -44,6 +44,56 @@ first_that_fits(text, CHIPS["sm_90"], KernelPrecision(mode="tf32"), candidates, 
 after = resources_cache().status()
 print(json.dumps({**reports, "read": after.hits - before.hits, "compiled": after.misses - before.misses}))
 """
+LAUNCHED = """
+import json
+
+import torch
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from gatewright import cells
+from gatewright.backends.triton.chips import CHIPS
+from gatewright.backends.triton.kernel_precision import KernelPrecision
+from gatewright.backends.triton.kernel_text import LENGTHS
+from gatewright.backends.triton.load import kernel
+from gatewright.backends.triton.program_run import ProgramRun
+from gatewright.backends.triton.resources import WHOLE_NUMBERS, constants_of
+from gatewright.backends.triton.run_kernels import kernels_of
+from gatewright.nn.engine.device_operation import without_loop
+from gatewright.schedule.plan import plan
+from gatewright.trace import simplify, trace_cell
+
+
+class Driver:
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device):
+        return 0
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+
+found = {}
+driver.set_active(Driver())
+for name, cell in (("resident", cells.gru), ("scan", cells.mingru)):
+    program = without_loop(plan(simplify(trace_cell(cell))))
+    run = ProgramRun(program, {"input": 8, "hidden": 33}, KernelPrecision(mode="tf32"))
+    one = next(one for one in kernels_of(run, CHIPS["sm_90"], 9, 2) if ("loop" if name == "resident" else "scan") in one.text.name)
+    one.assembly
+    function, memory = kernel(one.text), one.memory
+    given = [memory.get(argument, WHOLE_NUMBERS.get(argument.kind, "float32")) for argument in one.text.arguments]
+    given = [None if dtype is None else getattr(torch, dtype) for dtype in given]
+    hits = []
+    knobs.compilation.listener = lambda **told: hits.append(told["cache_hit"])
+    constants = {"A": constants_of(one.precision)["A"]} if name == "scan" else constants_of(one.precision)
+    function.warmup(*given, *((9, 2, 9) if name == "scan" else (9, 2)), grid=(1,), **constants, **one.options.keywords())
+    knobs.compilation.listener = None
+    found[name] = hits
+print(json.dumps(found))
+"""
 TEXT = KernelText("nothing", "def nothing(x): ...", (Argument(ArgumentKind.SEQUENCE, "x"),))
 
 
@@ -69,6 +119,12 @@ def test_chips_multiply_in_modes_that_they_have(architecture: int | str, modes: 
     chip = replace(CHIPS["gfx942" if isinstance(architecture, str) else "sm_90"], architecture=architecture)
     assert (chip.product_mode("tf32"), chip.product_mode("tf32x3")) == modes
     assert chip.product_mode("ieee") == "ieee"
+
+
+def test_a_launch_finds_what_was_compiled_to_see_what_it_takes(tmp_path: Path) -> None:
+    """Else the first call would compile each of these kernels twice: a launch tells Triton more than its dtypes."""
+    found = json_of(LAUNCHED, GATEWRIGHT_CACHE=str(tmp_path / "own"), TRITON_CACHE_DIR=str(tmp_path / "triton"))
+    assert found == {"resident": [True], "scan": [True]}
 
 
 def test_the_processors_of_a_device_are_counted_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

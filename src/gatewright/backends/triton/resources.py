@@ -8,20 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gatewright.backends.triton.chips import Chip
+from gatewright.backends.triton.compiled import compile_as_launched
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.load import is_interpreted, kernel
 from gatewright.errors import OptionError
 
-_POINTERS = {
-    "float32": "*fp32",
-    "float64": "*fp64",
-    "bfloat16": "*bf16",
-    "float16": "*fp16",
-    "int32": "*i32",
-    "int64": "*i64",
-}
 Memory = Mapping[Argument, str | None]
 """The dtypes of arrays that are not float32; None of an array that is left out."""
 WHOLE_NUMBERS = {ArgumentKind.LENGTHS: "int32", ArgumentKind.COUNTERS: "int32", ArgumentKind.SEEDS: "int64"}
@@ -90,9 +85,7 @@ def compile_kernel(
 
     Raises OptionError while Triton's interpreter is on: then nothing can be compiled.
     """
-    import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
     if is_interpreted():
         raise OptionError(
@@ -103,25 +96,17 @@ def compile_kernel(
         )
     function = kernel(text)
     names: list[str] = function.arg_names
+    arguments: dict[str, Any] = dict.fromkeys(names, 2)  # of numbers any will do
     values: dict[str, Any] = {**text.constants, **constants_of(precision, chip), **options.constants}
-    values = {name: value for name, value in values.items() if name in names}
-    typed: dict[str, str | None] = {
-        name: _pointer(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)
-    }
     if text.by_table:
         values |= {f"E{number}": _element(argument, memory or {}) for number, argument in enumerate(text.arguments)}
-        typed = {}
-    typed |= {name: _POINTERS[dtype] for name, dtype in text.workspace.items()}
-    pointers = {name: pointer for name, pointer in typed.items() if pointer is not None}
-    values |= {name: None for name in typed if name not in pointers}
-    signature = {name: "constexpr" if name in values else pointers.get(name, "i32") for name in names}
-    # torch's allocator aligns every array; a kernel that is launched is compiled with the same knowledge
-    aligned: dict[Any, Any] = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers}
-    fixed = {(names.index(name),): value for name, value in values.items()}
-    source = ASTSource(fn=function, signature=signature, constexprs=fixed, attrs=aligned)
+    else:
+        values |= {name: _dtype(argument, memory or {}) for name, argument in zip(names, text.arguments, strict=False)}
+    values |= {name: getattr(torch, dtype) for name, dtype in text.workspace.items()}
+    arguments |= {name: value for name, value in values.items() if name in names}
     told = LaunchOptions(warps=options.warps, stages=options.stages).keywords()
     target = GPUTarget(chip.backend, chip.architecture, chip.lanes)
-    compiled = triton.compile(source, target=target, options=told)
+    compiled = compile_as_launched(function, target, arguments, told)
     if chip.backend == "hip":
         return _of_amd(compiled, options.warps)
     return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, options.warps))
@@ -140,9 +125,10 @@ def constants_of(precision: KernelPrecision, chip: Chip | None = None) -> dict[s
     }
 
 
-def _pointer(argument: Argument, memory: Memory) -> str | None:
+def _dtype(argument: Argument, memory: Memory) -> torch.dtype | None:
+    """That of the elements of an array; None of one that is left out."""
     dtype = memory.get(argument, WHOLE_NUMBERS.get(argument.kind, "float32"))
-    return None if dtype is None else _POINTERS[dtype]
+    return None if dtype is None else getattr(torch, dtype)
 
 
 def _element(argument: Argument, memory: Memory) -> Any:
