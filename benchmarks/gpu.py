@@ -12,6 +12,7 @@ valuable first; each has a part of the time, and what one leaves over the next o
 - newton: diagonal cells by Newton's iterations beside their loop.
 - persistent: the loop of a GRU as one launch whose programs wait for each other.
 - variations: cells that cuDNN does not have. twice: second derivatives.
+- directions: layers in both directions, on two streams and one after the other.
 - extents: few and many rows, few and many steps, exact float32, and the shapes that others publish.
 - random: what dropout and zoneout cost.
 - starts: the first call of a process, with kernels compiled and with kernels from disk.
@@ -44,9 +45,10 @@ SECTIONS = {
     "scan": 0.03,
     "newton": 0.06,
     "persistent": 0.05,
-    "variations": 0.10,
+    "variations": 0.09,
     "twice": 0.05,
-    "extents": 0.09,
+    "directions": 0.03,
+    "extents": 0.07,
     "random": 0.04,
     "starts": 0.08,
     "compiled": 0.12,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import gpu_compiled, gpu_layers, gpu_loops, gpu_networks, gpu_newton, gpu_starts
+from benchmarks import gpu_compiled, gpu_directions, gpu_layers, gpu_loops, gpu_networks, gpu_newton, gpu_starts
 from benchmarks.gpu_device import BenchmarkDevice
 from benchmarks.names import Record
 
@@ -32,6 +32,7 @@ CASES: Mapping[str, SectionOfCases] = {
     "newton": SectionOfCases(gpu_newton.newton_cases, gpu_newton.measured_newton),
     "variations": _layers(gpu_layers.variation_cases),
     "twice": _layers(gpu_layers.second_cases),
+    "directions": SectionOfCases(gpu_directions.direction_cases, gpu_directions.measured_directions),
     "extents": _layers(gpu_layers.extent_cases),
     "random": SectionOfCases(gpu_layers.random_cases, gpu_layers.measured_random),
     "starts": SectionOfCases(gpu_starts.start_cases, gpu_starts.measured_start),

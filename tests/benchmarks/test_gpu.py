@@ -104,6 +104,12 @@ def test_newton_and_random_numbers(on: BenchmarkDevice) -> None:
     assert measured("random", on)["drawing_us"] > 0
 
 
+def test_both_directions(on: BenchmarkDevice) -> None:
+    record = measured("directions", on)
+    assert set(record["us"]) == set(record["difference"]) == {"two streams", "one after the other"}
+    assert set(record["absent"]) == {"cudnn"}
+
+
 def test_beside_a_compiled_step(on: BenchmarkDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer is compiled on a GPU; here its equations are held to ours."""
     asked: list[dict[str, Any]] = []

@@ -212,6 +212,80 @@ def test_streams_and_graphs_of_the_caller(name: str, cuda: torch.device) -> None
     assert torch.equal(recorded, want)
 
 
+@pytest.mark.parametrize("name", ["gru(after)", "lstm", "mingru"])
+def test_a_training_step_in_a_graph_of_the_caller(name: str, cuda: torch.device) -> None:
+    """Of both directions too, each on its stream; replays read what the inputs hold then."""
+    layer, x = layer_of(name, 300, cuda), torch.randn(20, 20, 300, device=cuda)
+
+    def step() -> list[Tensor]:
+        output = layer(x)[0]
+        return [output.detach(), *torch.autograd.grad(output.square().sum(), list(layer.parameters()))]
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = step()
+    for _ in range(2):
+        x.normal_()
+        graph.replay()
+        for got, want in zip(recorded, step(), strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [None, [9, 0, 3, *[5] * 17]])
+@pytest.mark.parametrize("name", ["gru(after)", "lstm", "layer_norm(gru)", "mingru"])
+def test_the_host_waits_for_nothing(name: str, lengths: list[int] | None, cuda: torch.device) -> None:
+    layer, x = layer_of(name, 300, cuda), torch.randn(9, 20, 300, device=cuda, requires_grad=True)
+
+    def step() -> None:
+        layer(x, lengths=lengths)[0].square().sum().backward()
+
+    for _ in range(3):
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_another_device_than_the_present_one(cuda: torch.device) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    for name, units in (("gru(after)", 24), ("gru(after)", 300), ("mingru", 24)):
+        check(layer_of(name, units, torch.device("cuda:1")), torch.randn(9, 5, units))
+
+
+def test_no_kernel_is_compiled_again_for_another_batch(cuda: torch.device) -> None:
+    from triton import knobs  # pyright: ignore[reportMissingTypeStubs]
+
+    made: list[str] = []
+    layers = [layer_of(name, 50, cuda) for name in ("gru", "lstm", "layer_norm(gru)", "mingru")]
+    try:
+        for steps, rows in ((9, 5), (10, 7), (33, 32)):
+            for layer in layers:
+                x = torch.randn(steps, rows, 50, device=cuda, requires_grad=True)
+                layer(x)[0].square().sum().backward()
+            knobs.runtime.jit_post_compile_hook = lambda **told: made.append(told["repr"])
+    finally:
+        knobs.runtime.jit_post_compile_hook = None
+    assert made == []
+
+
+def test_layers_in_bfloat16(cuda: torch.device) -> None:
+    """By cuDNN where torch hands these numbers over, else by Triton's kernels."""
+    layer, x = gw.nn.GRU(64, 64).to(cuda), torch.randn(20, 33, 64)
+    exact = on_cpu(layer)(x.double())[0]
+    output = layer.bfloat16()(x.to(cuda).bfloat16())[0]
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.cpu().double(), exact, rtol=5e-2, atol=5e-2)
+
+
 @pytest.mark.parametrize("name", some(["gru", "mingru"]))
 def test_the_same_bits_each_time(name: str, device: torch.device) -> None:
     units = 128 if IS_GPU else 3
@@ -233,6 +307,20 @@ def test_compiled_by_torch(name: str, cuda: torch.device) -> None:
         if run is layer:
             want = output, by_x
     torch.testing.assert_close((output, by_x), want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_graphs_of_torch_compile(cuda: torch.device) -> None:
+    """They give the memory of their first runs to others: nothing that is kept may lie there."""
+    layer, x = layer_of("lstm", 300, cuda), torch.randn(9, 5, 300, device=cuda, requires_grad=True)
+    compiled = torch.compile(layer, mode="reduce-overhead")
+    for _ in range(5):
+        torch.compiler.cudagraph_mark_step_begin()
+        results = [(output := run(x)[0]).clone() for run in (layer, compiled)]
+        torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+        (by_x,) = torch.autograd.grad(output.square().sum(), x)
+        (want,) = torch.autograd.grad(layer(x)[0].square().sum(), x)
+        torch.testing.assert_close(by_x, want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("units", some([32, 300]))

@@ -1,0 +1,80 @@
+"""Layers in both directions: the two side by side on two streams, one after the other, and by cuDNN."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from torch import Tensor
+
+import gatewright as gw
+from benchmarks.gpu_device import BenchmarkDevice, told
+from benchmarks.gpu_layers import (
+    CALLS_BEFORE_CHECK,
+    CHECKED_STEPS,
+    TOLERANCES,
+    LayerCase,
+    difference,
+    precision_of_case,
+    problem,
+    results_of,
+    with_backend,
+)
+from benchmarks.names import Record
+from benchmarks.setup import rounded, tell
+
+METHODS = {"two streams": "triton", "one after the other": "triton", "cudnn": "cudnn"}
+"""The backend of each."""
+
+
+def direction_cases(quick: bool) -> Iterator[LayerCase]:
+    """All cases, the most important ones first."""
+    if quick:
+        yield LayerCase("gru", 16, 3, 3, "tf32", "training")
+        return
+    for units in (128, 512):
+        yield from (LayerCase("gru", units, 32, 512, "bfloat16", mode) for mode in ("training", "forward"))
+
+
+def measured_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
+    """Microseconds of a call by each method that gives the right numbers; why the others have none."""
+    _, x = problem(case, on)
+    layer = gw.nn.GRU(case.units, case.units, bidirectional=True).to(on.device).eval()
+    first = x[:CHECKED_STEPS].detach().requires_grad_(x.requires_grad)
+    exact = with_backend(copy.deepcopy(layer).double(), "torch")
+    expected = results_of(exact, first.detach().double().requires_grad_(x.requires_grad), case, nullcontext())
+    record: Record = {"case": str(case), "us": {}, "difference": {}, "absent": {}}
+    calls: dict[str, Callable[[], object]] = {}
+    for method in METHODS:
+        call = partial(_results, layer, case, on, method)
+        try:
+            off = [difference(call(first), expected) for _ in range(CALLS_BEFORE_CHECK)][-1]
+        except Exception as error:  # noqa: BLE001 (Triton's errors have no common base)
+            record["absent"][method] = told(error)
+            continue
+        record["difference"][method] = rounded(off)
+        if not off <= TOLERANCES[case.dtype]:  # false for NaN
+            record["absent"][method] = f"off by {off:.1e} of the largest number"
+            continue
+        calls[method] = partial(call, x)
+    for method, timing in on.race(calls).items() if calls else ():
+        record["us"][method] = rounded(timing.median * 1e6)
+    tell(f"both directions of {case}: {record['us']} us, {record['absent']}")
+    return record
+
+
+def _results(layer: gw.nn.Recurrent, case: LayerCase, on: BenchmarkDevice, method: str, x: Tensor) -> list[Tensor]:
+    alone = _one_after_the_other() if method == "one after the other" else nullcontext()
+    with alone:
+        return results_of(with_backend(layer, METHODS[method]), x, case, precision_of_case(case, on))
+
+
+def _one_after_the_other() -> AbstractContextManager[Any]:
+    """Have both directions on the present stream, as `run_on_two_streams` has them on a CPU."""
+
+    def run_both(like: Tensor, first: Callable[[], Any], second: Callable[[], Any], tensors_of: Any) -> tuple[Any, Any]:
+        return first(), second()
+
+    return patch("gatewright.nn.engine.sequence_pair.run_on_two_streams", run_both)
