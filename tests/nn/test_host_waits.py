@@ -1,5 +1,6 @@
 """Where the host waits for a GPU, found without one: layers run on tensors that are said to be there."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -129,6 +130,21 @@ def test_cudnn_needs_lengths_on_the_host(cudnn: Waits) -> None:
     with torch.no_grad(), pytest.raises(DataDependentOutputException):
         on_gpu(gw.nn.GRU(INPUT, HIDDEN, backend="cudnn"))(x(), lengths=LENGTHS["on the GPU"]())
     assert cudnn.found == ["copy of (3,) from cuda"]
+
+
+def test_what_cudnn_asks_of_states_and_weights(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Tensor] = []
+
+    def gru(values: Tensor, hx: Tensor, weights: list[Tensor], *options: Any) -> tuple[Tensor, Tensor]:
+        warnings.warn("RNN module weights are not part of single contiguous chunk of memory.", stacklevel=2)
+        given.append(hx)
+        return torch.empty(STEPS, BATCH, HIDDEN, device=CUDA), torch.empty_like(hx)
+
+    monkeypatch.setattr(torch, "gru", gru)
+    layer = on_gpu(gw.nn.Recurrent(gw.cells.gru(reset="after"), INPUT, HIDDEN, backend="cudnn"))
+    with torch.no_grad():
+        layer(x(), torch.empty(1, HIDDEN, BATCH, device=CUDA).transpose(1, 2))
+    assert [hx.is_contiguous() for hx in given] == [True]
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "mingru", "zoneout(gru)"])

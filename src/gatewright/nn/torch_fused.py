@@ -6,7 +6,9 @@ with the same equations, under any names. `Fused.weights` are the layer's own pa
 does, else they are computed from them; autograd follows.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -182,16 +184,28 @@ def run_fused(
         states = [values.new_zeros(len(layer.packed_cells), batch, *shape) for shape in layer.state_shapes]
     elif like is not None:
         states = [order_states(state, like.sorted_indices) for state in states]
+    if values.is_cuda:
+        states = [state.contiguous() for state in states]  # cuDNN's functions refuse others
     hx = list(states) if fused.name == "lstm" else states[0]
     dropout = layer.dropout if layer.training else 0.0
     keeps = layer.training or _needs_gradient(values, *weights, *states)
     options = (fused.has_biases, layer.num_layers, dropout, keeps, layer.bidirectional)
     call = getattr(torch, fused.name)
-    if like is None:
-        output, *finals = call(values, hx, weights, *options, batch_first)
-        return output, tuple(finals)
-    output, *finals = call(values, like.batch_sizes, hx, weights, *options)
+    with nullcontext() if torch.compiler.is_compiling() or not values.is_cuda else _weights_anywhere():
+        if like is None:
+            output, *finals = call(values, hx, weights, *options, batch_first)
+            return output, tuple(finals)
+        output, *finals = call(values, like.batch_sizes, hx, weights, *options)
     return output, tuple(order_states(state, like.unsorted_indices) for state in finals)
+
+
+@contextmanager
+def _weights_anywhere() -> Generator[None]:
+    """Without torch's warning that weights which do not lie in one piece of memory are copied at every call: there may
+    be no other way, and no layer but torch.nn's has the `flatten_parameters` that it names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        yield
 
 
 def _needs_gradient(*operands: Tensor) -> bool:
