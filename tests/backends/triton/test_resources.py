@@ -51,11 +51,11 @@ import torch
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
+from triton.runtime.jit import MockTensor
 
 from gatewright import cells
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import LENGTHS
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.program_run import ProgramRun
 from gatewright.backends.triton.resources import WHOLE_NUMBERS, constants_of
@@ -76,6 +76,13 @@ class Driver:
         return GPUTarget("cuda", 90, 32)
 
 
+class Elsewhere(MockTensor):
+    # an array behind another one, at no multiple of 16 bytes
+    @staticmethod
+    def data_ptr():
+        return 4
+
+
 found = {}
 driver.set_active(Driver())
 for name, cell in (("loop", cells.gru), ("scan", cells.mingru)):
@@ -93,6 +100,11 @@ for name, cell in (("loop", cells.gru), ("scan", cells.mingru)):
     if name == "scan":
         constants, numbers = {"A": constants["A"]} | one.options.keywords(), (9, 2, 9)
     function.warmup(*given, *numbers, grid=(1,), **constants)
+    moved = [
+        dtype if dtype is None or argument.kind == "shared" else Elsewhere(dtype)
+        for argument, dtype in zip(one.text.arguments, given, strict=True)
+    ]
+    function.warmup(*moved, *numbers, grid=(1,), **constants)  # finds it in memory
     knobs.compilation.listener = None
     found[name] = hits
 print(json.dumps(found))
@@ -125,7 +137,10 @@ def test_chips_multiply_in_modes_that_they_have(architecture: int | str, modes: 
 
 
 def test_a_launch_finds_what_was_compiled_to_see_what_it_takes(tmp_path: Path) -> None:
-    """Else the first call would compile each of these kernels twice: a launch tells Triton more than its dtypes."""
+    """Else the first call would compile each of these kernels twice: a launch tells Triton more than its dtypes.
+
+    Nor is one compiled again for arrays that lie elsewhere, which another number of steps or rows leads to.
+    """
     found = json_of(LAUNCHED, GATEWRIGHT_CACHE=str(tmp_path / "own"), TRITON_CACHE_DIR=str(tmp_path / "triton"))
     assert found == {"loop": [True], "scan": [True]}
 

@@ -1,6 +1,6 @@
 """The text of a kernel, with what a caller needs to launch it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,6 +28,21 @@ class Argument:
 
 
 LENGTHS = Argument(ArgumentKind.LENGTHS, "lengths")
+ALIGNED = 4
+"""Elements of float32: 16 bytes, which one access reads, and at a multiple of which torch's memory begins."""
+_PARTS_OF_OTHERS = (ArgumentKind.SEQUENCE, ArgumentKind.STATE, ArgumentKind.START, ArgumentKind.ROW)
+
+
+def stays_aligned(argument: Argument, row: int) -> bool:
+    """Whether an array begins at a multiple of 16 bytes, whatever the number of steps and rows is.
+
+    Arrays are parts of larger ones, behind others or from the second step on: they do if the elements of a `row` fill
+    such pieces. What is known of a pointer is part of a compiled kernel. So of others nothing is said: a kernel would
+    be compiled again in the middle of training, for a batch of another extent.
+    """
+    if argument.kind is ArgumentKind.SEEDS:  # one for each row
+        return False
+    return argument.kind not in _PARTS_OF_OTHERS or row % ALIGNED == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +64,16 @@ class KernelText:
     constants: Mapping[str, int | bool | str] = field(default_factory=dict[str, int | bool | str])
     by_table: bool = False
     workspace: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def jit_line(numbers: Iterable[str], unaligned: Iterable[str] = ()) -> str:
+    """The decorator of a kernel, which is compiled once for all values of its numbers that are not constants, and
+    wherever its `unaligned` pointers point."""
+    plain = f"do_not_specialize={_listed(numbers)}"
+    loose = _listed(unaligned)
+    return f"@triton.jit({plain})" if loose == "[]" else f"@triton.jit({plain}, do_not_specialize_on_alignment={loose})"
+
+
+def _listed(names: Iterable[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f"[{quoted}]"

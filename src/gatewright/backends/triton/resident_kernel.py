@@ -6,7 +6,7 @@ states and all values of a step stay in registers. It fits where the matrices fi
 
 from collections.abc import Iterator, Mapping
 
-from gatewright.backends.triton.kernel_text import ArgumentKind, KernelText
+from gatewright.backends.triton.kernel_text import ArgumentKind, KernelText, jit_line
 from gatewright.backends.triton.meaning import loaded_comment, product_text
 from gatewright.backends.triton.writer import KernelAxis, KernelWriter, indented, single_vectors
 from gatewright.schedule.program import Product, Program, Stage, Storage, Term
@@ -77,7 +77,8 @@ class _ResidentWriter:
         ]
         body = [*_rows(lengths), *writer.index_lines(), *self.once, *starts, *LOOP]
         name = writer.names.of(self.program.trace.name, "loop")
-        head = ['@triton.jit(do_not_specialize=["T", "B"])', f"def {name}(", *indented(self._parameters()), "):"]
+        decorator = jit_line(["T", "B"], writer.unaligned(self.program.shapes))
+        head = [decorator, f"def {name}(", *indented(self._parameters()), "):"]
         return KernelText(name, writer.text(head, [*body, *indented(step)]), tuple(writer.arguments), {"STAGES": 3})
 
     def _parameters(self) -> Iterator[str]:

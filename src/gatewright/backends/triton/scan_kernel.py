@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
 
-from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText
-from gatewright.backends.triton.scan_stage import CoupledScan, ScanStage
+from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText, jit_line
+from gatewright.backends.triton.scan_stage import CoupledScan, ScanSource, ScanStage
 from gatewright.backends.triton.writer import KernelWriter, identifier, indented
 from gatewright.schedule.program import Stage, Storage, Store
 from gatewright.trace.ir import Var
@@ -147,9 +147,9 @@ class _ScanWriter:
             f"{parameter},  # {argument.kind} {argument.name}" for argument, parameter in self.writer.arguments.items()
         ]
         parameters.append(f"{', '.join(numbers)}, {', '.join(f'{constant}: tl.constexpr' for constant in constants)},")
-        # a compiled kernel serves every length and batch
-        plain = ", ".join(f'"{number}"' for number in numbers)
-        head = [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(parameters), "):"]
+        shapes = {argument.name: self.scan.shape for argument in self.writer.arguments}
+        shapes |= {source.array: value.shape for value, source in self._sources()}
+        head = [jit_line(numbers, self.writer.unaligned(shapes)), f"def {name}(", *indented(parameters), "):"]
         joins = sorted({names.count for names in self.names}) if role == "scan" else []
         functions = [*_PRODUCTS.splitlines(), "", "", *(line for count in joins for line in _join(count))]
         text = self.writer.text([*functions, *head], body)
@@ -225,10 +225,12 @@ class _ScanWriter:
             )
             first += names.count * (names.count + 1)
 
+    def _sources(self) -> Iterator[tuple[Var, ScanSource]]:
+        return ((value, self.scan.sources[value.name]) for value in self.scan.loads())
+
     def _loads(self, shared: list[str]) -> Iterator[str]:
         """The values of a chunk's steps; lines that load what all steps share go to `shared`."""
-        for value in self.scan.loads():
-            source = self.scan.sources[value.name]
+        for value, source in self._sources():
             if source.kind is ArgumentKind.SHARED:
                 self.writer.shared_vector(value, shared)
                 continue

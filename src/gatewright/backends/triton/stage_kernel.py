@@ -5,11 +5,11 @@ grid computes a tile of rows or lines. Along the features it has a tile of one a
 need.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright.axes import Shape
-from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText
+from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText, jit_line
 from gatewright.backends.triton.meaning import loaded_comment, product_text
 from gatewright.backends.triton.writer import KernelWriter, indented, padded
 from gatewright.lang.ops import Op
@@ -314,15 +314,16 @@ def lines_text(program: Program, group: StageGroup, sizes: Mapping[str, int], na
         *writer.feature_lines(group, "tl.program_id(1)"),
         *lines,
     ]
-    head = kernel_head(name, pointers, numbers)
+    products = {product_argument(product).name: product.target.shape for product in group.products}
+    head = kernel_head(name, pointers, numbers, kernel.unaligned({**program.shapes, **products}))
     return KernelText(name, kernel.text(head, body), (*kernel.arguments, LENGTHS))
 
 
-def kernel_head(name: str, pointers: Sequence[str], numbers: Sequence[str]) -> list[str]:
-    """The lines that declare a kernel. It is compiled once for all values of its numbers that are not constants."""
-    plain = ", ".join(f'"{number}"' for number in numbers if ":" not in number)
+def kernel_head(name: str, pointers: Sequence[str], numbers: Sequence[str], unaligned: Iterable[str] = ()) -> list[str]:
+    """The lines that declare a kernel."""
+    plain = (number for number in numbers if ":" not in number)
     lines = [*(f"{pointer}," for pointer in pointers), f"{', '.join(numbers)},"]
-    return [f"@triton.jit(do_not_specialize=[{plain}])", f"def {name}(", *indented(lines), "):"]
+    return [jit_line(plain, unaligned), f"def {name}(", *indented(lines), "):"]
 
 
 def constants(*names: str) -> list[str]:

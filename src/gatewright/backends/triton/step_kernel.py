@@ -47,6 +47,7 @@ def step_text(
     arguments = (*kernel_writer.arguments, LENGTHS)
     types = [f"E{number}" for number in range(len(arguments))]
     tile = constants("BM", "BN", "BK")
+    unaligned = kernel_writer.unaligned(program.shapes)
     numbers = ["step", "B", *constants(*types, "ALIGNMENT", *PRECISION_CONSTANTS, *TIME_CONSTANTS), *tile]
     body = [
         f"s = tl.load(table + {STEP_SLOT}) + step",
@@ -62,7 +63,7 @@ def step_text(
         *indented(
             [
                 *(
-                    f"{pointer} = {_from_table(table[argument], element)}"
+                    f"{pointer} = {_from_table(table[argument], element, aligned=pointer not in unaligned)}"
                     for (argument, pointer), element in zip(kernel_writer.arguments.items(), types, strict=False)
                 ),
                 "lead = t * B",
@@ -77,9 +78,10 @@ def step_text(
     return KernelText(name, kernel_writer.text(head, body), arguments, by_table=True, workspace=_TABLE)
 
 
-def _from_table(slot: int, element: str) -> str:
+def _from_table(slot: int, element: str, *, aligned: bool) -> str:
     """A pointer. What is known of its alignment is lost on the way through memory, and said again."""
-    return f"tl.multiple_of(tl.load(table + {slot}).to(tl.pointer_type({element})), ALIGNMENT)"
+    pointer = f"tl.load(table + {slot}).to(tl.pointer_type({element}))"
+    return f"tl.multiple_of({pointer}, ALIGNMENT)" if aligned else pointer
 
 
 def begin_text(
@@ -111,7 +113,8 @@ def begin_text(
         *start_lines(carried, sizes, parameters, "tl.program_id(1)"),
     ]
     numbers = ["T", "B", *constants("BACKWARDS", "RAGGED", "BM", "BN")]
-    head = kernel_head(name, [*parameters.values(), "table"], numbers)
+    # addresses are all that it needs of most of them
+    head = kernel_head(name, [*parameters.values(), "table"], numbers, parameters.values())
     text = KernelWriter(sizes).text(head, body)
     return KernelText(name, text, tuple(parameters), workspace=_TABLE)
 

@@ -8,6 +8,7 @@ tensors of a shape, and sequences of any length. The same kernels run without a 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from gatewright.axes import bind
 from gatewright.backends.triton.chips import chip_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, stays_aligned
 from gatewright.backends.triton.launch import element_type, on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import LaunchOptions, constants_of
@@ -73,6 +74,8 @@ class SteppedLoop:
             for number, group in enumerate(self.groups)
         )
         self.begin = begin_text(self.carried, sizes, self.table, "begin")
+        rows = ((argument, prod(bind(program.shapes.get(argument.name, ()), sizes))) for argument in self.table)
+        self._aligned = frozenset(argument for argument, row in rows if stays_aligned(argument, row))
         self._graphs = graphs or StepGraphCache()
         self._kernels: dict[tuple[object, ...], list[_StepKernel]] = {}
 
@@ -100,7 +103,7 @@ class SteppedLoop:
     def _ready(self, arrays: Mapping[Argument, Tensor], batch: int) -> tuple[tuple[object, ...], Sequence[_StepKernel]]:
         """The kernels of a step for arrays such as these, and all that they depend on."""
         known = {argument: arrays[argument] for argument in self.table if argument in arrays}
-        aligned = all(array.data_ptr() % 16 == 0 for array in known.values())
+        aligned = all(array.data_ptr() % 16 == 0 for argument, array in known.items() if argument in self._aligned)
         dtypes = ((argument, array.dtype) for argument, array in known.items())
         shape = (next(iter(arrays.values())).device, batch, aligned, *dtypes)
         if shape not in self._kernels:

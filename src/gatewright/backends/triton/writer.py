@@ -11,13 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 
 import numpy as np
 
-from gatewright.axes import Shape
+from gatewright.axes import Shape, bind
 from gatewright.backends.expressions import CodeExpression, signed
-from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
+from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, stays_aligned
 from gatewright.backends.triton.random_values import limit
 from gatewright.backends.triton.rules import (
     FUNCTIONS,
@@ -158,6 +158,14 @@ class KernelWriter:
             role = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start"}.get(kind, "ptr")
             self.arguments[argument] = self.names.take(f"{identifier(name)}_{role}")
         return self.arguments[argument]
+
+    def unaligned(self, shapes: Mapping[str, Shape]) -> list[str]:
+        """The parameters of which it is not known that they point to a multiple of 16 bytes."""
+        return [
+            parameter
+            for argument, parameter in self.arguments.items()
+            if not stays_aligned(argument, prod(bind(shapes.get(argument.name, ()), self.sizes)))
+        ]
 
     def axis(self, name: str, width: str = "") -> KernelAxis:
         """An axis, all of which is in each tile unless another width is given when it is first asked for."""
