@@ -180,6 +180,22 @@ def test_a_gradient_is_taken_once_unless_it_is_retained() -> None:
         loss.backward()
 
 
+@pytest.mark.parametrize("retained", [True, False])
+def test_what_torchs_function_has_saved_is_freed_with_the_gradient(retained: bool) -> None:
+    """On CUDA it is most of the memory of a training step, and the output may live on."""
+    _, ours = twins("GRU")
+    output = ours(torch.randn(STEPS, BATCH, INPUT))[0]
+    node: Any = output.grad_fn  # the node is its own context
+    output.sum().backward(retain_graph=retained)
+    leaves = [leaf for leaf in node.leaves if leaf is not None and leaf.requires_grad]
+    again = partial(torch.autograd.grad, node.results[0].sum(), leaves)
+    if retained:
+        assert len(again()) == len(leaves)
+        return
+    with pytest.raises(RuntimeError, match="a second time"):
+        again()
+
+
 def test_what_cannot_be_repeated_is_told() -> None:
     _, ours = twins("dropout")
     output, _ = ours(torch.randn(STEPS, BATCH, INPUT))

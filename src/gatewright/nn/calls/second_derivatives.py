@@ -64,6 +64,8 @@ class _TwiceDifferentiableFunction(torch.autograd.Function):
         """The gradient; through `run_operations` where it is to be differentiated itself."""
         functions, leaves, results = ctx.functions, ctx.leaves, ctx.results
         tensors = ctx.saved_tensors
+        # what the graph of the first run has saved is kept no longer than torch keeps what it saves itself
+        kept = torch._C._autograd._get_current_graph_task_keep_graph()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         differentiated = torch.is_grad_enabled()
         if differentiated:
             functions.require_repeatable("a gradient of this layer is to be differentiated itself")
@@ -79,7 +81,7 @@ class _TwiceDifferentiableFunction(torch.autograd.Function):
         return (
             None,
             *gradients_where_needed(
-                results, grads, leaves, ctx.needs_input_grad[1:], create_graph=differentiated, retain_graph=True
+                results, grads, leaves, ctx.needs_input_grad[1:], create_graph=differentiated, retain_graph=kept
             ),
         )
 
