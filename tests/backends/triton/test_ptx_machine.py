@@ -48,6 +48,12 @@ def run(body: str, programs: int = 1, *, early: bool = False) -> np.ndarray:
     return numbers
 
 
+def test_warps_may_store_bytes_side_by_side() -> None:
+    places = "and.b32 %r6, %r1, 32; shr.u32 %r7, %r6, 5; st.shared.b8 [%r7], %r7; bar.sync 0; "
+    assert (run(places + "ld.shared.b8 %r6, [0]; st.global.b32 [%rd4], %r6;") == 0).all()
+    assert (run(places + "ld.shared.b8 %r6, [1]; st.global.b32 [%rd4], %r6;") == 1).all()
+
+
 def test_threads_that_wait_for_each_other() -> None:
     others = [*range(32, 64), *range(32)]
     assert run(SHARED.replace("{3}", BARRIER).replace("{4}", "")).tolist() == others

@@ -66,7 +66,7 @@ class Case:
         lengths = torch.tensor(self.lengths, dtype=torch.int32) if self.lengths else None
         seeds = {name: torch.from_numpy(array) for name, array in seeds_of(trace, self.steps, batch).items()}
         groups = [
-            {name: torch.from_numpy(array) for name, array in group.items()}
+            {name: torch.as_tensor(array) for name, array in group.items()}
             for group in (given.inputs, given.params, given.states)
         ]
         inputs, params, starts = groups

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 LANES = np.arange(32)
-CELL = 2  # bytes for which it is known who stored and read them
 
 
 class HazardError(AssertionError):
@@ -22,10 +21,10 @@ class HazardError(AssertionError):
 
 
 class Cells:
-    """Who has stored and read the cells of a memory, and since which barrier."""
+    """Who has stored and read the bytes of a memory, and since which barrier."""
 
     def __init__(self, size: int) -> None:
-        count = size // CELL + 1
+        count = size + 1
         self.stored_in, self.read_in = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.stored_by, self.read_by = np.full(count, -1), np.full(count, -1)  # warps; -2 is several
         self.storing_program, self.reading_program = np.full(count, -1), np.full(count, -1)
@@ -200,7 +199,7 @@ class BlockProgram:
 
 
 def _cells(places: np.ndarray) -> np.ndarray:
-    return np.unique(places // CELL)
+    return np.unique(places)
 
 
 def _check_alignment(addresses: np.ndarray, size: int) -> None:
