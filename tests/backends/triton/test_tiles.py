@@ -78,15 +78,15 @@ def test_tiles_of_matrix_instructions_of_amd() -> None:
     assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).constants["BN"] == 16
 
 
-def test_no_products_in_tensor_memory() -> None:
-    """From 64 rows on Triton multiplies there, which several of its versions do wrongly."""
+def test_no_asynchronous_products() -> None:
+    """From 64 rows on Triton multiplies asynchronously, which several of its versions do wrongly."""
     sizes = {"input": 8, "hidden": 1024}
     (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
     bytes_of = {name: 4 for product in group.products for term in product.terms for name in (term.matrix, "h")}
     chips = [*CHIPS.values(), replace(CHIPS["sm_100"], architecture=103)]  # a B300
     rows = {chip.architecture: product_tile(group, sizes, 256, bytes_of, chip).constants["BM"] for chip in chips}
-    assert (rows[90], rows[100], rows[103]) == (64, 32, 32)
-    assert rows[120] == 64  # which has no such memory
+    assert (rows[90], rows[100], rows[103]) == (32, 32, 32)
+    assert (rows[80], rows[120], rows["gfx942"]) == (64, 64, 64)
 
 
 def test_stages_without_products_share_a_kernel_where_whole_axes_fit() -> None:

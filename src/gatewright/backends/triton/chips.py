@@ -31,9 +31,9 @@ class Chip:
     processors: int
 
     @property
-    def has_tensor_memory(self) -> bool:
-        """Whether tensor cores have memory of their own: of NVIDIA's chips those of data centres from sm_100 on."""
-        return isinstance(self.architecture, int) and 100 <= self.architecture < 120
+    def multiplies_asynchronously(self) -> bool:
+        """Whether tensor cores take 64 rows and work beside the program: sm_90, and sm_100 to sm_110."""
+        return isinstance(self.architecture, int) and 90 <= self.architecture < 120
 
     def product_mode(self, asked: ProductMode) -> ProductMode:
         """How float32 numbers are multiplied where a mode is asked for: as float32 where the chip has no such products.

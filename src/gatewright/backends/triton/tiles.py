@@ -24,9 +24,10 @@ and little enough for every chip but AMD's."""
 ROWS = (16, 32, 64)
 FEATURES: Mapping[str, tuple[int, ...]] = {"cuda": (8, 16, 32, 64), "hip": (16, 32, 64)}
 """Sides of the tiles of products: matrix instructions take 16 rows, and 8 features (AMD's: 16)."""
-ROWS_BESIDE_TENSOR_MEMORY = 32
-"""The most rows of a tile on sm_100 and sm_103. From 64 rows on Triton multiplies in tensor memory there; versions
-of it (3.4 to 3.8 among them) add two products of one loop to one sum wrongly then: triton-lang/triton#10821, #9871."""
+ROWS_OF_SYNCHRONOUS_PRODUCTS = 32
+"""The most rows of a tile on chips that multiply 64 asynchronously. Versions of Triton (3.4 to 3.8 among them) do that
+wrongly: on sm_90 warps overwrite operands that others still multiply, if there are more than four (triton-lang/triton
+#11047), and on sm_100 two products of one loop that go into one sum are wrong (#10821)."""
 
 
 def grid_of(tile: LaunchOptions, group: StageGroup, sizes: Mapping[str, int], rows: int) -> tuple[int, int]:
@@ -69,7 +70,7 @@ def product_tile(
         for height, width in combinations(ROWS, FEATURES[chip.backend])
         if height * width <= 256 * ELEMENTS_OF_A_THREAD
         and height < 2 * max(rows, ROWS[0])
-        and not (chip.has_tensor_memory and height > ROWS_BESIDE_TENSOR_MEMORY)
+        and not (chip.multiplies_asynchronously and height > ROWS_OF_SYNCHRONOUS_PRODUCTS)
     ]
     height, width = min(possible, key=cost)
     deepest = max(sizes[term.vector.shape[0]] for term, _ in terms)
