@@ -18,8 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from gatewright.backends.triton import load, resident_loop, scan_launch, support
-from gatewright.nn import backends
+from gatewright.backends.triton import pass_kernels, resident_loop, scan_launch, stepped, support
+from gatewright.nn import backends, modes
+from gatewright.nn.calls import cell_call
 
 CUDA = torch.device("cuda", 0)
 READS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
@@ -41,7 +42,7 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = kwargs or {}
-        name = func._schema.name.removeprefix("aten::")
+        name: str = func.overloadpacket.__name__
         tensors = [leaf for leaf in tree_leaves((args, options)) if isinstance(leaf, Tensor)]
         if name in READS and any(tensor.is_cuda for tensor in tensors):
             self.found.append(name)
@@ -100,10 +101,12 @@ def simulated_gpu(monkeypatch: pytest.MonkeyPatch) -> Generator[Waits]:
     }
     for name, function in played.items():
         monkeypatch.setattr(torch.cuda, name, function)
-    monkeypatch.setattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)  # as if nothing watched
+    for module in (modes, backends, cell_call):
+        monkeypatch.setattr(module, "is_watched", lambda: False)
     monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
     monkeypatch.setattr(support, "launcher_obstacle", lambda: None)
-    monkeypatch.setattr(load, "_functions", lambda source: NoKernels())
+    for module in (pass_kernels, resident_loop, scan_launch, stepped):
+        monkeypatch.setattr(module, "kernel", lambda text: NoKernels())
     for module in (resident_loop, scan_launch):
         monkeypatch.setattr(module, "first_that_fits", lambda text, chip, precision, some, memory: (some[0], None))
     monkeypatch.setenv("TRITON_INTERPRET", "0")

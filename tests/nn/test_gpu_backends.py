@@ -117,19 +117,20 @@ def test_cudnn_has_not_the_products_that_a_layer_asks_for(products: Any, monkeyp
     assert plan_of(layer, on_cuda()).startswith("cudnn: ")
 
 
-@pytest.mark.parametrize(
-    ("version", "torch_version", "takes"), [(91300, "2.10.0", True), (91002, "2.13.0", False), (91300, "2.9.1", False)]
-)
-def test_bfloat16_by_cudnn_where_torch_hands_it_over(
-    version: int, torch_version: str, takes: bool, gpu: None, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_by_cudnn_where_torch_hands_it_over(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91300)
+    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    assert plan_of(gw.nn.GRU(INPUT, HIDDEN), on_cuda(torch.bfloat16)).startswith("cudnn: ")
+
+
+@pytest.mark.parametrize(("version", "torch_version"), [(91002, "2.13.0"), (91300, "2.9.1")])
+def test_bfloat16_by_triton_where_torch_would_go_step_by_step(
+    version: int, torch_version: str, gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
     monkeypatch.setattr(torch, "__version__", torch_version)
     layer, like = gw.nn.GRU(INPUT, HIDDEN), on_cuda(torch.bfloat16)
     why = "this torch hands cuDNN no tensors in bfloat16"
-    if takes:
-        assert plan_of(layer, like).startswith("cudnn: ")
-        return
     by_triton = "triton: kernels for this GPU; products in bfloat16, results in bfloat16; cuDNN cannot"
     assert plan_of(layer, like) == f"{by_triton}: {why}"
     layer.backend = "cudnn"
