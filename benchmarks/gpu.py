@@ -54,7 +54,7 @@ SECTIONS = {
     "compiled": 0.12,
 }
 """Each with its part of the time."""
-COMPILED_FIRST = ("layers", "forms", "variations", "extents")
+COMPILED_FIRST = ("layers", "forms", "variations", "extents", "directions")
 PREPARATION = 0.15
 """The part of the time in which kernels may be compiled before anything is measured."""
 MOST_PROCESSES, MOST_HANGS = 12, 2

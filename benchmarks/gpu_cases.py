@@ -32,7 +32,9 @@ CASES: Mapping[str, SectionOfCases] = {
     "newton": SectionOfCases(gpu_newton.newton_cases, gpu_newton.measured_newton),
     "variations": _layers(gpu_layers.variation_cases),
     "twice": _layers(gpu_layers.second_cases),
-    "directions": SectionOfCases(gpu_directions.direction_cases, gpu_directions.measured_directions),
+    "directions": SectionOfCases(
+        gpu_directions.direction_cases, gpu_directions.measured_directions, gpu_directions.prepared_directions
+    ),
     "extents": _layers(gpu_layers.extent_cases),
     "random": SectionOfCases(gpu_layers.random_cases, gpu_layers.measured_random),
     "starts": SectionOfCases(gpu_starts.start_cases, gpu_starts.measured_start),

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -38,10 +39,16 @@ def direction_cases(quick: bool) -> Iterator[LayerCase]:
         yield from (LayerCase("gru", units, 32, 512, "bfloat16", mode) for mode in ("training", "forward"))
 
 
+def prepared_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
+    """Compile the kernels of a case: they do not depend on the number of steps."""
+    layer, x = _problem(replace(case, steps=2), on)
+    _results(layer, case, on, "two streams", x)
+    return {}
+
+
 def measured_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
     """Microseconds of a call by each method that gives the right numbers; why the others have none."""
-    _, x = problem(case, on)
-    layer = gw.nn.GRU(case.units, case.units, bidirectional=True).to(on.device).eval()
+    layer, x = _problem(case, on)
     first = x[:CHECKED_STEPS].detach().requires_grad_(x.requires_grad)
     exact = with_backend(copy.deepcopy(layer).double(), "torch")
     expected = results_of(exact, first.detach().double().requires_grad_(x.requires_grad), case, nullcontext())
@@ -63,6 +70,11 @@ def measured_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
         record["us"][method] = rounded(timing.median * 1e6)
     tell(f"both directions of {case}: {record['us']} us, {record['absent']}")
     return record
+
+
+def _problem(case: LayerCase, on: BenchmarkDevice) -> tuple[gw.nn.Recurrent, Tensor]:
+    _, x = problem(case, on)
+    return gw.nn.GRU(case.units, case.units, bidirectional=True).to(on.device).eval(), x
 
 
 def _results(layer: gw.nn.Recurrent, case: LayerCase, on: BenchmarkDevice, method: str, x: Tensor) -> list[Tensor]:
