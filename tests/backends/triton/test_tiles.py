@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import triton
 
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.stage_kernel import stage_groups
@@ -76,6 +77,17 @@ def test_tiles_of_matrix_instructions_of_amd() -> None:
     terms = [term for product in group.products for term in product.terms]
     bytes_of = {term.matrix: 2 for term in terms} | {term.vector.name: 4 for term in terms}
     assert product_tile(group, sizes, 1, bytes_of, CHIPS["gfx942"]).constants["BN"] == 16
+
+
+def test_triton_3_4_multiplies_by_16_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"input": 8, "hidden": 256}
+    (group,) = stage_groups(plan(traces("lstm")["step"]).loop, sizes, products_loaded=False)
+    bytes_of = {name: 4 for product in group.products for term in product.terms for name in (term.matrix, "h")}
+    widths: dict[str, int] = {}
+    for version in ("3.4.0", "3.5.1"):
+        monkeypatch.setattr(triton, "__version__", version)
+        widths[version] = product_tile(group, sizes, 1, bytes_of, CHIPS["sm_90"]).constants["BN"]
+    assert widths == {"3.4.0": 16, "3.5.1": 8}
 
 
 def test_no_asynchronous_products() -> None:

@@ -255,7 +255,8 @@ class StageWriter:
     def _accumulate(self, stage: Stage, axis: str) -> None:
         """Add up the terms of a stage's products whose vectors lie along an axis."""
         size = self.kernel.sizes[axis]
-        depth = f"min(BK, {padded(size)})"
+        most = padded(size)
+        depth = f"(BK if BK < {most} else {most})"  # min() is no constant to Triton 3.4
         body: list[str] = []
         chunks: dict[str, str] = {}
         for product in stage.products:

@@ -67,7 +67,7 @@ def product_tile(
 
     possible = [
         (height, width)
-        for height, width in combinations(ROWS, FEATURES[chip.backend])
+        for height, width in combinations(ROWS, _features(chip))
         if height * width <= 256 * ELEMENTS_OF_A_THREAD
         and height < 2 * max(rows, ROWS[0])
         and not (chip.multiplies_asynchronously and height > ROWS_OF_SYNCHRONOUS_PRODUCTS)
@@ -83,6 +83,14 @@ def product_tile(
     stages = max(2, min(4, staging // (depth * a_term)))
     warps = 4 if height * width <= 128 * ELEMENTS_OF_A_THREAD else 8
     return LaunchOptions({"BM": height, "BN": width, "BK": depth}, warps, stages)
+
+
+def _features(chip: Chip) -> tuple[int, ...]:
+    """The widths of tiles. Triton 3.4, which torch 2.8 brings, multiplies by no fewer than 16 features."""
+    import triton  # pyright: ignore[reportMissingTypeStubs]
+
+    least = 16 if triton.__version__.startswith("3.4.") else 1
+    return tuple(width for width in FEATURES[chip.backend] if width >= least)
 
 
 def step_tile(

@@ -43,7 +43,7 @@ INTERPRETED = tl.constexpr(knobs.runtime.interpret)  # Triton's interpreter has 
 # What a kernel calls its own parameters and variables, which no value may be called.
 RESERVED = frozenset(
     {"T", "B", "A", "D", "P", "BM", "BN", "BK", "EMULATED", "STAGES", "BACKWARDS", "RAGGED", "INTERPRETED"}
-    | {"triton", "tl", "knobs", "libdevice", "range", "float", "min"}
+    | {"triton", "tl", "knobs", "libdevice", "range", "float"}
     | {"rows", "t", "at", "step", "steps", "length", "first", "after", "active", "in_batch"}
     | set(FUNCTIONS)
     | set(keyword.kwlist)
