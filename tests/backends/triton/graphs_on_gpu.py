@@ -80,6 +80,20 @@ def check_another_stream(loop: SteppedLoop) -> None:
             assert_same(got, plain(seed, 20), "another stream")
 
 
+def check_two_streams_at_once(loop: SteppedLoop) -> None:
+    """Runs that no stream waits for: each stream has a table of addresses and graphs of its own."""
+    streams = [torch.cuda.Stream(), torch.cuda.Stream()]
+    for number in range(3):  # the first is launched kernel by kernel, the second is recorded
+        results: list[Tensor] = []
+        for seed, stream in enumerate(streams, start=10):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                results.append(states(loop, arrays_for(loop, 75, seed), 75))
+        torch.cuda.synchronize()
+        for seed, got in enumerate(results, start=10):
+            assert_same(got, plain(seed, 75), f"two streams at once, run {number}")
+
+
 def check_a_graph_of_the_caller(loop: SteppedLoop) -> None:
     """The loop becomes part of it."""
     arrays = arrays_for(loop, 20, 6)
@@ -108,6 +122,7 @@ def main() -> None:
     loop, checks = SteppedLoop(PROGRAM, SIZES, PRECISION, graphs=StepGraphCache()), Checks()
     checks.run("graphs of steps", partial(check_graphs, loop))
     checks.run("another stream", partial(check_another_stream, loop))
+    checks.run("two streams at once", partial(check_two_streams_at_once, loop))
     checks.run("a graph of the caller's", partial(check_a_graph_of_the_caller, loop))
     checks.run("the persistent form", check_persistent)
     checks.end("the stepped and the persistent loop, in every way of launching them")
