@@ -95,7 +95,7 @@ class _Kernel:
         def launch(*arguments: Any, **named: Any) -> None:
             options = {name: named.pop(name) for name in OPTIONS}
             values = {parameter.name: parameter.default for parameter in self.function.params}
-            values |= dict(zip(self.function.arg_names, arguments, strict=False)) | named
+            values |= dict(zip(self.function.arg_names[: len(arguments)], arguments, strict=True)) | named
             self._run(grid + (1,) * (3 - len(grid)), values, options)
 
         return launch
@@ -118,7 +118,7 @@ class _Kernel:
         code, warps = runner.code(self.function, signature, constants, attributes, dict(options))
         for array in runner.arrays:
             array.cells = Cells(len(array.bytes))
-        parameters = dict.fromkeys(code.parameters, 0) | dict(zip(code.parameters, given, strict=False))
+        parameters = dict.fromkeys(code.parameters, 0) | dict(zip(code.parameters[: len(given)], given, strict=True))
         waits = self.name == "persistent"
         Launch(
             code, runner.arrays, grid, parameters, warps, runner.early, waits, random.Random(runner.seed)

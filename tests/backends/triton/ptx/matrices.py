@@ -30,7 +30,7 @@ def _load_tiles(operands: Sequence[str], names: Operands, *, is_transposed: bool
     def run(warp: Warp) -> None:
         active = 8 * len(writes) > LANES
         tiles = warp.program.load(warp, "shared", address(warp), active, 16).view(np.uint16).reshape(4, 8, 8)
-        for write, tile in zip(writes, tiles, strict=False):
+        for write, tile in zip(writes, tiles[: len(writes)], strict=True):
             own = np.ascontiguousarray(tile.T if is_transposed else tile)
             write(warp, own.view(np.uint32).reshape(32))
 
