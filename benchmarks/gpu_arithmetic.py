@@ -14,9 +14,8 @@ from gatewright.axes import bind
 from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
-from gatewright.backends.triton.stage_kernel import place_of
 from gatewright.backends.triton.stepped import SteppedLoop
-from gatewright.backends.triton.tiles import grid_of, step_tile
+from gatewright.backends.triton.tiles import grid_of, step_tile, vector_array
 from gatewright.backends.triton.writer import padded
 from gatewright.schedule.plan import plan
 from gatewright.schedule.program import Product, Program
@@ -115,7 +114,8 @@ def _arrays(loop: SteppedLoop, sizes: Mapping[str, int], rows: int, dtype: str) 
         if argument.kind is ArgumentKind.LENGTHS:
             continue
         shape = bind(loop.program.shapes[argument.name], sizes)
-        own = narrow if argument.kind is ArgumentKind.SHARED and len(shape) == 2 else torch.float32
+        is_matrix = argument.kind is ArgumentKind.SHARED and len(shape) == 2
+        own = narrow if is_matrix or argument.kind is ArgumentKind.COPY else torch.float32
         arrays[argument] = torch.empty(rows, *shape, dtype=own, device="meta")
     return arrays
 
@@ -129,7 +129,7 @@ def _bytes_of(
 ) -> float:
     """That a program reads of vectors and matrices."""
     terms = [term for product in products for term in product.terms]
-    vectors = {term.vector.name: arrays[place_of(program, term.vector.name).argument] for term in terms}
+    vectors = {term.vector.name: vector_array(program, term.vector, arrays) for term in terms}
     size = sum(vector.shape[-1] * vector.element_size() * min(tile[0], rows) for vector in vectors.values())
     for term in terms:
         matrix = arrays[Argument(ArgumentKind.SHARED, term.matrix)]

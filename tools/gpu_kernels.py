@@ -1,10 +1,11 @@
 """Compiles the loops and scans of all cells for GPUs that need not be there, and checks that they fit.
 
-    python -m tools.gpu_kernels [--chips sm_80,sm_90,...] [--cells gru,lstm] [--jobs N] [--out FILE]
+    python -m tools.gpu_kernels [--chips sm_80,sm_90,...] [--cells gru,lstm] [--sizes 256:tf32,...] [--rows 1,32,...]
+        [--jobs N] [--out FILE]
 
-For each cell these are the kernels of inference, of the run that saves for the gradient, and of the gradient, at 64
-units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form does not fit;
-of cells that are parallel in time the kernels of scans, for whole rows and for spans of them.
+For each cell these are the kernels of inference, of the run that saves for the gradient, and of the gradient, by
+default at 64 units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form
+does not fit; of cells that are parallel in time the kernels of scans, for whole rows and for spans of them.
 It is an error if a kernel spills, needs more shared memory than there is, or takes more than ten seconds to compile.
 With --out the table is written as Markdown.
 
@@ -20,7 +21,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import product as combinations
 from pathlib import Path
 
 from gatewright.backends.triton.chips import CHIPS
@@ -45,21 +47,23 @@ LONGEST = 10.0
 """Seconds that one kernel may take to compile."""
 DEFAULT_CHIPS = ("sm_80", "sm_90", "sm_100", "gfx942")
 RUNS = ("inference", "saving", "gradient")
-TF32, BFLOAT16 = KernelPrecision(mode="tf32"), KernelPrecision(operands="bfloat16")
-PRECISIONS = {64: TF32, 128: BFLOAT16}
-"""By the number of units."""
+PRECISIONS = {"tf32": KernelPrecision(mode="tf32"), "bfloat16": KernelPrecision(operands="bfloat16")}
+SIZES = ((64, "tf32"), (128, "bfloat16"))
 ROWS = 32
 """The batch that tiles of the stepped form are chosen for."""
 
 
 @dataclass(frozen=True)
 class LoopCase:
-    """A loop to be compiled: of which run of which cell, with how many units, for which chip."""
+    """A loop to be compiled: of which run of which cell, with how many units and rows, in which precision, for which
+    chip."""
 
     chip: str
     cell: str
     run: str
     units: int
+    precision: str
+    rows: int = ROWS
 
 
 @dataclass(frozen=True)
@@ -79,19 +83,20 @@ class CompiledLoop:
             yield f"a kernel took {self.seconds:.1f} s to compile"
 
 
-def cases(chips: Iterable[str], names: Iterable[str]) -> Iterator[LoopCase]:
+def cases(
+    chips: Iterable[str], names: Iterable[str], sizes: Iterable[tuple[int, str]], rows: Iterable[int]
+) -> Iterator[LoopCase]:
     """Every loop of these cells on these chips."""
-    for chip in chips:
-        for name in names:
-            yield from (LoopCase(chip, name, run, units) for run in RUNS for units in PRECISIONS)
+    for chip, name, run, size, batch in combinations(chips, names, RUNS, sizes, rows):
+        yield LoopCase(chip, name, run, *size, batch)
 
 
 def fewer_cases() -> Iterator[LoopCase]:
     """What is compiled as a check of every change: each chip meets other cells, at 64 units or at 128."""
-    names, units = models(), list(PRECISIONS)
+    names = models()
     for number, chip in enumerate(DEFAULT_CHIPS):
         own = names if chip == "sm_90" else names[number :: len(DEFAULT_CHIPS) - 1]
-        yield from (LoopCase(chip, name, "gradient", units[place % 2]) for place, name in enumerate(own))
+        yield from (LoopCase(chip, name, "gradient", *SIZES[place % 2]) for place, name in enumerate(own))
 
 
 def models() -> list[str]:
@@ -111,10 +116,10 @@ def compiled(case: LoopCase) -> CompiledLoop | None:
     trace = {"inference": step, "saving": pair.forward, "gradient": pair.backward}[case.run]
     program = without_loop(plan(trace))
     sizes = {axis: 16 if "rank" in axis else case.units for leaf in trace.leaves() for axis in leaf.shape}
-    precision, chip = PRECISIONS[case.units], CHIPS[case.chip]
+    precision, chip = PRECISIONS[case.precision], CHIPS[case.chip]
     run = ProgramRun(program, sizes, precision, backwards=case.run == "gradient")
     began = time.perf_counter()
-    kernels = loop_kernels(run, chip, ROWS) if program.loop else scan_kernels(run, chip)
+    kernels = loop_kernels(run, chip, case.rows) if program.loop else scan_kernels(run, chip)
     if not kernels:
         return None
     form = "scans" if program.scan else "stepped" if resident_obstacle(run, chip) else "resident"
@@ -128,13 +133,14 @@ def compiled(case: LoopCase) -> CompiledLoop | None:
 
 def table(loops: Iterable[CompiledLoop]) -> str:
     """The most that a kernel of each loop takes."""
-    lines = ["| chip | cell | run | units | form | registers | shared memory, KiB | warps |", "|" + "---|" * 8]
+    names = ("chip", "cell", "run", "units", "products", "rows", "form", "registers", "shared memory, KiB", "warps")
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for loop in loops:
         registers = max(resources.registers for resources in loop.resources)
         shared = max(resources.shared_bytes for resources in loop.resources) / 1024
         warps = max(resources.warps for resources in loop.resources)
         case = loop.case
-        cells = (case.chip, case.cell, case.run, case.units, loop.form, registers, f"{shared:.0f}", warps)
+        cells = (*astuple(case), loop.form, registers, f"{shared:.0f}", warps)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
@@ -143,7 +149,7 @@ def main() -> int:
     """Compile, tell what is wrong, and write the table."""
     options = _parser().parse_args()
     names = options.cells or sorted(CELLS)
-    wanted = fewer_cases() if options.check else cases(options.chips, names)
+    wanted = fewer_cases() if options.check else cases(options.chips, names, options.sizes, options.rows)
     loops: list[CompiledLoop] = []
     failed = 0
     with ProcessPoolExecutor(options.jobs) as pool:
@@ -154,10 +160,16 @@ def main() -> int:
             for problem in loop.problems():
                 failed += 1
                 case = loop.case
-                sys.stderr.write(f"{case.cell}, {case.run}, {case.units} units, {loop.form}: {problem}\n")
+                sys.stderr.write(
+                    f"{case.cell}, {case.run}, {case.units} units, {case.rows} rows, {loop.form}: {problem}\n"
+                )
     stepped = sum(loop.form == "stepped" for loop in loops)
     scans = sum(loop.form == "scans" for loop in loops)
     sys.stdout.write(f"{len(loops)} loops, {stepped} of them stepped, {scans} by scans, {failed} problems\n")
+    resources = [resources for loop in loops for resources in loop.resources]
+    if resources:
+        registers, shared = max(r.registers for r in resources), max(r.shared_bytes for r in resources) / 1024
+        sys.stdout.write(f"{len(resources)} kernels, at most {registers} registers and {shared:.0f} KiB\n")
     if options.out:
         options.out.write_text(table(loops))
     return 1 if failed or not loops else 0
@@ -167,9 +179,24 @@ def _parser() -> argparse.ArgumentParser:
     def listed(text: str) -> list[str]:
         return text.split(",")
 
+    def sizes(text: str) -> list[tuple[int, str]]:
+        pairs = [(int(units), products) for units, _, products in (size.partition(":") for size in text.split(","))]
+        if not all(products in PRECISIONS for _, products in pairs):
+            raise argparse.ArgumentTypeError(f"{text}: sizes are 64:tf32 or 64:bfloat16")
+        return pairs
+
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_kernels", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--chips", type=listed, default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}")
     parser.add_argument("--cells", type=listed, default=[], help="names of cells (default: all)")
+    parser.add_argument(
+        "--sizes", type=sizes, default=SIZES, help="units and products of each (default: 64:tf32,128:bfloat16)"
+    )
+    parser.add_argument(
+        "--rows",
+        type=lambda text: [int(rows) for rows in text.split(",")],
+        default=[ROWS],
+        help="numbers of rows (default: 32)",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile")
     parser.add_argument("--check", action="store_true", help="compile less: see above")
     parser.add_argument("--out", type=Path, help="write the table of what kernels take")

@@ -12,8 +12,9 @@ from gatewright.axes import bind
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.pass_kernels import PassKernels
-from gatewright.backends.triton.stage_kernel import LENGTHS, place_of
+from gatewright.backends.triton.stage_kernel import LENGTHS
 from gatewright.backends.triton.stepped import SteppedLoop
+from gatewright.backends.triton.value_places import place_of
 from gatewright.derive import vjp
 from gatewright.schedule.interpret import ProgramInterpreter
 from gatewright.schedule.plan import plan

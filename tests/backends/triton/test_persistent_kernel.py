@@ -20,7 +20,7 @@ from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.persistent_kernel import COUNTERS, PersistentLoop, persistent_text
-from gatewright.backends.triton.stepped import SteppedLoop, with_row_arrays
+from gatewright.backends.triton.stepped import SteppedLoop, with_step_arrays
 from gatewright.schedule.plan import plan
 from tests.backends.triton.staged import DOUBLE, check_against_reference, check_ragged, random_arrays, traces
 
@@ -70,7 +70,7 @@ def test_programs_wait_for_each_other(name: str, rng: np.random.Generator) -> No
     program, sizes = plan(traces(name)["step"]), {"hidden": 12, "input": 3}
     loop = PersistentLoop(program, sizes, DOUBLE, programs=2)
     arrays: dict[Argument, Tensor] = random_arrays(loop, program, sizes, steps, batch, rng)
-    arrays = with_row_arrays(program, sizes, loop.kernel.arguments, DOUBLE, arrays, batch)
+    arrays = with_step_arrays(program, sizes, loop.kernel.arguments, DOUBLE, arrays, batch)
     alone = {argument: array.clone() for argument, array in arrays.items()}
     with np.errstate(all="ignore"):
         PersistentLoop(program, sizes, DOUBLE, programs=1).run(alone, steps, batch)

@@ -21,7 +21,7 @@ from gatewright.backends.triton.chips import CHIPS
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.resources import LaunchOptions, compile_kernel
-from gatewright.backends.triton.stage_kernel import place_of
+from gatewright.backends.triton.value_places import place_of
 from gatewright.backends.triton.stepped import SteppedLoop
 from gatewright.backends.triton.tiles import step_tile
 from gatewright.schedule.plan import plan

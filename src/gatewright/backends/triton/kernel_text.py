@@ -13,6 +13,7 @@ class ArgumentKind(StrEnum):
     STATE = "state"  # a state before and after every step: (time + 1, batch, ...)
     START = "start"  # a state before the first step that is taken: (batch, ...)
     ROW = "row"  # kept within one step: (batch, ...)
+    COPY = "copy"  # rounded for products: (batch, ...); of a state, at even and at odd times: (2, batch, ...)
     SHARED = "shared"  # a parameter, or computed from parameters only: (...)
     LENGTHS = "lengths"  # the number of steps that each row takes: (batch,), int32
     SPANS = "spans"  # of scans of pieces of time: (spans, values, batch, ...)

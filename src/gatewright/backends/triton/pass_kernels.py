@@ -10,8 +10,9 @@ from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.launch import on_device, pointers
 from gatewright.backends.triton.load import kernel
 from gatewright.backends.triton.resources import LaunchOptions, constants_of
-from gatewright.backends.triton.stage_kernel import LENGTHS, lines_text, product_argument, stage_groups
+from gatewright.backends.triton.stage_kernel import LENGTHS, lines_text, stage_groups
 from gatewright.backends.triton.tiles import elementwise_tile, grid_of
+from gatewright.backends.triton.value_places import product_argument
 from gatewright.schedule.program import Product, Program, Stage
 
 Multiply = Callable[[Sequence[Product]], Sequence[Tensor]]

@@ -6,8 +6,7 @@ launch is cooperative, with at most one program a processor. Nothing chooses thi
 against the stepped form.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -26,11 +25,11 @@ from gatewright.backends.triton.stage_kernel import (
     StageWriter,
     constants,
     kernel_head,
-    stored_place,
 )
 from gatewright.backends.triton.step_kernel import carried_states, start_lines
-from gatewright.backends.triton.stepped import with_row_arrays
+from gatewright.backends.triton.stepped import WITHIN_A_STEP, with_step_arrays
 from gatewright.backends.triton.tiles import step_tile
+from gatewright.backends.triton.value_places import COPY_LINES, copied_arrays, copied_place, stored_place
 from gatewright.backends.triton.writer import indented
 from gatewright.schedule.program import Product, Program, Reduction, Stage, operands
 from gatewright.trace.ir import names_of
@@ -52,21 +51,22 @@ def grid_barrier(counter, goal):
 '''
 
 
-def persistent_text(program: Program, sizes: Mapping[str, int]) -> KernelText:
-    """The kernel of a Program's loop.
+def persistent_text(program: Program, sizes: Mapping[str, int], copied: Collection[Argument] = ()) -> KernelText:
+    """The kernel of a Program's loop. Products read copies of the `copied` arrays.
 
     Its grid is (G, tiles of rows). It takes the pointers in `arguments`, T, B, and the constants A, D, P, EMULATED,
     BACKWARDS, RAGGED, BM, BN, BK, G. A START may be None: the state is zero then. LENGTHS is None where not RAGGED.
     """
-    return _PersistentWriter(program, sizes).text()
+    return _PersistentWriter(program, sizes, copied).text()
 
 
 class _PersistentWriter:
-    def __init__(self, program: Program, sizes: Mapping[str, int]) -> None:
-        self.program, self.sizes = program, sizes
+    def __init__(self, program: Program, sizes: Mapping[str, int], copied: Collection[Argument]) -> None:
+        self.program, self.sizes, self.copied = program, sizes, copied
         stores = [store for stage in program.loop for store in stage.stores]
-        written = {stored_place(program, store)[0].argument for store in stores}
-        self.writer = StageWriter(program, sizes, volatile=written)
+        places = [stored_place(program, store)[0] for store in stores]
+        written = {place.argument for stored in places for place in (stored, copied_place(stored))}
+        self.writer = StageWriter(program, sizes, copied=copied, volatile=written)
         self.kept = {store.name for store in stores}
         self.stored: set[str] = set()  # in this step
         self.unseen: set[str] = set()  # of it, what a program may not have seen of others
@@ -80,6 +80,7 @@ class _PersistentWriter:
             "lead = tl.cast(t, tl.int64) * B",
             "before = lead + B if BACKWARDS else lead",
             "after = lead if BACKWARDS else lead + B",
+            *(COPY_LINES if self.copied else ()),
         ]
         for stage in self.program.loop:
             step += self._stage(stage)
@@ -166,12 +167,12 @@ class PersistentLoop:
         """`programs` is how many divide the features of a tile of rows; by default as many as there are processors."""
         self.program, self.sizes, self.precision, self.backwards = program, sizes, precision, backwards
         self.programs = programs
-        self.kernel = persistent_text(program, sizes)
+        self.kernel = persistent_text(program, sizes, copied_arrays(program, precision))
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
         """The arrays that a caller gives."""
-        own = (ArgumentKind.ROW, ArgumentKind.COUNTERS)
+        own = (*WITHIN_A_STEP, ArgumentKind.COUNTERS)
         return tuple(argument for argument in self.kernel.arguments if argument.kind not in own)
 
     def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int) -> None:
@@ -183,7 +184,7 @@ class PersistentLoop:
         """
         if not batch or not self.program.loop:
             return
-        everything = with_row_arrays(self.program, self.sizes, self.kernel.arguments, self.precision, arrays, batch)
+        everything = with_step_arrays(self.program, self.sizes, self.kernel.arguments, self.precision, arrays, batch)
         like = next(iter(everything.values()))
         tile, programs = self.layout(everything, batch)
         grid = (programs, -(-batch // tile.constants["BM"]))
@@ -206,8 +207,6 @@ class PersistentLoop:
         groups = [StageGroup((stage,), whole=stage.axis is None) for stage in self.program.loop]
         tiles = [step_tile(self.program, group, self.sizes, arrays, batch, chip) for group in groups if group.products]
         tile = max(tiles, key=_extent, default=LaunchOptions({"BM": 16, "BN": 16, "BK": 16}))
-        depth = min(tile.constants["BK"], 64)  # the stages share the registers: pieces of one are smaller
-        tile = replace(tile, constants={**tile.constants, "BK": depth})
         available = chip.processors // -(-batch // tile.constants["BM"])
         if not available:
             raise ValueError(f"{batch} rows have more tiles than a GPU has processors: use the stepped form")

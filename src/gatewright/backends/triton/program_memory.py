@@ -183,8 +183,8 @@ class ProgramMemory:
             case ArgumentKind.ROW:
                 shape = (self.batch, *self._named_shape(name))
                 return self.rows.setdefault(name, torch.empty(shape, dtype=self.dtype, device=self.device))
-            case ArgumentKind.COUNTERS | ArgumentKind.SPANS:
-                raise AssertionError("a kernel allocates its counters and its spans")
+            case ArgumentKind.COPY | ArgumentKind.COUNTERS | ArgumentKind.SPANS:
+                raise AssertionError("a kernel allocates its copies, its counters and its spans")
 
 
 def widened(array: Tensor, rank: int) -> Tensor:

@@ -180,6 +180,15 @@ def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
     return tl.where(x == x, ((bits >> BITS) << BITS).to(tl.float32, bitcast=True), x)
 '''
 
+_NARROWED = '''
+@triton.jit
+def narrowed(x, D: tl.constexpr, EMULATED: tl.constexpr):
+    """Numbers rounded to D, as products round their operands."""
+    if EMULATED and D == tl.bfloat16:
+        x = rounded(x, 16, "even")
+    return x.to(D)
+'''
+
 # Tensor cores ignore the last 13 bits of a float32 number. Triton rounds for them (cvt.rna) in tf32x3 alone, and there
 # only the larger part of a number; products of rests that are NaN, as those of infinite numbers are, count as 0.
 _EMULATED_PRODUCT = '''
@@ -237,6 +246,7 @@ FUNCTIONS: Mapping[str, TritonFunction] = {
     "softplus": TritonFunction(_SOFTPLUS, ("maximum",)),
     "hard_sigmoid": TritonFunction(_HARD_SIGMOID, ("maximum", "minimum")),
     "rounded": TritonFunction(_ROUNDED),
+    "narrowed": TritonFunction(_NARROWED, ("rounded",)),
     "emulated_product": TritonFunction(_EMULATED_PRODUCT, ("rounded",)),
     "product": TritonFunction(_PRODUCT, ("rounded", "emulated_product")),
     "bernoulli": TritonFunction(_BERNOULLI),

@@ -37,13 +37,13 @@ class RunKernel:
     precision: KernelPrecision
     chip: Chip
     rounded: frozenset[Argument] = frozenset()
-    """The matrices that are given as products round them."""
+    """The arrays that are as products round them: matrices, and copies."""
 
     @property
     def memory(self) -> Memory:
         """The dtypes of its arrays; None of those that are left out."""
         memory = _memory(self.text.arguments, self.precision)
-        memory |= {matrix: self.precision.operands for matrix in self.rounded if matrix in memory}
+        memory |= {array: self.precision.operands for array in self.rounded if array in memory}
         return memory | {SPANS: None} if self.options.constants.get("PHASE") == ScanPhase.WHOLE else memory
 
     @cached_property
@@ -83,9 +83,15 @@ class _Kernels:
         self.run, self.chip = run, chip
         self.constants: dict[str, int | bool] = {"BACKWARDS": run.backwards, "RAGGED": False}
 
+    @cached_property
+    def rounded(self) -> frozenset[Argument]:
+        """Of the arrays of the stepped form, those that are as products round them."""
+        copies = (argument for argument in self.run.stepped.table if argument.kind is ArgumentKind.COPY)
+        return self.run.rounded_matrices.union(copies)
+
     def _kernel(self, place: str, text: KernelText, options: LaunchOptions) -> RunKernel:
         every = LaunchOptions({**self.constants, **options.constants}, options.warps, options.stages)
-        rounded = self.run.rounded_matrices if text.by_table else frozenset[Argument]()
+        rounded = self.rounded if text.by_table else frozenset[Argument]()
         return RunKernel(place, text, every, self.run.precision, self.chip, rounded)
 
     def of_run(self, steps: int, batch: int) -> Iterator[RunKernel]:
@@ -134,7 +140,7 @@ class _Kernels:
             yield self._kernel("the loop, once", resident.kernel, options)
             return
         dtypes = dict.fromkeys(stepped.table, self.run.dtype)
-        dtypes |= dict.fromkeys(self.run.rounded_matrices, getattr(torch, self.run.precision.operands))
+        dtypes |= dict.fromkeys(self.rounded, getattr(torch, self.run.precision.operands))
         arrays = {argument: torch.empty(0, dtype=dtype, device="meta") for argument, dtype in dtypes.items()}
         yield self._kernel("before the first step", stepped.begin, BEGIN_TILE)
         for group, text in zip(stepped.groups, stepped.texts, strict=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gatewright.axes import Shape
 from gatewright.backends.triton.kernel_text import LENGTHS, Argument, ArgumentKind, KernelText, jit_line
 from gatewright.backends.triton.meaning import loaded_comment, product_text
+from gatewright.backends.triton.value_places import ValuePlace, copied_place, place_of, product_argument, stored_place
 from gatewright.backends.triton.writer import KernelWriter, indented, padded
 from gatewright.lang.ops import Op
 from gatewright.schedule.program import Product, Program, Stage, Storage, Store, Term, operands
@@ -25,7 +26,7 @@ TIME_CONSTANTS = ("BACKWARDS", "RAGGED")
 VARIABLES = (
     "table", "step", "steps", "s", "first", "line", "active", "busy", "lead", "before", "after", "k", "in_k", "start",
     "own", "tile", "goal", "counter", "counters", "lengths", "length", "G", "ALIGNMENT", "grid_barrier", "mask",
-    "value", "feature", "in_batch",
+    "value", "feature", "in_batch", "even", "odd", "copy", "copy_before", "copy_after",
 )  # fmt: skip
 
 
@@ -86,56 +87,20 @@ def _fits(stages: tuple[Stage, ...], sizes: Mapping[str, int]) -> bool:
     return all(sizes[axis] <= WIDEST_WHOLE_AXIS for axis in StageGroup(stages, whole=True).axes())
 
 
-@dataclass(frozen=True, slots=True)
-class ValuePlace:
-    """The array that holds a value, and the variable with the line from which `rows` are counted in it ("": none)."""
-
-    argument: Argument
-    lead: str
-
-
-def place_of(program: Program, name: str) -> ValuePlace:
-    """Where a kept value is found."""
-    match program.storage[name]:
-        case Storage.STATE:
-            return ValuePlace(Argument(ArgumentKind.STATE, name), "before")
-        case Storage.NEW:
-            return ValuePlace(Argument(ArgumentKind.STATE, program.new_values[name]), "after")
-        case Storage.ROW:
-            return ValuePlace(Argument(ArgumentKind.ROW, name), "")
-        case Storage.SHARED:
-            return ValuePlace(Argument(ArgumentKind.SHARED, name), "")
-        case Storage.RANDOM:
-            return ValuePlace(Argument(ArgumentKind.SEEDS, name), "lead")
-        case Storage.INPUT | Storage.SEQUENCE:
-            return ValuePlace(Argument(ArgumentKind.SEQUENCE, name), "lead")
-
-
-def stored_place(program: Program, store: Store) -> tuple[ValuePlace, Shape]:
-    """Where a store writes to, and the shape of a row there."""
-    if store.storage is Storage.STATE:
-        shape = next(state.shape for state in program.trace.states if state.name == store.name)
-        return ValuePlace(Argument(ArgumentKind.STATE, store.name), "after"), shape
-    return place_of(program, store.name), program.shapes[store.name]
-
-
-def product_argument(product: Product) -> Argument:
-    """The array of a product that is computed for all lines before the kernel that uses it: (time, batch, features)."""
-    return Argument(ArgumentKind.SEQUENCE, f"product({product.target.name})")
-
-
-def needed_elsewhere(groups: Sequence[StageGroup], group: StageGroup) -> set[str]:
-    """The names of all values that other groups than this one read."""
-    others = (stage for other in groups if other is not group for stage in other.stages)
-    return {value.name for stage in others for value in stage.reads() if isinstance(value, Var)}
+def needed_elsewhere(groups: Sequence[StageGroup], group: StageGroup, copied: Collection[Argument]) -> set[str]:
+    """The names of all values that other groups than this one read; of `copied` arrays products read the copies."""
+    others = [stage for other in groups if other is not group for stage in other.stages]
+    vectors = {term.vector.name for stage in others for product in stage.products for term in product.terms}
+    copies = {argument.name for argument in copied}
+    return {value.name for stage in others for value in _unit_by_unit(stage)} | (vectors - copies)
 
 
 class StageWriter:
     """Writes the stages of a group. Its lines use these variables of the kernel:
 
     - `rows`: the rows of the tile, counted from a line; `active`: which of them are computed;
-    - `lead`: that line in sequences; `before` and `after`: in states, in the slots before and after the step. Arrays of
-      one step are counted from their first row;
+    - `lead`: that line in sequences; `before` and `after`: in states, in the slots before and after the step;
+      `copy_before` and `copy_after`: in copies of states. Arrays of one step are counted from their first row;
     - the features of each axis, see `feature_lines`.
     """
 
@@ -145,11 +110,13 @@ class StageWriter:
         sizes: Mapping[str, int],
         *,
         products_loaded: bool = False,
+        copied: Collection[Argument] = (),
         volatile: Collection[Argument] = (),
     ) -> None:
-        """`volatile` arrays are written by other programs of the same launch: the L1 cache is not asked for them."""
+        """Products read copies of the `copied` arrays, and what is stored there is stored in the copy too. `volatile`
+        arrays are written by other programs of the same launch: the L1 cache is not asked for them."""
         self.program = program
-        self.products_loaded, self.volatile = products_loaded, frozenset(volatile)
+        self.products_loaded, self.copied, self.volatile = products_loaded, frozenset(copied), frozenset(volatile)
         self.kernel = KernelWriter(sizes)
         for variable in VARIABLES:
             self.kernel.names.take(variable)
@@ -171,8 +138,7 @@ class StageWriter:
                 kernel.reduction(reduction)
             kernel.equations(stage)
             for store in stage.stores:
-                if store.storage is not Storage.ROW or store.name in kept:
-                    self._store(store)
+                self._store(store, kept)
         return kernel.lines
 
     def reduction_lines(self, stage: Stage) -> list[str]:
@@ -193,7 +159,7 @@ class StageWriter:
         lines = kernel.lines
         kernel.lines = []
         for store in stage.stores:
-            self._store(store)
+            self._store(store, {store.name})
         offsets = [f"{name} = {kernel.offset_text(shape)}" for shape, name in kernel.offsets.items()]
         return [*lines, *offsets, *kernel.lines]
 
@@ -234,11 +200,16 @@ class StageWriter:
         text = f"tl.load({self.address(place, value.shape)}, mask={mask}, other=0.0{self._cache(place.argument)}).to(A)"
         self.kernel.set(value, text, comment=loaded_comment(self.program, value.name))
 
-    def _store(self, store: Store) -> None:
+    def _store(self, store: Store, kept: Collection[str]) -> None:
         place, shape = stored_place(self.program, store)
         mask = self.kernel.tile_mask(shape, "active")
         whole = self.kernel.whole(store.value, shape)
-        self.kernel.lines.append(f"tl.store({self.address(place, shape)}, {whole}, mask={mask})")
+        if store.storage is not Storage.ROW or store.name in kept:
+            self.kernel.lines.append(f"tl.store({self.address(place, shape)}, {whole}, mask={mask})")
+        if place.argument in self.copied:
+            self.kernel.functions.add("narrowed")
+            address = self.address(copied_place(place), shape)
+            self.kernel.lines.append(f"tl.store({address}, narrowed({whole}, D, EMULATED), mask={mask})")
 
     def _products(self, stage: Stage) -> None:
         if self.products_loaded:
@@ -263,7 +234,7 @@ class StageWriter:
             total = self.kernel.tiles[product.target.name].text
             for term in (term for term in product.terms if term.vector.shape[0] == axis):
                 if term.vector.name not in chunks:
-                    chunks[term.vector.name] = self._chunk_of_vector(term.vector, size, body)
+                    chunks[term.vector.name] = self._chunk_of_vector(term.vector, size, body, multiplied=True)
                 matrix = self._chunk_of_matrix(term, product.target.shape[0])
                 body.append(f"{total} = product({chunks[term.vector.name]}, {matrix}, {total}, A, D, P, EMULATED)")
         self.kernel.functions.add("product")
@@ -272,8 +243,9 @@ class StageWriter:
             *indented([f"k = start + tl.arange(0, {depth})", f"in_k = k < {size}", *body]),
         ]
 
-    def _chunk_of_vector(self, vector: Var, size: int, body: list[str]) -> str:
+    def _chunk_of_vector(self, vector: Var, size: int, body: list[str], *, multiplied: bool = False) -> str:
         place = place_of(self.program, vector.name)
+        place = copied_place(place) if multiplied and place.argument in self.copied else place
         name = self.kernel.names.of(vector.name, "chunk")
         lead = f" + {place.lead} * {size}" if place.lead else ""
         address = f"{self._pointer(place.argument)}{lead} + (rows[:, None] * {size} + k[None, :])"

@@ -17,6 +17,7 @@ from gatewright.backends.triton.stage_kernel import (
     kernel_head,
     needed_elsewhere,
 )
+from gatewright.backends.triton.value_places import COPY_LINES
 from gatewright.backends.triton.writer import HEADER, KernelNames, KernelWriter, indented
 from gatewright.schedule.program import Program, Storage
 from gatewright.trace.ir import Var
@@ -33,6 +34,7 @@ def step_text(
     name: str,
     *,
     kept: Collection[str],
+    copied: Collection[Argument],
     table: Mapping[Argument, int],
 ) -> KernelText:
     """The kernel of a group for the rows of one step. Its products are accumulated.
@@ -41,7 +43,7 @@ def step_text(
     was last brought up to date, B, and the constants E0, E1, ... (element types of `arguments`), ALIGNMENT, A, D, P,
     EMULATED, BACKWARDS, RAGGED, BM, BN, BK. Rows that have ended do nothing; where a whole tile has, nothing is read.
     """
-    writer = StageWriter(program, sizes)
+    writer = StageWriter(program, sizes, copied=copied)
     work = writer.group_lines(group, kept)
     kernel_writer = writer.kernel
     arguments = (*kernel_writer.arguments, LENGTHS)
@@ -69,6 +71,7 @@ def step_text(
                 "lead = t * B",
                 "before = lead + B if BACKWARDS else lead",
                 "after = lead if BACKWARDS else lead + B",
+                *(COPY_LINES if copied else ()),
                 *writer.feature_lines(group, "tl.program_id(1)"),
                 *work,
             ]
@@ -90,13 +93,13 @@ def begin_text(
     """The kernel before the first step: it fills the table, and writes the start of each state into its slot.
 
     Its grid is (tiles of rows, tiles of the widest state). It takes the pointers in `arguments`, the table, T, B, and
-    the constants BACKWARDS, RAGGED, BM, BN. A START may be None: the state is zero then.
+    the constants A, D, P, EMULATED, BACKWARDS, RAGGED, BM, BN. A START may be None: the state is zero then.
     """
     names = KernelNames()
     for variable in VARIABLES:
         names.take(variable)
     starts = [Argument(ArgumentKind.START, state.name) for state in carried]
-    roles = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start"}
+    roles = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start", ArgumentKind.COPY: "copy"}
     parameters = {argument: names.of(argument.name, roles.get(argument.kind, "ptr")) for argument in (*table, *starts)}
     parameters[LENGTHS] = "lengths"
     body = [
@@ -112,29 +115,35 @@ def begin_text(
         "active = rows < B",
         *start_lines(carried, sizes, parameters, "tl.program_id(1)"),
     ]
-    numbers = ["T", "B", *constants("BACKWARDS", "RAGGED", "BM", "BN")]
+    numbers = ["T", "B", *constants(*PRECISION_CONSTANTS, *TIME_CONSTANTS, "BM", "BN")]
     # addresses are all that it needs of most of them
     head = kernel_head(name, [*parameters.values(), "table"], numbers, parameters.values())
-    text = KernelWriter(sizes).text(head, body)
+    writer = KernelWriter(sizes)
+    if any(argument.kind is ArgumentKind.COPY for argument in parameters):
+        writer.functions.add("narrowed")
+    text = writer.text(head, body)
     return KernelText(name, text, tuple(parameters), workspace=_TABLE)
 
 
 def start_lines(
     carried: Sequence[Var], sizes: Mapping[str, int], pointers: Mapping[Argument, str], tile: str
 ) -> list[str]:
-    """Write the start of each state into its slot: the first; backwards the last, or that after the end of each row."""
+    """Write the start of each state into its slot: the first; backwards the last, or that after the end of each row.
+    So for the copies that have a pointer."""
     lines = [
         "first = tl.zeros((BM,), tl.int64)",
         "if BACKWARDS:",
         "    first += T",
         "    if RAGGED:",
         "        first = tl.load(lengths + rows, mask=active, other=0).to(tl.int64)",
+        *(["copy = (first & 1) * B + rows"] if any(key.kind is ArgumentKind.COPY for key in pointers) else []),
         "first = first * B + rows",
         f"feature = {tile} * BN + tl.arange(0, BN)",
     ]
     for state in carried:
         size = sizes[state.shape[0]] if state.shape else 1
         start, slots = (pointers[Argument(kind, state.name)] for kind in (ArgumentKind.START, ArgumentKind.STATE))
+        copies = pointers.get(Argument(ArgumentKind.COPY, state.name))
         lines += [
             f"mask = active[:, None] & (feature < {size})[None, :]",
             f"value = tl.zeros((BM, BN), {slots}.dtype.element_ty)",
@@ -143,6 +152,9 @@ def start_lines(
             f"    value = value.to({slots}.dtype.element_ty)",
             f"tl.store({slots} + first[:, None] * {size} + feature[None, :], value, mask=mask)",
         ]
+        if copies:
+            place = f"{copies} + copy[:, None] * {size} + feature[None, :]"
+            lines.append(f"tl.store({place}, narrowed(value, D, EMULATED), mask=mask)")
     return lines
 
 
@@ -167,13 +179,17 @@ def carried_states(program: Program) -> tuple[Var, ...]:
 
 
 def table_slots(
-    program: Program, groups: Sequence[StageGroup], carried: Sequence[Var], sizes: Mapping[str, int]
+    program: Program,
+    groups: Sequence[StageGroup],
+    carried: Sequence[Var],
+    sizes: Mapping[str, int],
+    copied: Collection[Argument],
 ) -> dict[Argument, int]:
     """Where the table holds the address of each array."""
     arguments: dict[Argument, None] = {}
     for group in groups:
-        writer = StageWriter(program, sizes)
-        writer.group_lines(group, needed_elsewhere(groups, group))
+        writer = StageWriter(program, sizes, copied=copied)
+        writer.group_lines(group, needed_elsewhere(groups, group, copied))
         arguments |= dict.fromkeys(writer.kernel.arguments)
     arguments |= dict.fromkeys(Argument(ArgumentKind.STATE, state.name) for state in carried)
     return {argument: FIRST_ADDRESS + slot for slot, argument in enumerate((*arguments, LENGTHS))}

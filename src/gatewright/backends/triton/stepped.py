@@ -32,12 +32,15 @@ from gatewright.backends.triton.step_kernel import (
     table_slots,
 )
 from gatewright.backends.triton.tiles import grid_of, step_tile
+from gatewright.backends.triton.value_places import copied_arrays
 from gatewright.schedule.program import Program
 
 BEGIN_TILE = LaunchOptions({"BM": 4, "BN": 128})
 """Of the kernel before the first step."""
 ADVANCE_OPTIONS = LaunchOptions(warps=1)
 """Of the kernel after several steps. Of several warps one might read what another one has stored already."""
+WITHIN_A_STEP = (ArgumentKind.ROW, ArgumentKind.COPY)
+"""The arrays that a loop makes for itself."""
 SHAPES_KEPT = 64
 """Numbers of rows, dtypes and devices for which it is known how kernels are launched."""
 
@@ -65,14 +68,15 @@ class SteppedLoop:
     ) -> None:
         self.program, self.sizes, self.precision, self.backwards = program, sizes, precision, backwards
         self.groups = stage_groups(program.loop, sizes, products_loaded=False)
-        self.carried = carried_states(program)
-        self.table = table_slots(program, self.groups, self.carried, sizes)
+        self.carried, copied = carried_states(program), copied_arrays(program, precision)
+        self.table = table_slots(program, self.groups, self.carried, sizes, copied)
         self.texts = tuple(
             step_text(
-                program, group, sizes, f"stage_{number}", kept=needed_elsewhere(self.groups, group), table=self.table
+                program, group, sizes, f"stage_{number}",
+                kept=needed_elsewhere(self.groups, group, copied), copied=copied, table=self.table,
             )
             for number, group in enumerate(self.groups)
-        )
+        )  # fmt: skip
         self.begin = begin_text(self.carried, sizes, self.table, "begin")
         rows = ((argument, prod(bind(program.shapes.get(argument.name, ()), sizes))) for argument in self.table)
         self._aligned = frozenset(argument for argument, row in rows if stays_aligned(argument, row))
@@ -82,7 +86,7 @@ class SteppedLoop:
     @property
     def arguments(self) -> tuple[Argument, ...]:
         """The arrays that a caller gives."""
-        return tuple(argument for argument in self.begin.arguments if argument.kind is not ArgumentKind.ROW)
+        return tuple(argument for argument in self.begin.arguments if argument.kind not in WITHIN_A_STEP)
 
     def run(self, arrays: Mapping[Argument, Tensor | None], steps: int, batch: int) -> None:
         """Take all steps. `arrays` are those of `arguments`. A START that is absent or None is zeros; without LENGTHS
@@ -90,7 +94,7 @@ class SteppedLoop:
         """
         if not batch or not self.texts:
             return
-        everything = with_row_arrays(self.program, self.sizes, self.table, self.precision, arrays, batch)
+        everything = with_step_arrays(self.program, self.sizes, self.table, self.precision, arrays, batch)
         like = next(iter(everything.values()))
         device = like.device
         with on_device(like):
@@ -140,6 +144,7 @@ class SteppedLoop:
             table,
             steps,
             batch,
+            **constants_of(self.precision),
             BACKWARDS=self.backwards,
             RAGGED=ragged,
             **BEGIN_TILE.keywords(),
@@ -153,7 +158,7 @@ class SteppedLoop:
         kernel(ADVANCE)[(1,)](table, count, **ADVANCE_OPTIONS.keywords())
 
 
-def with_row_arrays(
+def with_step_arrays(
     program: Program,
     sizes: Mapping[str, int],
     arguments: Iterable[Argument],
@@ -161,12 +166,14 @@ def with_row_arrays(
     arrays: Mapping[Argument, Tensor | None],
     batch: int,
 ) -> dict[Argument, Tensor]:
-    """The arrays that are there, and memory for what is kept within a step."""
+    """The arrays that are there, and memory for what is kept within a step or from one to the next."""
     present = {argument: array for argument, array in arrays.items() if array is not None}
-    device, dtype = next(iter(present.values())).device, getattr(torch, precision.numbers)
-    rows = {
-        argument: torch.empty(batch, *bind(program.shapes[argument.name], sizes), dtype=dtype, device=device)
-        for argument in arguments
-        if argument.kind is ArgumentKind.ROW and argument not in present
-    }
-    return rows | present
+    device, states = next(iter(present.values())).device, {state.name for state in program.trace.states}
+    own: dict[Argument, Tensor] = {}
+    for argument in arguments:
+        if argument.kind in WITHIN_A_STEP and argument not in present:
+            copies = argument.kind is ArgumentKind.COPY
+            lines = 2 * batch if copies and argument.name in states else batch
+            dtype = getattr(torch, precision.operands if copies else precision.numbers)
+            own[argument] = torch.empty(lines, *bind(program.shapes[argument.name], sizes), dtype=dtype, device=device)
+    return own | present

@@ -12,9 +12,11 @@ from torch import Tensor
 from gatewright.backends.triton.chips import KIB, Chip
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind
 from gatewright.backends.triton.resources import LaunchOptions
-from gatewright.backends.triton.stage_kernel import StageGroup, place_of
+from gatewright.backends.triton.stage_kernel import StageGroup
+from gatewright.backends.triton.value_places import copied_place, place_of
 from gatewright.backends.triton.writer import padded
 from gatewright.schedule.program import Program
+from gatewright.trace.ir import Var
 
 ELEMENTS_OF_A_THREAD = 4
 """Of each value: one access of 16 bytes in float32. A gradient's stage has about 40 values alive: 160 registers."""
@@ -76,7 +78,8 @@ def product_tile(
     deepest = max(sizes[term.vector.shape[0]] for term, _ in terms)
     a_term = height * max(bytes_of[name] for name in vectors) * len(vectors)
     a_term += width * sum(bytes_of[term.matrix] for term, _ in terms)
-    depth = max(32, min(128, padded(deepest) // 4))  # the pipeline of loads needs some turns to fill
+    # The pipeline of loads needs some turns to fill. With 128 terms ptxas spills addresses of some kernels.
+    depth = max(32, min(64, padded(deepest) // 4))
     staging = min(STAGING_BYTES, chip.shared_bytes * 3 // 4)
     while depth > 32 and 3 * depth * a_term > staging:
         depth //= 2
@@ -108,5 +111,12 @@ def step_tile(
     bytes_of: dict[str, int] = {}
     for term in (term for product in group.products for term in product.terms):
         bytes_of[term.matrix] = arrays[Argument(ArgumentKind.SHARED, term.matrix)].element_size()
-        bytes_of[term.vector.name] = arrays[place_of(program, term.vector.name).argument].element_size()
+        bytes_of[term.vector.name] = vector_array(program, term.vector, arrays).element_size()
     return product_tile(group, sizes, batch, bytes_of, chip)
+
+
+def vector_array(program: Program, vector: Var, arrays: Mapping[Argument, Tensor]) -> Tensor:
+    """The array from which products read a vector."""
+    place = place_of(program, vector.name)
+    copy = arrays.get(copied_place(place).argument)
+    return arrays[place.argument] if copy is None else copy

@@ -86,6 +86,7 @@ def identifier(name: str) -> str:
     return text if text[:1].isalpha() else f"v_{text}"
 
 
+_ROLES = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start", ArgumentKind.COPY: "copy"}
 _ARITHMETIC = {Op.ADD, Op.SUB, Op.MUL, Op.DIV}
 _PARTS = {"0": "before", "1": "loop", "2": "after", "3": "scan"}
 
@@ -155,7 +156,7 @@ class KernelWriter:
         """The parameter that points to an array; it becomes one of the kernel's when it is first asked for."""
         argument = Argument(kind, name)
         if argument not in self.arguments:
-            role = {ArgumentKind.STATE: "steps", ArgumentKind.START: "start"}.get(kind, "ptr")
+            role = _ROLES.get(kind, "ptr")
             self.arguments[argument] = self.names.take(f"{identifier(name)}_{role}")
         return self.arguments[argument]
 
