@@ -28,7 +28,7 @@ settings.load_profile("fixed")
 
 _GOLDEN_KEY = pytest.StashKey[GoldenFiles]()
 _SEED_KEY = pytest.StashKey[int]()
-_THREADS_KEY = pytest.StashKey[dict[str, int]]()
+_THREADS_KEY = pytest.StashKey[dict[str, int | None]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

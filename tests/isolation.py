@@ -8,7 +8,9 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -71,10 +73,16 @@ def seed_everything(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def thread_counts() -> dict[str, int]:
-    """How many threads Gatewright and torch use, where they are loaded."""
-    functions = {name: getattr(sys.modules.get(name), "get_num_threads", None) for name in ("gatewright", "torch")}
-    return {name: function() for name, function in functions.items() if function}
+def thread_counts() -> dict[str, int | None]:
+    """How many threads torch uses, and Gatewright was told to use (None: as many as torch), where they are loaded."""
+    torch, own = sys.modules.get("torch"), sys.modules.get("gatewright.threads")
+    counts: dict[str, int | None] = {}
+    if hasattr(torch, "get_num_threads"):
+        counts["torch"] = torch.get_num_threads()
+    if own is not None:
+        with mock.patch.dict(sys.modules, torch=SimpleNamespace(get_num_threads=lambda: None)):
+            counts["gatewright"] = own.get_num_threads()
+    return counts
 
 
 def _is_local(family: int, address: Any) -> bool:

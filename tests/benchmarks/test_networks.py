@@ -93,6 +93,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(networks, "SUBJECTS", ())
     monkeypatch.setattr(networks, "training_steps", lambda threads, method, *, quick: [])
     monkeypatch.setattr(networks.limits, "limit", lambda threads: None)
+    monkeypatch.setattr(networks.limits, "use", lambda threads: None)
     networks.main(["--quick", "--out", str(tmp_path / "throughput.json")])
     result = files.load(tmp_path / "throughput.json")
     assert (result["threads"], result["quick"], result["networks"]) == (1, True, [])
@@ -106,6 +107,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_one_section_alone_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "SUBJECTS", ())
     monkeypatch.setattr(networks.limits, "limit", lambda threads: None)
+    monkeypatch.setattr(networks.limits, "use", lambda threads: None)
     networks.main(["--quick", "--only", "recipes", "--out", str(tmp_path / "throughput.json")])
     result = files.load(tmp_path / "throughput.json")
     assert (result["sections"], result["networks"]) == ({}, [])

@@ -23,7 +23,6 @@ class LayerInterface(Protocol):
     dropout_per: str
     training: bool
     backend: str
-    products: OperandDtype
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     newton_reports: tuple[NewtonReport, ...]  # of every direction of every level, in the last call
@@ -31,6 +30,11 @@ class LayerInterface(Protocol):
     _parameters: Any
     _forward_hooks: Any
     _forward_pre_hooks: Any
+
+    @property
+    def products(self) -> OperandDtype:
+        """The dtype that operands of products are rounded to; None for that of the layer."""
+        ...
 
     @property
     def checkpoint(self) -> bool | int | None:

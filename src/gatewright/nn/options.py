@@ -9,6 +9,7 @@ from gatewright.backends.triton.newton import Newton
 from gatewright.derive import vjp
 from gatewright.errors import OptionError, OptionTypeError
 from gatewright.lang import Cell
+from gatewright.nn.engine.differentiable import OPERAND_DTYPES
 from gatewright.schedule.linearized import unit_recurrence
 from gatewright.trace import Trace, simplify, trace_cell
 from gatewright.trace.mask import masked_trace
@@ -94,6 +95,19 @@ def check_checkpoint(checkpoint: object) -> None:
         "checkpoint is no number of steps",
         expected="True for stretches of sqrt(T) steps, their number of steps, or None to keep all saved values",
         got=repr(checkpoint),
+    )
+
+
+def check_products(products: object) -> None:
+    """Check that `products` names a dtype of operands, or is None."""
+    if products is None or (isinstance(products, str) and products in OPERAND_DTYPES):
+        return
+    error = OptionError if isinstance(products, str) else OptionTypeError
+    raise error(
+        "products is no dtype of operands",
+        expected=" or ".join(map(repr, OPERAND_DTYPES)),
+        got=repr(products),
+        do="set layer.products = None for those of the layer's dtype",
     )
 
 

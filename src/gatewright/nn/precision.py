@@ -12,15 +12,14 @@ tf32x3 where the layer's `products` asks for it: three products of tf32 numbers,
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gatewright.backends.llvm.emit.vector_type import Products
 from gatewright.backends.triton.chips import OnChip
-from gatewright.errors import OptionError
-from gatewright.nn.engine.differentiable import DTYPES, OPERAND_DTYPES, OperandDtype
+from gatewright.nn.engine.differentiable import DTYPES, OperandDtype
 from gatewright.nn.layer_interface import LayerInterface
 from gatewright.nn.torch_fused import same_equations
 
@@ -57,11 +56,7 @@ def precision_of(
 ) -> Precision | str:
     """The dtypes of a call with such an input, perhaps `packed`, and such initial states; or why the engine has none
     for it.
-
-    Raises OptionError for `layer.products` that no engine knows.
     """
-    if layer.products not in OPERAND_DTYPES:
-        _refuse_products(layer.products)
     dtype, results = like.dtype, (like.dtype,) * len(layer.state_shapes)
     on_gpu = runs_on_gpu(layer, like)
     if is_autocast(like.device):
@@ -77,16 +72,6 @@ def precision_of(
     if products is None and dtype == torch.float32 and like.device.type == "cuda" and tf32_is_allowed():
         products = "tf32"
     return Precision(dtype, products, results)
-
-
-@torch.compiler.assume_constant_result  # torch.compile cannot follow how an error is made
-def _refuse_products(products: object) -> NoReturn:
-    raise OptionError(
-        "products is no dtype of operands",
-        expected=" or ".join(map(repr, OPERAND_DTYPES)),
-        got=repr(products),
-        do="set layer.products = None for those of the layer's dtype",
-    )
 
 
 def products_beyond_torch(layer: LayerInterface, like: Tensor | OnChip) -> OperandDtype:

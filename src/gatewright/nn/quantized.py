@@ -80,7 +80,7 @@ class QuantizedRecurrent(Recurrent):
         self.__dict__["_float_layer"] = _without_weights(layer)
 
     @property
-    def products(self) -> Products:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def products(self) -> Products:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Of whole numbers; another dtype cannot be chosen."""
         return "int8"
 
@@ -306,7 +306,7 @@ def _refuse_recording(name: str) -> NoReturn:
 
 
 _PLANNED = "matrices in int8, packed once; products in int8"
-_REPLACED = {"_parameters", "_buffers", "_modules", "packed_cells", "backend", "products", "_checkpoint"}
+_REPLACED = {"_parameters", "_buffers", "_modules", "packed_cells", "backend", "_products", "_checkpoint"}
 """What a quantised layer does not take over from the layer that it was made of."""
 
 

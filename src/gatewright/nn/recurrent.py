@@ -38,6 +38,7 @@ from gatewright.nn.options import (
     check_axes,
     check_checkpoint,
     check_options,
+    check_products,
     check_stacked,
     newton_of,
     trace_of,
@@ -92,7 +93,7 @@ class Recurrent(nn.Module, NotebookDisplay):
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
 
-    products: OperandDtype = None
+    _products: OperandDtype = None
     _checkpoint: Checkpoint = None
     _newton: Newton | None = None
     newton_reports: tuple[NewtonReport, ...] = ()
@@ -157,6 +158,17 @@ class Recurrent(nn.Module, NotebookDisplay):
         """The level and the suffix of every direction, in the order of the states."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         return [(layer, suffix) for layer in range(self.num_layers) for suffix in suffixes]
+
+    @property
+    def products(self) -> OperandDtype:
+        """The dtype that operands of products are rounded to; None for that of the layer. Setting it raises
+        OptionError, or OptionTypeError, for what is no such dtype."""
+        return self._products
+
+    @products.setter
+    def products(self, products: OperandDtype) -> None:
+        check_products(products)
+        self._products = products
 
     @property
     def checkpoint(self) -> Checkpoint:
