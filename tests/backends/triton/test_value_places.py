@@ -49,8 +49,8 @@ def test_copies_are_what_products_would_round(
                 patched.setattr(module, "copied_arrays", lambda *_: frozenset[Argument]())
             want = staged(given, program, precision, FORMS[form], lengths)
         for group, values in want.items():
-            for key, value in values.items():
-                assert np.array_equal(got[group][key], value, equal_nan=True), (kind, group, key)
+            for key, value in values.items():  # states beyond the end of a row are NaN
+                assert got[group][key].tobytes() == value.tobytes(), (kind, group, key)
 
 
 def test_only_what_the_loop_writes_and_multiplies_is_copied() -> None:

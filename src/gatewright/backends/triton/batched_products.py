@@ -4,8 +4,10 @@ Parameters of one space lie one below the other in a packed tensor, and so do se
 Where several matrices are adjacent in this way, their batch is a view, and nothing is copied.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -79,6 +81,34 @@ def converted_together(tensors: Mapping[Key, Tensor], dtype: torch.dtype) -> dic
 
 def _bmm(left: Tensor, right: Tensor, precision: KernelPrecision) -> Tensor:
     numbers: torch.dtype = getattr(torch, precision.numbers)
-    if left.dtype == numbers:
+    if left.dtype != numbers:
+        return torch.bmm(left, right, out_dtype=numbers)  # pyright: ignore[reportCallIssue] (not in torch's stubs)
+    if not left.is_cuda or precision.mode != "tf32":
         return torch.bmm(left, right)
-    return torch.bmm(left, right, out_dtype=numbers)  # pyright: ignore[reportCallIssue] (not in torch's stubs)
+    with tf32_products():
+        return torch.bmm(left, right)
+
+
+_switching = Lock()
+
+
+@contextmanager
+def tf32_products() -> Generator[None]:
+    """Let torch multiply float32 matrices in tf32, as its own recurrent layers do with all of their products.
+
+    torch has one switch for those layers and another one, off by default, for all other products of matrices. It is of
+    the whole process, and is set back before any other thread may set it here.
+    """
+    switch = torch.backends.cuda.matmul
+    before = getattr(switch, "fp32_precision", None)  # older versions of torch have the older switch alone
+    if switch.allow_tf32 if before is None else before == "tf32":
+        yield
+        return
+    with _switching:
+        switch.allow_tf32 = True  # this sets the newer switch too
+        try:
+            yield
+        finally:
+            switch.allow_tf32 = False
+            if before is not None:
+                switch.fp32_precision = before
