@@ -19,6 +19,7 @@ from gatewright.lang.cell import BIAS_SPACE
 from gatewright.lang.display import NotebookDisplay
 from gatewright.nn import backends
 from gatewright.nn import init as initialisers
+from gatewright.nn.call_options import CallOptions
 from gatewright.nn.calls.arguments import CallArguments, check_input, no_tensor, read_arguments
 from gatewright.nn.calls.fused_call import call_fused, fused_or_reason
 from gatewright.nn.calls.layer_call import (
@@ -29,16 +30,13 @@ from gatewright.nn.calls.layer_call import (
 from gatewright.nn.calls.recorded import no_packed_export, no_script, record_call
 from gatewright.nn.dropout import check_per
 from gatewright.nn.engine.checkpointed import Checkpoint
-from gatewright.nn.engine.differentiable import OperandDtype
 from gatewright.nn.kernel_listing import KernelListing
 from gatewright.nn.layer_plans import layer_plan
 from gatewright.nn.modes import is_simulated
 from gatewright.nn.options import (
     as_cell,
     check_axes,
-    check_checkpoint,
     check_options,
-    check_products,
     check_stacked,
     newton_of,
     trace_of,
@@ -56,7 +54,7 @@ from gatewright.trace.simplify import without
 States = Tensor | tuple[Tensor, ...]
 
 
-class Recurrent(nn.Module, NotebookDisplay):
+class Recurrent(CallOptions, nn.Module, NotebookDisplay):
     """A recurrent layer of any cell, called as torch.nn.GRU is.
 
         output, h_n = gw.nn.Recurrent(cell, input_size, hidden_size)(x, h_0)
@@ -93,8 +91,6 @@ class Recurrent(nn.Module, NotebookDisplay):
     Raises OptionError for options that cannot be, ShapeError for arrays that do not fit.
     """
 
-    _products: OperandDtype = None
-    _checkpoint: Checkpoint = None
     _newton: Newton | None = None
     newton_reports: tuple[NewtonReport, ...] = ()
 
@@ -158,28 +154,6 @@ class Recurrent(nn.Module, NotebookDisplay):
         """The level and the suffix of every direction, in the order of the states."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         return [(layer, suffix) for layer in range(self.num_layers) for suffix in suffixes]
-
-    @property
-    def products(self) -> OperandDtype:
-        """The dtype that operands of products are rounded to; None for that of the layer. Setting it raises
-        OptionError, or OptionTypeError, for what is no such dtype."""
-        return self._products
-
-    @products.setter
-    def products(self, products: OperandDtype) -> None:
-        check_products(products)
-        self._products = products
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Whether, or for how many steps at a time, saved values are computed again. Setting it raises OptionError, or
-        OptionTypeError, for what is no number of steps."""
-        return self._checkpoint
-
-    @checkpoint.setter
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        check_checkpoint(checkpoint)
-        self._checkpoint = checkpoint
 
     @property
     def newton(self) -> Newton | None:
