@@ -1,6 +1,7 @@
 """torch's products around loops and scans: multiplied in tf32 where the layer's own products are."""
 
 from collections.abc import Iterator
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +51,33 @@ def test_where_it_is_on_it_is_left_alone(precision: str) -> None:
     with tf32_products():
         assert torch.get_float32_matmul_precision() == precision
     assert torch.get_float32_matmul_precision() == precision
+
+
+def test_another_thread_has_it_on_until_its_own_products_are_done() -> None:
+    begun, ended, seen = Event(), Event(), list[bool]()
+
+    def multiply_too() -> None:
+        begun.set()
+        with tf32_products():
+            ended.wait(10)
+            seen.append(SWITCH.allow_tf32)
+
+    other = Thread(target=multiply_too)
+    with tf32_products():
+        other.start()
+        begun.wait(10)
+        other.join(0.05)  # it waits, or has seen that the switch is on
+    ended.set()
+    other.join()
+    assert seen == [True]
+    assert switches() == ("none", False)
+
+
+def test_products_within_products_wait_for_nobody() -> None:
+    """A TorchDispatchMode may run a layer in the middle of a product."""
+    with tf32_products(), tf32_products():
+        assert switches() == ("tf32", True)
+    assert switches() == ("none", False)
 
 
 def test_versions_with_the_older_switch_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ Where several matrices are adjacent in this way, their batch is a view, and noth
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
-from threading import Lock
+from threading import RLock
 from typing import TypeVar
 
 import torch
@@ -89,7 +89,7 @@ def _bmm(left: Tensor, right: Tensor, precision: KernelPrecision) -> Tensor:
         return torch.bmm(left, right)
 
 
-_switching = Lock()
+_switching = RLock()
 
 
 @contextmanager
@@ -100,11 +100,11 @@ def tf32_products() -> Generator[None]:
     the whole process, and is set back before any other thread may set it here.
     """
     switch = torch.backends.cuda.matmul
-    before = getattr(switch, "fp32_precision", None)  # older versions of torch have the older switch alone
-    if switch.allow_tf32 if before is None else before == "tf32":
-        yield
-        return
-    with _switching:
+    with _switching:  # before the switch is read: it may be on for the products of another thread alone
+        before = getattr(switch, "fp32_precision", None)  # older versions of torch have the older switch alone
+        if switch.allow_tf32 if before is None else before == "tf32":
+            yield
+            return
         switch.allow_tf32 = True  # this sets the newer switch too
         try:
             yield
