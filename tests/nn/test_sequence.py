@@ -39,10 +39,13 @@ def pack(values: Tensor, lengths: list[int], enforce_sorted: bool = False) -> Pa
         RAGGED,
         tuple(RAGGED),
         np.array(RAGGED, dtype=np.int32),
+        np.array(RAGGED[::-1])[::-1],
+        np.array(RAGGED, dtype=">i4"),
+        np.frombuffer(bytes(RAGGED), dtype=np.uint8),
         torch.tensor(RAGGED, dtype=torch.int16),
         torch.tensor(RAGGED),
     ],
-    ids=["list", "tuple", "numpy", "int16", "int64"],
+    ids=["list", "tuple", "numpy", "reversed", "big-endian", "read-only", "int16", "int64"],
 )
 def test_lengths_come_in_any_order_and_type(lengths):
     found = row_lengths(lengths, steps=7, batch=6)
