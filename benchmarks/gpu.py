@@ -19,8 +19,8 @@ valuable first; each has a part of the time, and what one leaves over the next o
 - compiled: beside a step that torch.compile has compiled.
 
 Kernels are compiled first, by several processes. Each case runs in a process that may crash or hang without harm to the
-others, and the result is written after each. With --quick all is small: whether it works, not how fast. Where there is
-no GPU, --quick runs in Triton's interpreter (TRITON_INTERPRET=1).
+others, and the result is written after each. With --quick all is small: whether it works, not how fast. Then nothing is
+written without --out, and where there is no GPU, Triton's interpreter runs the kernels.
 """
 
 import argparse
@@ -70,10 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     result: dict[str, Any] = {"published": PUBLISHED, "sections": {}, "left_out": []}
     began, whole = time.monotonic(), 60 * options.minutes
+    out: Path | None = options.out or (None if options.quick else RESULT)
     worker = Worker(quick=options.quick)
     try:
         result["device"] = worker.measure(("device", 0, False), CASE_SECONDS)
-        save(options.out, result)
+        _keep(out, result)
         tell(f"on {result['device'].get('name', result['device'])}")
         end = began + PREPARATION * whole
         result["prepared"] = prepare(options.only, quick=options.quick, end=end)
@@ -82,12 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for record in measured(worker, section, quick=options.quick, end=end, left_out=result["left_out"]):
                 result["sections"].setdefault(section, []).append(record)
                 result["seconds"] = round(time.monotonic() - began, 1)
-                save(options.out, result)  # what was measured is kept, whatever happens next
+                _keep(out, result)  # what was measured is kept, whatever happens next
     finally:
         worker.stop()
-    save(options.out, result)
+    _keep(out, result)
     if result["left_out"]:
         tell(f"no time was left for {len(result['left_out'])} cases: --minutes gives more")
+
+
+def _keep(out: Path | None, result: dict[str, Any]) -> None:
+    if out:
+        save(out, result)
 
 
 def measured(worker: Worker, section: str, *, quick: bool, end: float, left_out: list[str]) -> Iterator[dict[str, Any]]:
@@ -160,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECTION,...",
         help=f"of {', '.join(SECTIONS)}",
     )
-    parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="default: docs/gpu.json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: docs/gpu.json; none with --quick")
     return parser
 
 

@@ -5,6 +5,7 @@ wait for ever. So no measurement runs in the process that keeps the results.
 """
 
 import multiprocessing
+import os
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ def serve(pipe: Connection, quick: bool) -> None:
     from benchmarks.gpu_device import BenchmarkDevice
 
     on = BenchmarkDevice.present(quick=quick)
+    if not on.is_gpu:
+        os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported, which no module has done yet
     while True:
         try:
             job = pipe.recv()

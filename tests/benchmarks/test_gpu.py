@@ -168,14 +168,23 @@ def test_tf32_is_what_layers_ask_for() -> None:
         assert (torch.backends.cudnn.rnn.fp32_precision == "tf32") is allowed
 
 
-def test_the_command_writes_what_it_measures(tmp_path: Path) -> None:
+def test_the_command_writes_what_it_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By kernels in the interpreter, which nobody needs to ask for."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     out = tmp_path / "gpu.json"
     gpu.main(["--quick", "--only", "layers,scan", "--out", str(out)])
     result = json.loads(out.read_text())
     assert result["left_out"] == []
     assert result["prepared"]["errors"] == []
     assert {section: len(records) for section, records in result["sections"].items()} == {"layers": 1, "scan": 1}
-    assert "error" not in result["sections"]["layers"][0]
+    assert "triton" in result["sections"]["layers"][0]["runs"]
+
+
+def test_a_quick_run_leaves_the_numbers_of_a_gpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "RESULT", tmp_path / "gpu.json")
+    monkeypatch.setattr(Worker, "measure", lambda self, job, seconds: {"name": "a GPU"})
+    gpu.main(["--quick", "--only", "scan"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_begins_when_the_time_is_over() -> None:
