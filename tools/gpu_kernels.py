@@ -19,9 +19,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
+from difflib import get_close_matches
+from functools import partial
 from itertools import product as combinations
 from pathlib import Path
 
@@ -145,9 +147,9 @@ def table(loops: Iterable[CompiledLoop]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, tell what is wrong, and write the table."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     names = options.cells or sorted(CELLS)
     wanted = fewer_cases() if options.check else cases(options.chips, names, options.sizes, options.rows)
     loops: list[CompiledLoop] = []
@@ -176,31 +178,45 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    def listed(text: str) -> list[str]:
-        return text.split(",")
-
-    def sizes(text: str) -> list[tuple[int, str]]:
-        pairs = [(int(units), products) for units, _, products in (size.partition(":") for size in text.split(","))]
-        if not all(products in PRECISIONS for _, products in pairs):
-            raise argparse.ArgumentTypeError(f"{text}: sizes are 64:tf32 or 64:bfloat16")
-        return pairs
-
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_kernels", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--chips", type=listed, default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}")
-    parser.add_argument("--cells", type=listed, default=[], help="names of cells (default: all)")
     parser.add_argument(
-        "--sizes", type=sizes, default=SIZES, help="units and products of each (default: 64:tf32,128:bfloat16)"
+        "--chips", type=partial(_known, CHIPS), default=list(DEFAULT_CHIPS), help=f"of {', '.join(CHIPS)}"
     )
+    parser.add_argument("--cells", type=partial(_known, CELLS), default=[], help="names of cells (default: all)")
     parser.add_argument(
-        "--rows",
-        type=lambda text: [int(rows) for rows in text.split(",")],
-        default=[ROWS],
-        help="numbers of rows (default: 32)",
+        "--sizes", type=_sizes, default=SIZES, help="units and products of each (default: 64:tf32,128:bfloat16)"
     )
+    parser.add_argument("--rows", type=_counts, default=[ROWS], help=f"numbers of rows (default: {ROWS})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile")
-    parser.add_argument("--check", action="store_true", help="compile less: see above")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="fewer: gradients of the largest cells, those with the same operations once",
+    )
     parser.add_argument("--out", type=Path, help="write the table of what kernels take")
     return parser
+
+
+def _known(names: Iterable[str], text: str) -> list[str]:
+    known, given = list(names), text.split(",")
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known) or known
+            raise argparse.ArgumentTypeError(f"there is no {name!r}: {', '.join(near)}")
+    return given
+
+
+def _counts(text: str) -> list[int]:
+    if not all(count.isdecimal() and int(count) for count in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers are whole and at least 1, such as 1,32")
+    return [int(count) for count in text.split(",")]
+
+
+def _sizes(text: str) -> list[tuple[int, str]]:
+    pairs = [size.partition(":")[::2] for size in text.split(",")]
+    if not all(units.isdecimal() and int(units) and products in PRECISIONS for units, products in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}: sizes are such as 64:tf32 and 128:bfloat16")
+    return [(int(units), products) for units, products in pairs]
 
 
 if __name__ == "__main__":
