@@ -102,6 +102,14 @@ def test_a_plan_for_a_chip_says_why_a_loop_is_not_resident() -> None:
     assert gw.nn.GRU(8, 32).plan("sm_90").backend == "cudnn"
 
 
+def test_a_plan_names_the_products_that_a_chip_has() -> None:
+    layer = gw.nn.Recurrent("gru", 8, 8)
+    assert "; products in tf32; " in str(layer.plan("gfx942"))
+    layer.products = "tf32x3"
+    assert "; products in tf32x3; " in str(layer.plan("sm_90"))
+    assert "; products in float32, since gfx942 has none in tf32x3; " in str(layer.plan("gfx942"))
+
+
 def test_what_has_no_kernels_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = gw.nn.Recurrent("gru", 3, 5)
     with pytest.raises(OptionError) as raised:

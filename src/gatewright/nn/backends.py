@@ -175,7 +175,12 @@ that cuDNN is the floor: no layer that takes the place of torch.nn's is slower t
 def _kernel_notes(like: Tensor | OnChip, precision: Precision | str) -> list[str]:
     place = "this GPU" if like.device.type == "cuda" else "Triton's interpreter"
     place = like.chip.name if isinstance(like, OnChip) else place
-    return [f"kernels for {place}", *([] if isinstance(precision, str) or not precision.note else [precision.note])]
+    if isinstance(precision, str):
+        return [f"kernels for {place}"]
+    note, mode = precision.note, precision.products
+    if isinstance(like, OnChip) and mode in ("tf32", "tf32x3") and like.chip.product_mode(mode) != mode:
+        note = f"products in float32, since {place} has none in {mode}"
+    return [f"kernels for {place}", *([note] if note else [])]
 
 
 def differentiable_backend(trace: Trace, like: Tensor | OnChip, precision: Precision | str) -> str:
