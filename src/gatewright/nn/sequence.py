@@ -72,9 +72,11 @@ def _check_range(lengths: Tensor, steps: int) -> None:
 def _as_tensor(lengths: Lengths) -> Tensor:
     if isinstance(lengths, Tensor) and lengths.dtype is torch.int64:
         return lengths.detach()
-    if isinstance(lengths, np.ndarray) and is_eager() and np.issubdtype(lengths.dtype, np.integer):
-        # a copy, which torch takes whatever its steps in memory (np.sort(lengths)[::-1]) and its order of bytes
-        return torch.from_numpy(lengths.astype(np.int64))
+    if isinstance(lengths, np.ndarray) and is_eager():
+        array: np.ndarray[Any, np.dtype[Any]] = np.asarray(lengths)
+        if np.issubdtype(array.dtype, np.integer):
+            # a copy: torch takes neither steps backwards in memory (np.sort(lengths)[::-1]) nor another order of bytes
+            return torch.from_numpy(array.astype(np.int64))
     try:
         counts = torch.as_tensor(lengths, device=None if isinstance(lengths, Tensor) else "cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:

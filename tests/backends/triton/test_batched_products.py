@@ -60,7 +60,7 @@ def test_another_thread_has_it_on_until_its_own_products_are_done() -> None:
         begun.set()
         with tf32_products():
             ended.wait(10)
-            seen.append(SWITCH.allow_tf32)
+            seen.append(bool(SWITCH.allow_tf32))
 
     other = Thread(target=multiply_too)
     with tf32_products():
