@@ -2,7 +2,8 @@
 
     python -m tests.backends.triton.ptx.compared [NAME ...] [--chip 90] [--seed N] [--early]
 
-prints how far each is off, in parts of the largest number. A name is "cell run form", such as "lstm gradient stepped".
+prints how far each is off, in parts of the largest number. A name is "cell run form", such as "lstm gradient stepped",
+and may end in the dtype that operands of products are rounded to, "bfloat16" or "float16".
 """
 
 import argparse
@@ -20,7 +21,7 @@ from torch import Tensor
 from gatewright.backends.triton import program_run, scan_launch
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.persistent_kernel import PersistentLoop
-from gatewright.backends.triton.program_run import LoopForm, ProgramRun, ProgramTensors
+from gatewright.backends.triton.program_run import ProgramRun, ProgramTensors
 from gatewright.nn.engine.device_operation import without_loop
 from gatewright.schedule.plan import plan
 from gatewright.schedule.residuals import save
@@ -32,10 +33,13 @@ from tests.parity.matrix import CELLS
 PRECISION = KernelPrecision(mode="tf32x3")  # by tensor cores, and still nearly float32
 TORCH = KernelPrecision("float64", "float64")
 CHECKED = {
-    80: ("gru saving resident", "sru gradient resident", "layer_norm(gru) inference stepped"),
+    80: (
+        "gru saving resident", "sru gradient resident", "layer_norm(gru) inference stepped",
+        "gru gradient stepped bfloat16", "lstm inference resident float16",
+    ),
     90: ("lstm gradient resident", "zoneout(gru) saving resident", "gru gradient stepped", "gru inference persistent"),
     100: ("mingru saving resident",),
-}
+}  # fmt: skip
 """What the tests run, for chips of these compute capabilities."""
 Tensors = dict[str, Tensor]
 
@@ -51,7 +55,7 @@ class Case:
 
     def program_run(self, precision: KernelPrecision) -> ProgramRun:
         """What runs it."""
-        cell, run, _ = self.name.split(" ")
+        cell, run, *_ = self.name.split(" ")
         step = simplify(trace_cell(CELLS[cell]))
         pair = save(step, (step.states[0].name,))
         trace = pair.backward if run == "gradient" else pair.forward if run == "saving" else step
@@ -60,8 +64,9 @@ class Case:
 
     def difference(self) -> float:
         """By how much kernels are off."""
-        form: LoopForm = self.name.split(" ")[-1]  # pyright: ignore[reportAssignmentType]
-        single, double = self.program_run(PRECISION), self.program_run(TORCH)
+        _, _, form, *operands = self.name.split(" ")
+        precision = KernelPrecision(operands=operands[0]) if operands else PRECISION  # pyright: ignore[reportArgumentType]
+        single, double = self.program_run(precision), self.program_run(TORCH)
         trace, batch = single.program.trace, len(self.lengths) or 3
         given = draw(trace, single.sizes, self.steps, batch, np.random.default_rng(0))
         lengths = torch.tensor(self.lengths, dtype=torch.int32) if self.lengths else None
@@ -73,7 +78,7 @@ class Case:
         inputs, params, starts = groups
         want = double.run(inputs | seeds, params, starts, lengths, form="torch")
         inputs, params, starts = (_off_alignment(group) for group in groups)
-        got = single.run(inputs | seeds, params, starts, lengths, form=form)
+        got = single.run(inputs | seeds, params, starts, lengths, form=form)  # pyright: ignore[reportArgumentType]
         return max(_differences(got, want))
 
 
