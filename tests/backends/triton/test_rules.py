@@ -26,7 +26,8 @@ PRODUCT = """
 @triton.jit
 def multiply(a_ptr, b_ptr, c_ptr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr, EMULATED: tl.constexpr):
     at = tl.arange(0, 16)[:, None] * 16 + tl.arange(0, 16)[None, :]
-    total = product(tl.load(a_ptr + at), tl.load(b_ptr + at), tl.zeros((16, 16), A), A, D, P, EMULATED)
+    matrix = narrowed(tl.load(b_ptr + at), D, P, EMULATED)
+    total = product(tl.load(a_ptr + at), matrix, tl.zeros((16, 16), A), A, D, P, EMULATED)
     tl.store(c_ptr + at, total)
 """
 OF_MATRICES = {Op.MATMUL, Op.TRANSPOSE, Op.OUTER, Op.SUM, Op.MEAN, Op.SIZE}
@@ -169,11 +170,12 @@ def test_infinite_operands_stay_infinite_and_nan_stays() -> None:
 
 
 def test_products_in_tf32_are_those_of_tensor_cores() -> None:
-    """They read 10 bits of a mantissa. Three products of the most and the rest of both operands have about 21."""
+    """They read 10 bits of a mantissa, to which operands are rounded. Three products of the most and the rest of both
+    operands have about 21."""
     x, y = words(tie=0x1000).clamp(-1e4, 1e4), torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(multiplied(x, ONE, KernelPrecision(mode="tf32")), cut(x))
-    assert torch.equal(multiplied(ONE, x, KernelPrecision(mode="tf32")), cut(x))
     most = away(x)
+    assert torch.equal(multiplied(x, ONE, KernelPrecision(mode="tf32")), most)
+    assert torch.equal(multiplied(ONE, x, KernelPrecision(mode="tf32")), most)
     assert not torch.equal(most, cut(x))
     assert torch.equal(multiplied(x, ONE, KernelPrecision(mode="tf32x3")), most + cut(x - most))
     exact = y.double() @ y.double().T
@@ -181,5 +183,5 @@ def test_products_in_tf32_are_those_of_tensor_cores() -> None:
         mode: (multiplied(y, y.T.contiguous(), KernelPrecision(mode=mode)) - exact).abs().max() / exact.abs().max()
         for mode in ("tf32", "tf32x3")
     }
-    assert 1e-4 < errors["tf32"] < 2e-3
+    assert 1e-4 < errors["tf32"] < 1e-3
     assert errors["tf32x3"] < 2e-6

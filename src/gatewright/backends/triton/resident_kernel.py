@@ -198,9 +198,10 @@ class _ResidentWriter:
         masks = [f"{axis.mask}{place}" for axis, place in ((features, "[:, None]"), (units, "[None, :]")) if axis.mask]
         masked = f", mask={' & '.join(masks)}, other=0.0" if masks else ""
         tile = f"tl.load({pointer} + {unit} * {features.size} + {feature}{masked})"
+        writer.functions.add("narrowed")
         if term.transposed:
-            return f"{name} = tl.trans({tile}).to(A if EMULATED else D)  # {term.matrix}.T"
-        return f"{name} = {tile}.to(A if EMULATED else D)  # {term.matrix}"
+            return f"{name} = narrowed(tl.trans({tile}), D, P, EMULATED)  # {term.matrix}.T"
+        return f"{name} = narrowed({tile}, D, P, EMULATED)  # {term.matrix}"
 
     def _scattered(self, axis: KernelAxis) -> str:
         """The features of an axis, for a matrix that is read across its rows.

@@ -166,8 +166,7 @@ def hard_sigmoid(x, slope: tl.constexpr):
     return minimum(maximum(slope * x + 0.5, 0.0), 1.0)
 '''
 
-# Triton's interpreter cuts off what becomes bfloat16, multiplies it wrongly, and knows no tf32. What is rounded and
-# multiplied in float32 is the same number: the product of two rounded numbers is exact there.
+# Triton's interpreter cuts off what becomes bfloat16, and knows no denormal numbers of it: there they stay float32.
 _ROUNDED = '''
 @triton.jit
 def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
@@ -180,25 +179,31 @@ def rounded(x, BITS: tl.constexpr, TIES: tl.constexpr):
     return tl.where(x == x, ((bits >> BITS) << BITS).to(tl.float32, bitcast=True), x)
 '''
 
+# Tensor cores ignore the last 13 bits of a float32 number. Cut off without half a unit before, numbers would be off by
+# twice as much, all in one direction. There is an instruction for it, cvt.rna, but it came out as 32 instructions in
+# place of 24: Triton moved it behind the step that gives all numbers to all warps.
 _NARROWED = '''
 @triton.jit
-def narrowed(x, D: tl.constexpr, EMULATED: tl.constexpr):
-    """Numbers rounded to D, as products round their operands."""
-    if EMULATED and D == tl.bfloat16:
-        x = rounded(x, 16, "even")
-    return x.to(D)
+def narrowed(x, D: tl.constexpr, P: tl.constexpr, EMULATED: tl.constexpr):
+    """Numbers rounded as operands of products are: to D, or to tf32, of which the last 13 bits do not count."""
+    if P == "tf32":
+        half = x.to(tl.uint32, bitcast=True) + 0x1000
+        return tl.where(tl.abs(x) < float("inf"), half.to(tl.float32, bitcast=True), x)
+    elif EMULATED and D == tl.bfloat16:
+        return rounded(x.to(tl.float32), 16, "even")
+    else:
+        return x.to(D)
 '''
 
-# Tensor cores ignore the last 13 bits of a float32 number. Triton rounds for them (cvt.rna) in tf32x3 alone, and there
-# only the larger part of a number; products of rests that are NaN, as those of infinite numbers are, count as 0.
+# Triton's interpreter multiplies bfloat16 wrongly, and knows no tf32. Numbers that are multiplied in float32 have the
+# same product: that of two narrowed numbers is exact there. In tf32x3 Triton rounds the larger part of a number alone;
+# products of rests that are NaN, as those of infinite numbers are, count as 0.
 _EMULATED_PRODUCT = '''
 @triton.jit
-def emulated_product(a, b, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
+def emulated_product(a, b, A: tl.constexpr, P: tl.constexpr):
     """a @ b as tensor cores multiply, for Triton's interpreter."""
     rest = 0.0
-    if D == tl.bfloat16:
-        a, b = rounded(a.to(A), 16, "even"), rounded(b.to(A), 16, "even")
-    elif P == "tf32":
+    if P == "tf32":
         a, b = rounded(a, 13, None), rounded(b, 13, None)
     elif P == "tf32x3":
         most_a, most_b = rounded(a, 13, "away"), rounded(b, 13, "away")
@@ -206,18 +211,19 @@ def emulated_product(a, b, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
         rest += tl.dot(most_a, rounded(b - most_b, 13, None), input_precision="ieee", out_dtype=A)
         a, b, rest = most_a, most_b, tl.where(rest == rest, rest, 0.0)
     else:
-        a, b = a.to(D).to(A), b.to(D).to(A)
+        a, b = a.to(A), b.to(A)
     return rest + tl.dot(a, b, input_precision="ieee", out_dtype=A)
 '''
 
 _PRODUCT = '''
 @triton.jit
 def product(vectors, matrix, total, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr, EMULATED: tl.constexpr):
-    """total + vectors @ matrix; both operands are rounded to D, and the sums are of type A."""
+    """total + vectors @ matrix. The matrix is narrowed already, the vectors are here; the sums are of type A."""
+    vectors = narrowed(vectors, D, P, EMULATED)
     if EMULATED:
-        return total + emulated_product(vectors, matrix, A, D, P)
+        return total + emulated_product(vectors, matrix, A, P)
     else:
-        return tl.dot(vectors.to(D), matrix.to(D), total, input_precision=P, out_dtype=A)
+        return tl.dot(vectors, matrix, total, input_precision=P, out_dtype=A)
 '''
 
 # The same as `philox` in gatewright.backends.triton.random_values. A product of 64 bits is one instruction on a GPU.
@@ -248,7 +254,7 @@ FUNCTIONS: Mapping[str, TritonFunction] = {
     "rounded": TritonFunction(_ROUNDED),
     "narrowed": TritonFunction(_NARROWED, ("rounded",)),
     "emulated_product": TritonFunction(_EMULATED_PRODUCT, ("rounded",)),
-    "product": TritonFunction(_PRODUCT, ("rounded", "emulated_product")),
+    "product": TritonFunction(_PRODUCT, ("rounded", "narrowed", "emulated_product")),
     "bernoulli": TritonFunction(_BERNOULLI),
 }
 """The functions that expressions call, by name."""

@@ -209,7 +209,7 @@ class StageWriter:
         if place.argument in self.copied:
             self.kernel.functions.add("narrowed")
             address = self.address(copied_place(place), shape)
-            self.kernel.lines.append(f"tl.store({address}, narrowed({whole}, D, EMULATED), mask={mask})")
+            self.kernel.lines.append(f"tl.store({address}, narrowed({whole}, D, P, EMULATED), mask={mask})")
 
     def _products(self, stage: Stage) -> None:
         if self.products_loaded:
@@ -260,7 +260,9 @@ class StageWriter:
         terms, units = "k[:, None]", f"{features.index}[None, :]"
         offsets = f"{terms} * {columns} + {units}" if term.transposed else f"{units} * {columns} + {terms}"
         pointer = self.kernel.pointer(ArgumentKind.SHARED, term.matrix)
-        return f"tl.load({pointer} + ({offsets}), mask=in_k[:, None] & {features.mask}[None, :], other=0.0)"
+        loaded = f"tl.load({pointer} + ({offsets}), mask=in_k[:, None] & {features.mask}[None, :], other=0.0)"
+        self.kernel.functions.add("narrowed")
+        return f"narrowed({loaded}, D, P, EMULATED)"
 
 
 def lines_text(program: Program, group: StageGroup, sizes: Mapping[str, int], name: str) -> KernelText:

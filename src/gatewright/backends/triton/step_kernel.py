@@ -154,7 +154,7 @@ def start_lines(
         ]
         if copies:
             place = f"{copies} + copy[:, None] * {size} + feature[None, :]"
-            lines.append(f"tl.store({place}, narrowed(value, D, EMULATED), mask=mask)")
+            lines.append(f"tl.store({place}, narrowed(value, D, P, EMULATED), mask=mask)")
     return lines
 
 
