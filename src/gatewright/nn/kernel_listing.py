@@ -53,7 +53,7 @@ class KernelListing:
         blocks: list[str] = []
         for kernel in self.kernels:
             taken = _NOT_COMPILED if is_interpreted() else str(kernel.resources)
-            shown = kernel.text.text if part == "text" else kernel.assembly
+            shown = kernel.text.text if part == "text" else kernel.compiled.assembly
             heading = f"{mark} ---- {kernel.text.name}, {kernel.place}; {self.chip.name}: {taken}"
             told = ", ".join(f"{name}={value}" for name, value in kernel.options.constants.items())
             blocks.append(f"{heading}\n{mark} {told or 'no constants'}\n\n{shown.strip()}\n")

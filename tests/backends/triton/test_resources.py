@@ -89,7 +89,7 @@ for name, cell in (("loop", cells.gru), ("scan", cells.mingru)):
     program = without_loop(plan(simplify(trace_cell(cell))))
     run = ProgramRun(program, {"input": 8, "hidden": 33}, KernelPrecision(mode="tf32"))
     one = next(one for one in kernels_of(run, CHIPS["sm_90"], 9, 2) if name in one.text.name)
-    one.assembly
+    _ = one.compiled
     function, memory = kernel(one.text), one.memory
     given = [memory.get(argument, WHOLE_NUMBERS.get(argument.kind, "float32")) for argument in one.text.arguments]
     given = [None if dtype is None else getattr(torch, dtype) for dtype in given]

@@ -68,10 +68,11 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class KernelAssembly:
-    """A kernel compiled for a chip: its assembly (PTX, or AMD's), and what it takes."""
+    """A kernel compiled for a chip: its assembly (PTX, or AMD's), what it takes, and its machine code as a file."""
 
     assembly: str
     resources: Resources
+    binary: bytes
 
 
 def compile_kernel(
@@ -109,7 +110,7 @@ def compile_kernel(
     compiled = compile_as_launched(function, target, arguments, told)
     if chip.backend == "hip":
         return _of_amd(compiled, options.warps)
-    return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, options.warps))
+    return KernelAssembly(compiled.asm["ptx"], _of_cubin(compiled, options.warps), compiled.asm["cubin"])
 
 
 def constants_of(precision: KernelPrecision, chip: Chip | None = None) -> dict[str, Any]:
@@ -156,6 +157,5 @@ def _of_amd(compiled: Any, warps: int) -> KernelAssembly:
     assembly: str = compiled.asm["amdgcn"]
     numbers = dict(re.findall(r"\.(vgpr_count|private_segment_fixed_size|group_segment_fixed_size):\s*(\d+)", assembly))
     spilled, shared = int(numbers["private_segment_fixed_size"]), int(numbers["group_segment_fixed_size"])
-    return KernelAssembly(
-        assembly, Resources(int(numbers["vgpr_count"]), spilled, max(shared, compiled.metadata.shared), warps)
-    )
+    resources = Resources(int(numbers["vgpr_count"]), spilled, max(shared, compiled.metadata.shared), warps)
+    return KernelAssembly(assembly, resources, compiled.asm["hsaco"])

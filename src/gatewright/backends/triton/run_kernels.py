@@ -11,7 +11,14 @@ from gatewright.backends.triton.choice import resources_of
 from gatewright.backends.triton.kernel_precision import KernelPrecision
 from gatewright.backends.triton.kernel_text import Argument, ArgumentKind, KernelText
 from gatewright.backends.triton.program_run import ProgramRun
-from gatewright.backends.triton.resources import WHOLE_NUMBERS, LaunchOptions, Memory, Resources, compile_kernel
+from gatewright.backends.triton.resources import (
+    WHOLE_NUMBERS,
+    KernelAssembly,
+    LaunchOptions,
+    Memory,
+    Resources,
+    compile_kernel,
+)
 from gatewright.backends.triton.scan_kernel import SPANS, ScanPhase
 from gatewright.backends.triton.scan_launch import FEATURES, ScanKernel, number_of_spans
 from gatewright.backends.triton.scan_stage import scan_stage
@@ -52,9 +59,9 @@ class RunKernel:
         return resources_of(self.text, self.chip, self.precision, self.options, self.memory)
 
     @cached_property
-    def assembly(self) -> str:
-        """PTX, or AMD's assembly: compiled for the chip."""
-        return compile_kernel(self.text, self.chip, self.precision, self.options, self.memory).assembly
+    def compiled(self) -> KernelAssembly:
+        """It compiled for the chip."""
+        return compile_kernel(self.text, self.chip, self.precision, self.options, self.memory)
 
 
 def kernels_of(run: ProgramRun, chip: Chip, steps: int, batch: int) -> tuple[RunKernel, ...]:
