@@ -6,7 +6,7 @@
 For each cell these are the kernels of inference, of the run that saves for the gradient, and of the gradient, by
 default at 64 units in tf32 and at 128 units in bfloat16: the resident form, or the stepped one where the resident form
 does not fit; of cells that are parallel in time the kernels of scans, for whole rows and for spans of them.
-It is an error if a kernel spills, needs more shared memory than there is, or takes more than ten seconds of a processor.
+It is an error if a kernel spills, needs more shared memory than there is, or takes over ten seconds of a processor.
 With --out the table is written as Markdown.
 
     python -m tools.gpu_kernels --check
