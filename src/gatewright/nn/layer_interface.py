@@ -26,6 +26,7 @@ class LayerInterface(Protocol):
     packed_cells: list[PackedCell]  # of every direction of every level
     state_shapes: tuple[tuple[int, ...], ...]  # of each state of one row
     newton_reports: tuple[NewtonReport, ...]  # of every direction of every level, in the last call
+    _products: OperandDtype
     _newton: Newton | None
     _parameters: Any
     _forward_hooks: Any

@@ -79,6 +79,8 @@ class QuantizedRecurrent(Recurrent):
             self.register_buffer(name, tensor)
         self.__dict__["_float_layer"] = _without_weights(layer)
 
+    _products = "int8"
+
     @property
     def products(self) -> Products:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Of whole numbers; another dtype cannot be chosen."""

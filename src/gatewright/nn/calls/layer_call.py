@@ -135,7 +135,8 @@ def _run_fast(
     `vectors` is the tensor that a caller passed, where the values are those of it: it may be known as rows of a table.
     """
     dtype = values.dtype
-    products = precision.products if precision else layer.products if dtype is torch.float32 else None
+    asked = layer._products  # pyright: ignore[reportPrivateUsage] (its property would be a call more)
+    products = precision.products if precision else asked if dtype is torch.float32 else None
     steps, batch = values.shape[:2]
     states = _initial_states(layer, hx, values)
     has_products = products and not layer.packed_cells[0].holds_weights  # which single steps know of
