@@ -1,6 +1,5 @@
 """Layers in both directions: the two side by side on two streams, one after the other, and by cuDNN."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -11,13 +10,10 @@ from unittest.mock import patch
 from torch import Tensor
 
 import gatewright as gw
-from benchmarks.gpu_device import BenchmarkDevice, told
+from benchmarks.gpu_device import BenchmarkDevice
 from benchmarks.gpu_layers import (
-    CALLS_BEFORE_CHECK,
-    CHECKED_STEPS,
-    TOLERANCES,
     LayerCase,
-    difference,
+    methods_that_are_right,
     precision_of_case,
     problem,
     results_of,
@@ -49,23 +45,12 @@ def prepared_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
 def measured_directions(case: LayerCase, on: BenchmarkDevice) -> Record:
     """Microseconds of a call by each method that gives the right numbers; why the others have none."""
     layer, x = _problem(case, on)
-    first = x[:CHECKED_STEPS].detach().requires_grad_(x.requires_grad)
-    exact = with_backend(copy.deepcopy(layer).double(), "torch")
-    expected = results_of(exact, first.detach().double().requires_grad_(x.requires_grad), case, nullcontext())
     record: Record = {"case": str(case), "us": {}, "difference": {}, "absent": {}}
-    calls: dict[str, Callable[[], object]] = {}
-    for method in METHODS:
-        call = partial(_results, layer, case, on, method)
-        try:
-            off = [difference(call(first), expected) for _ in range(CALLS_BEFORE_CHECK)][-1]
-        except Exception as error:  # noqa: BLE001 (Triton's errors have no common base)
-            record["absent"][method] = told(error)
-            continue
-        record["difference"][method] = rounded(off)
-        if not off <= TOLERANCES[case.dtype]:  # false for NaN
-            record["absent"][method] = f"off by {off:.1e} of the largest number"
-            continue
-        calls[method] = partial(call, x)
+    results = partial(_results, layer, case, on)
+    calls = {
+        method: partial(results, method, x)
+        for method in methods_that_are_right(METHODS, results, layer, x, case, record)
+    }
     for method, timing in on.race(calls).items() if calls else ():
         record["us"][method] = rounded(timing.median * 1e6)
     tell(f"both directions of {case}: {record['us']} us, {record['absent']}")

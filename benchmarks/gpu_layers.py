@@ -1,7 +1,7 @@
 """Layers on a GPU beside cuDNN and torch, operation by operation: the same numbers first, then the times."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -132,26 +132,13 @@ def prepared_layer(case: LayerCase, on: BenchmarkDevice) -> Record:
 def measured_layer(case: LayerCase, on: BenchmarkDevice) -> Record:
     """The seconds of each method that has the cell and gives the right numbers; why the others have none."""
     layer, x = problem(case, on)
-    first = x[:CHECKED_STEPS].detach().requires_grad_(x.requires_grad)
-    exact = with_backend(copy.deepcopy(layer).double(), "torch")
-    expected = results_of(exact, first.detach().double().requires_grad_(x.requires_grad), case, nullcontext())
     record: Record = {**asdict(case), "runs": {}, "absent": {}, "difference": {}}
-    calls: dict[str, Callable[[], object]] = {}
-    for method in METHODS if case.eager else METHODS[:-1]:
-        try:
-            with_backend(layer, method)
-            numbers = expected
-            for _ in range(CALLS_BEFORE_CHECK if method == "triton" else 1):
-                numbers = results_of(layer, first, case, precision_of_case(case, on))
-            off = difference(numbers, expected)
-        except Exception as error:  # noqa: BLE001 (Triton's errors have no common base)
-            record["absent"][method] = told(error)
-            continue
-        record["difference"][method] = rounded(off)
-        if not off <= TOLERANCES[case.dtype]:  # false for NaN
-            record["absent"][method] = f"off by {off:.1e} of the largest number"
-            continue
-        calls[method] = partial(_timed, layer, x, case, on, method)
+
+    def results(method: str, x: Tensor) -> list[Tensor]:
+        return results_of(with_backend(layer, method), x, case, precision_of_case(case, on))
+
+    right = methods_that_are_right(METHODS if case.eager else METHODS[:-1], results, layer, x, case, record)
+    calls = {method: partial(_timed, layer, x, case, on, method) for method in right}
     record["plan"] = str(with_backend(layer, "auto").plan()).partition("\n")[0]
     for method, timing in on.race(calls).items() if calls else ():
         record["runs"][method] = {
@@ -161,6 +148,37 @@ def measured_layer(case: LayerCase, on: BenchmarkDevice) -> Record:
     said = ", ".join(f"{method} {run['us_a_step']} us a step" for method, run in record["runs"].items())
     tell(f"{case}: {said or record['absent']}")
     return record
+
+
+def methods_that_are_right(
+    methods: Iterable[str],
+    results: Callable[[str, Tensor], list[Tensor]],
+    layer: gw.nn.Recurrent,
+    x: Tensor,
+    case: LayerCase,
+    record: Record,
+) -> list[str]:
+    """The methods whose results for the first steps are those of float64; `record` has how far each is off, and why the
+    others are absent."""
+    first = x[:CHECKED_STEPS].detach().requires_grad_(x.requires_grad)
+    exact = with_backend(copy.deepcopy(layer).double(), "torch")
+    expected = results_of(exact, first.detach().double().requires_grad_(x.requires_grad), case, nullcontext())
+    right: list[str] = []
+    for method in methods:
+        try:
+            numbers = expected
+            for _ in range(1 if method in ("cudnn", "torch") else CALLS_BEFORE_CHECK):
+                numbers = results(method, first)
+            off = difference(numbers, expected)
+        except Exception as error:  # noqa: BLE001 (Triton's errors have no common base)
+            record["absent"][method] = told(error)
+            continue
+        record["difference"][method] = rounded(off)
+        if off <= TOLERANCES[case.dtype]:  # false for NaN
+            right.append(method)
+        else:
+            record["absent"][method] = f"off by {off:.1e} of the largest number"
+    return right
 
 
 def measured_random(case: LayerCase, on: BenchmarkDevice) -> Record:
